@@ -1,0 +1,123 @@
+"""Letting one more job in: caps, size, uploads, and what to do where an earlier job stands for this one.
+
+Every check comes before the insert, and the unique keys decide at the insert. So a request that is refused leaves
+nothing behind, and its key stays free.
+"""
+
+from typing import NamedTuple
+
+from django.db.models import QuerySet
+
+from . import dispatch, encoding, idempotency, uploads
+from .conf import conf
+from .exceptions import BrokerUnavailable, InputTooLarge, JobActive, TooManyJobs, Unavailable
+from .models import Job
+
+__all__ = ["Terms", "admit", "first_of", "readmit"]
+
+
+class Terms(NamedTuple):
+    """On which terms a view lets jobs in."""
+
+    #: Caps on open jobs; None is no cap and costs no query.
+    max_active: int | None = None
+    max_active_per_owner: int | None = None
+    #: The largest input in bytes of JSON; None for one that was let in before.
+    max_bytes: int | None = None
+    #: Store the job only if the broker answers.
+    insist: bool = False
+
+
+def admit(job: Job, terms: Terms) -> Job:
+    """Store *job*; return it, or the earlier job that this request repeats or joins.
+
+    Raises:
+        TooManyJobs: a cap on open jobs is reached (429).
+        InputTooLarge: 413.
+        Unencodable: the input has no strict JSON form.
+        IdempotencyKeyReused: its key came with another payload (422).
+        JobActive: such a job is active, and the view refuses a second one (409).
+        Unavailable: the broker is down, and the view refuses then (503).
+    """
+    joins = job.active_key is not None and job.joins_active
+    if joins and job.idempotency_key is not None and (first := idempotency.joined(job)):
+        return first
+    try:
+        _check_room(job, terms)
+        stored = _store(job, terms)
+    except (TooManyJobs, Unavailable):
+        # Another job finds no room, or no broker; to follow an earlier one takes neither.
+        earlier = dispatch.holder(job)
+        if earlier is None:
+            raise
+        return _join(earlier, job)
+    if stored is job:
+        return job
+    uploads.discard(job)
+    return _join(stored, job)
+
+
+def first_of(repeat: Job) -> Job | None:
+    """Return the job of the first request with the idempotency key of *repeat*; None where the key is free.
+
+    Raises:
+        IdempotencyKeyReused: the payload differs (422).
+    """
+    earlier = dispatch.holder(repeat)
+    if earlier is None:
+        return idempotency.joined(repeat)
+    idempotency.check_repeat(earlier, repeat)
+    return earlier
+
+
+def readmit(job: Job, **keys: str) -> Job:
+    """Accept a new job with the input of *job*, which has ended, within the caps of the settings.
+
+    Args:
+        keys: the columns of the new job's idempotency key.
+
+    Raises:
+        InputGone: the input is no longer kept (410).
+        TooManyJobs: a cap on open jobs is reached (429).
+        JobActive: such a job is active, and a second one is refused (409).
+    """
+    terms = Terms(conf.MAX_ACTIVE_PER_OPERATION, conf.MAX_ACTIVE_PER_OWNER)
+    return dispatch.rerun(job, lambda again: admit(again, terms), **keys)
+
+
+def _store(job: Job, terms: Terms) -> Job:
+    with uploads.keep(job):
+        size = encoding.size_bytes(encoding.dumps(job.input))
+        if terms.max_bytes is not None and size > terms.max_bytes:
+            raise InputTooLarge
+        try:
+            return dispatch.accept(job, insist=terms.insist)
+        except BrokerUnavailable as error:
+            raise Unavailable from error
+
+
+def _join(earlier: Job, job: Job) -> Job:
+    if job.idempotency_key is not None and earlier.idempotency_key == job.idempotency_key:
+        idempotency.check_repeat(earlier, job)
+        return earlier
+    # Whoever joins must be able to follow: another's job is 404 for them, and so is one that they have deleted.
+    mine = earlier.owner_id is not None and earlier.owner_id == job.owner_id and not earlier.forgotten
+    if job.joins_active and mine:
+        if job.idempotency_key is not None:
+            idempotency.remember_joined(earlier, job)
+        return earlier
+    raise JobActive
+
+
+def _check_room(job: Job, terms: Terms) -> None:
+    """Caps hold against floods, not to the last job: requests at the same moment do not see each other."""
+    if terms.max_active_per_owner is not None and job.owner_id is not None:
+        _check(Job.objects.active().filter(owner=job.owner_id), terms.max_active_per_owner)
+    if terms.max_active is not None:
+        _check(Job.objects.active().filter(operation=job.operation), terms.max_active)
+
+
+def _check(open_jobs: QuerySet[Job], cap: int) -> None:
+    # Bounded: it never counts further than the cap.
+    if len(open_jobs.order_by().values_list("pk")[:cap]) >= cap:
+        raise TooManyJobs

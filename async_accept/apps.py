@@ -1,0 +1,32 @@
+"""Wiring: registers the tasks, the checks and the worker's companions."""
+
+from django.apps import AppConfig, apps
+from django.core.exceptions import ImproperlyConfigured
+from django.utils.translation import gettext_lazy as _
+
+
+class AsyncAcceptConfig(AppConfig):
+    """Add ``async_accept`` to ``INSTALLED_APPS``, after ``django_celery_results``."""
+
+    name = "async_accept"
+    verbose_name = _("Accepted jobs")
+    default_auto_field = "django.db.models.BigAutoField"
+
+    def import_models(self) -> None:
+        # Before any app's ready(): that of the admin imports our admin, and with it the models that may be missing.
+        if not apps.is_installed("django_celery_results"):
+            # Not a system check: without its models nothing of this app can be imported.
+            raise ImproperlyConfigured(
+                "async_accept keeps what jobs return in django_celery_results, which is not installed. "
+                'Add to your settings: INSTALLED_APPS += ["django_celery_results"]  (async_accept.E001)'
+            )
+        super().import_models()
+
+    def ready(self) -> None:
+        from . import checks, tasks, worker  # noqa: F401 registered by being imported
+
+        worker.connect()
+        if apps.is_installed("django_filters"):
+            from .contrib import django_filters
+
+            django_filters.connect()

@@ -1,0 +1,405 @@
+"""The result backend of job tasks: the only place where Celery's word becomes a job's transition.
+
+Celery reports every outcome of a task through ``task.backend``: success, failure, retry, revoke, time limit, lost child
+process. It works whatever backend the project has for its other tasks.
+"""
+
+import logging
+import sys
+import threading
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from itertools import chain, repeat
+from time import monotonic, sleep
+from traceback import format_exception, walk_tb
+from typing import Any
+from uuid import UUID
+
+from billiard.exceptions import TimeLimitExceeded, WorkerLostError
+from celery import states as celery_states
+from celery.exceptions import InvalidTaskError, Retry, SoftTimeLimitExceeded
+from celery.worker import state as worker_state
+from celery.worker.request import Request
+from celery.worker.strategy import default as default_strategy
+from django.db import Error, connections
+from django.db.models import Q
+from django.utils import timezone
+from django_celery_results.backends import DatabaseBackend
+
+from . import progress, results
+from .conf import conf
+from .dispatch import HEADER
+from .exceptions import AttemptLost, JobCanceled, WorkEnded, WorkFailed
+from .models import Job
+from .outages import is_outage
+from .problems import Problem, from_exception, is_unexpected, problem
+from .progress import Run
+from .pulse import pulse
+from .relay import stir
+from .states import State
+
+__all__ = [
+    "PAUSES",
+    "JobBackend",
+    "JobRequest",
+    "failure",
+    "find",
+    "is_job",
+    "leave",
+    "strategy",
+    "wait_for_reports",
+]
+
+logger = logging.getLogger("async_accept.backend")
+
+#: Pauses in seconds between tries to store an outcome while the database is away; the last one repeats.
+PAUSES = (0.1, 0.2, 0.5)
+#: For how long an outcome is kept in memory. While the database is away nobody can take the job, and when it is back
+#: the relays wait two pulses, so that there is time to store it then.
+STORE_SECONDS = 600.0
+
+
+def is_job(request: Any) -> bool:
+    """Tell whether the message behind *request* is a job's doorbell."""
+    return bool(request) and bool(getattr(request, HEADER, None) or (request.headers or {}).get(HEADER))
+
+
+class JobRequest(Request):
+    """Lets go of a job's message as soon as a child has it: the row is the truth, and the message a doorbell.
+
+    So late acknowledgement (``acks_late``, ``reject_on_worker_lost``) is for messages without a job.
+    """
+
+    @property
+    def _is_jobs(self) -> bool:
+        return bool(self.request_dict.get(HEADER))
+
+    def on_accepted(self, pid: Any, time_accepted: float) -> None:
+        # The death of a child is charged to the attempt that it has begun and no other.
+        self.request_dict["worker_pid"] = pid
+        if self._is_jobs:
+            self.acknowledge()
+        super().on_accepted(pid, time_accepted)
+
+    def on_failure(self, exc_info: Any, *args: Any, **kwargs: Any) -> Any:
+        super().on_failure(exc_info, *args, **kwargs)
+        request: Any = self
+        if self._is_jobs and request.task.acks_late and request.task.reject_on_worker_lost:
+            # Celery has left the rest to the broker, which has no message any more.
+            error = getattr(exc_info.exception, "exc", exc_info.exception)
+            stopped = request._already_cancelled or request._already_revoked
+            if isinstance(error, WorkerLostError | SystemExit | KeyboardInterrupt) and not stopped:
+                lost = WorkerLostError("The process is gone.")
+                request.task.backend.mark_as_failure(self.id, lost, request=request._context)
+
+    def on_retry(self, exc_info: Any) -> None:
+        super().on_retry(exc_info)
+        stir()
+
+
+def strategy(task: Any, app: Any, consumer: Any, **kwargs: Any) -> Callable[..., Any]:
+    """Handle messages as Celery does, but drop those it cannot read: some of them would end the whole worker.
+
+    The broker would deliver such a message again to the next one.
+    """
+    handle = default_strategy(task, app, consumer, **kwargs)
+
+    def handle_or_drop(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return handle(*args, **kwargs)
+        except (AttributeError, LookupError, TypeError, ValueError) as error:
+            raise InvalidTaskError(f"The message is malformed ({type(error).__name__}).") from None
+
+    return handle_or_drop
+
+
+class JobBackend(DatabaseBackend):  # type: ignore[misc] # comes without types
+    """Turns what Celery reports of a job's message into the job's transition.
+
+    For messages without a job everything goes to the project's own result backend.
+    """
+
+    @property
+    def ordinary(self) -> Any:
+        return self.app.backend
+
+    # --- Reported by the process that ran the attempt ---------------------------------------------------
+
+    def mark_as_done(self, task_id: str, result: Any, request: Any = None, *args: Any, **kwargs: Any) -> None:
+        if not is_job(request):
+            self.ordinary.mark_as_done(task_id, result, request, *args, **kwargs)
+            return
+        run = progress.current_run()
+        if run is not None and not run.ended:
+            _store(
+                run,
+                lambda shown: results.succeed(run.job, run.outcome, **shown),
+                or_else=lambda: run.job.fail(problem("result-unencodable")),
+            )
+
+    def mark_as_failure(
+        self, task_id: str, exc: Exception, traceback: str | None = None, request: Any = None, **kwargs: Any
+    ) -> None:
+        if not is_job(request):
+            self.ordinary.mark_as_failure(task_id, exc, traceback, request=request, **kwargs)
+            return
+        run = progress.current_run()
+        if run is None:
+            if isinstance(exc, TimeLimitExceeded):
+                _report(request, lambda job: results.fail(job, from_exception(exc), exc, None))
+            elif isinstance(exc, WorkerLostError):
+                _report(request, lambda job: job.lose("worker: lost"))
+            return
+        # Celery hands over what other processes may know; what was raised is being handled.
+        raised = sys.exc_info()[1] or exc
+        failed = raised if isinstance(raised, Failure) else failure(raised)
+        if isinstance(exc, WorkFailed):
+            exc.error = failed.error
+        if not run.ended:
+            _store(
+                run,
+                lambda shown: _fail(run, failed, shown),
+                or_else=lambda: run.job.fail(failed.document),
+            )
+
+    def mark_as_retry(
+        self, task_id: str, exc: Any, traceback: str | None = None, request: Any = None, **kwargs: Any
+    ) -> None:
+        if not is_job(request):
+            self.ordinary.mark_as_retry(task_id, exc, traceback, request=request, **kwargs)
+            return
+        run = progress.current_run()
+        if run is None:  # a cold shutdown: the main process has ended the child
+            _report(request, lambda job: job.lose("worker: shut down"))
+        elif not run.ended:
+            reason = sys.exc_info()[1]
+            _store(run, lambda shown: _give_back(run, reason, shown))
+
+    # --- Reported by the worker's main process ------------------------------------------------------------
+
+    def mark_as_revoked(self, task_id: str, reason: str = "", request: Any = None, **kwargs: Any) -> None:
+        if not is_job(request):
+            self.ordinary.mark_as_revoked(task_id, reason, request=request, **kwargs)
+        elif bool(worker_state.should_terminate):
+            _report(request, lambda job: job.lose("worker: shut down"))
+        elif reason == "terminated":
+            _report(request, lambda job: job.end_canceled(fence=Q(attempt=job.attempt)))
+        elif reason != "expired":  # the message may, the job does not
+            _report(request, lambda job: job.cancel(), fenced=False)
+
+    # --- Everything else ------------------------------------------------------------------------------------
+
+    def store_result(
+        self,
+        task_id: str,
+        result: Any,
+        state: str,
+        traceback: str | None = None,
+        request: Any = None,
+        **kwargs: Any,
+    ) -> Any:
+        """Take ``update_state(meta={"current": …, "total": …})`` as progress; the claim tells that a job started."""
+        if not is_job(request):
+            return self.ordinary.store_result(task_id, result, state, traceback, request, **kwargs)
+        if isinstance(result, dict) and state not in celery_states.ALL_STATES:
+            progress.report(result.get("current"), result.get("total"), result.get("message"))
+        return result
+
+    def process_cleanup(self) -> None:
+        """Let go of a run that left without an outcome; its lease decides."""
+        run = progress.current_run()
+        if run is not None:
+            leave(run)
+        self.ordinary.process_cleanup()
+
+
+# --- What other processes may know of an error --------------------------------------------------------------------
+
+
+class Failure(WorkFailed):
+    """Carries an error from the task to its backend. Celery cannot pickle it, so it passes the base class on."""
+
+    def __init__(
+        self, summary: str, error: BaseException | None = None, document: Problem | None = None
+    ) -> None:
+        super().__init__(summary)
+        self.error = error
+        self.document = document or {}
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        raise TypeError("An error stays in its process.")
+
+
+class Ending(Failure, WorkEnded):
+    """As ``Failure``, for an end that was wanted."""
+
+
+def failure(error: BaseException) -> Failure:
+    """Wrap what a task raised in an exception that tells its kind, and nothing of its message."""
+    document = from_exception(error)
+    kind = type(error).__name__
+    if isinstance(error, AttemptLost):
+        return Ending(kind, error, document)
+    if is_unexpected(document):
+        return Failure(f"{kind} in {_place(error)}, reference {document['reference']}", error, document)
+    return Ending(f"{kind}, {document['code']}", error, document)
+
+
+def _place(error: BaseException) -> str:
+    """Tell where *error* was raised: module and line, without the source, which a traceback would show."""
+    place = "no code of ours"
+    for frame, line in walk_tb(error.__traceback__):
+        place = f"{frame.f_globals.get('__name__', '?')}:{line}"
+    return place
+
+
+# --- Transitions ----------------------------------------------------------------------------------------------------
+
+
+def find(task_id: Any) -> Job | None:
+    """Return the job that a message names; None where there is none, or the id is no id."""
+    try:
+        return Job.objects.filter(pk=UUID(task_id)).first()
+    except (AttributeError, TypeError, ValueError):  # a forged message
+        return None
+
+
+def leave(run: Run) -> None:
+    """The attempt is over, whatever came of it."""
+    run.ended = True
+    pulse.remove(run)
+    progress.end(run)
+
+
+def _store(
+    run: Run, transition: Callable[[dict[str, Any]], object], or_else: Callable[[], object] | None = None
+) -> None:
+    """Make *transition*, again on a fresh connection while the database is away; then the lease decides.
+
+    What the tables cannot hold costs first the progress, then the answer, but no job its end.
+
+    Args:
+        transition: gets the columns that show the last progress.
+        or_else: ends the job with nothing but a problem.
+    """
+    deadline = monotonic() + STORE_SECONDS
+    connection = connections[results.database()]
+    pauses = chain(PAUSES, repeat(PAUSES[-1]))
+    tries: list[Callable[[], object]] = [lambda: transition(run.snapshot()), lambda: transition({})]
+    if or_else is not None:
+        tries.append(or_else)
+    pause = 0.0
+    try:
+        while True:
+            try:
+                if pause:
+                    sleep(pause)
+                    pause = 0.0
+                tries[0]()
+                return
+            except SoftTimeLimitExceeded:
+                # The work is over; what is left is bounded by the hard limit.
+                if connection.in_atomic_block:
+                    raise
+                connection.close()
+            except Error as error:
+                away = is_outage(error)
+                hopeless = len(tries) == 1 and not away
+                if connection.in_atomic_block or run.taken or monotonic() > deadline or hopeless:
+                    logger.error(
+                        "The outcome of job %s is not stored: %s",
+                        run.job.pk,
+                        type(error).__name__,
+                        extra={"job_id": str(run.job.pk)},
+                    )
+                    return
+                if away:
+                    connection.close()
+                    pause = next(pauses)
+                else:
+                    del tries[0]
+    finally:
+        leave(run)
+
+
+def _fail(run: Run, failed: Failure, shown: dict[str, Any]) -> None:
+    job, error = run.job, failed.error
+    if error is None or isinstance(error, AttemptLost):
+        return
+    if isinstance(error, JobCanceled):
+        job.end_canceled(fence=Q(attempt=job.attempt), **shown)
+        return
+    if is_outage(error) and job.retry_when_lost and job.attempt < job.max_attempts:
+        job.lose(f"database: {type(error).__name__}")
+        return
+    run.error = error
+    # The whole story, messages included, is for those who may read celery's result storage.
+    traceback = "".join(format_exception(error))
+    if results.fail(job, failed.document, error, traceback, **shown) and is_unexpected(failed.document):
+        # Celery's own log is silent outside of its worker program, and the reference must be found.
+        logger.error("Job %s failed: %s", job.pk, failed, extra={"job_id": str(job.pk)})
+
+
+def _give_back(run: Run, reason: BaseException | None, shown: dict[str, Any]) -> None:
+    """Let the job wait for its retry; one that is being canceled has come to its end."""
+    job = run.job
+    when = getattr(reason, "when", None)
+    if isinstance(when, datetime):
+        when = (when - timezone.now()).total_seconds()
+    cause = reason.exc if isinstance(reason, Retry) else None
+    word = f"retry: {cause}" if isinstance(cause, WorkFailed) else "retry"
+    if not job.give_back(timedelta(seconds=max(when or 0, 0)), word, retries=1, **shown):
+        job.end_canceled(leave=[State.CANCELING], fence=Q(attempt=job.attempt), **shown)
+
+
+# --- The word of the worker's main process ----------------------------------------------------------------------------
+
+_reports: set[threading.Thread] = set()
+
+
+def _report(request: Any, transition: Callable[[Job], object], *, fenced: bool = True) -> None:
+    """Make *transition* for an attempt whose own process cannot speak any more.
+
+    In a thread: a database that hangs must not keep the worker from its broker.
+    """
+    process = (request.hostname, getattr(request, "worker_pid", None))
+    if fenced and process[1] is None:
+        return  # nobody began
+    thread = threading.Thread(
+        target=_settle,
+        args=(request.id, process if fenced else None, transition),
+        name="async_accept report",
+        daemon=True,
+    )
+    _reports.add(thread)
+    thread.start()
+
+
+def _settle(task_id: str, process: tuple[str, int] | None, transition: Callable[[Job], object]) -> None:
+    connection = connections[results.database()]
+    deadline = monotonic() + conf.LEASE.total_seconds()
+    try:
+        while True:
+            try:
+                job = find(task_id)
+                # Another process may hold it by now.
+                if job is not None and (process is None or (job.worker, job.worker_pid) == process):
+                    transition(job)
+                    stir()
+                return
+            except Error as error:
+                connection.close()
+                if monotonic() > deadline or not is_outage(error):
+                    logger.warning("Job %s is left to its lease: %s", task_id, type(error).__name__)
+                    return
+                sleep(PAUSES[-1])
+    finally:
+        connection.close()
+        _reports.discard(threading.current_thread())
+
+
+def wait_for_reports(seconds: float) -> None:
+    """Wait until what was reported is stored, but not for longer than *seconds* in all."""
+    deadline = monotonic() + seconds
+    for thread in list(_reports):
+        thread.join(max(deadline - monotonic(), 0))

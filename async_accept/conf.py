@@ -1,0 +1,100 @@
+"""The settings of async_accept: one dict, ``ASYNC_ACCEPT``, looked up when used.
+
+``DEFAULTS`` is the documentation: the comment above an entry gives its meaning, its unit and when to change it.
+"""
+
+from datetime import timedelta
+from typing import Any
+
+from django.conf import settings
+
+__all__ = ["DEFAULTS", "conf"]
+
+DEFAULTS: dict[str, Any] = {
+    # --- Accepting ---------------------------------------------------------------------------------
+    # When a view answers 202: "always", or "prefer" (only when the client asks with Prefer: respond-async).
+    # A view's accept_mode overrides it.
+    "ACCEPT_MODE": "always",
+    # The largest input of a job in bytes of JSON; more is answered 413. Large data belongs into uploads.
+    "MAX_INPUT_BYTES": 1_000_000,
+    # The largest multipart body of an upload in bytes; None: the server's own limit.
+    "MAX_UPLOAD_BYTES": None,
+    # The alias in STORAGES that keeps uploaded files until their job has ended; web and workers must share it.
+    "UPLOAD_STORAGE": "default",
+    # Whether a request may ("optional"), must ("required") or cannot ("ignored") carry an Idempotency-Key.
+    "IDEMPOTENCY": "optional",
+    # How long a key stands for its job; clients must not repeat a request after that. OPTIONS tells them. Not longer
+    # than JOB_LIFETIME: a key goes with its job.
+    "IDEMPOTENCY_KEY_LIFETIME": timedelta(days=1),
+    # How many open jobs one owner, or one operation, may have; more is answered 429. None: no cap.
+    "MAX_ACTIVE_PER_OWNER": None,
+    "MAX_ACTIVE_PER_OPERATION": None,
+    # What a view does while the broker is down: "accept" (202; the relay publishes later) or "refuse" (503).
+    # To be able to refuse, it asks the broker before each insert.
+    "WHEN_BROKER_DOWN": "accept",
+    # How long each step of talking to the broker may take in a request, in seconds; after that the relay does the
+    # publishing. More than the slowest healthy connect, which is three round trips with Redis and seven with RabbitMQ.
+    "BROKER_TIMEOUT": 0.2,
+    # After a failed publish nobody asks the broker again for this long; then one request does, for all.
+    "BROKER_PAUSE": timedelta(seconds=5),
+    # Jobs of anonymous callers get a random (version 4) id, because their URL is the only key to them.
+    # False gives them time-ordered ids as everybody else.
+    "RANDOM_ANONYMOUS_IDS": True,
+    # --- Running -----------------------------------------------------------------------------------
+    # How long a claim holds without a pulse. Shorter notices a dead worker sooner, longer forgives a
+    # database that is away for longer.
+    "LEASE": timedelta(seconds=15),
+    # How often a worker process writes progress, prolongs its leases and learns of cancellations.
+    "PULSE": timedelta(seconds=1),
+    # How many attempts a job has in all, lost ones included; a task's max_attempts overrides it.
+    "MAX_ATTEMPTS": 5,
+    # The largest result in bytes of JSON; more fails the job with a clear problem.
+    "MAX_RESULT_BYTES": 1_000_000,
+    # --- The relay ---------------------------------------------------------------------------------
+    # How often the relay looks for jobs that were left behind.
+    "RELAY_INTERVAL": timedelta(seconds=3),
+    # How many jobs the relay takes at a time.
+    "RELAY_BATCH": 500,
+    # An accepted job that nobody claimed for this long is published again; each further time waits
+    # twice as long, up to DISPATCH_STEP_MAX.
+    "DISPATCH_STEP": timedelta(seconds=10),
+    "DISPATCH_STEP_MAX": timedelta(hours=1),
+    # False runs no relay inside workers; then run `manage.py async_accept relay` yourself.
+    "RELAY_IN_WORKER": True,
+    # --- Keeping -----------------------------------------------------------------------------------
+    # How long a result can be fetched after the end; then 410.
+    "RESULT_LIFETIME": timedelta(days=1),
+    # How long the row of an ended job is kept after its end; then 404.
+    "JOB_LIFETIME": timedelta(days=30),
+    # --- Showing -----------------------------------------------------------------------------------
+    # A regular expression, searched in the keys of stored data; what stands under a matching key is hidden
+    # wherever that data is shown to staff.
+    "REDACT_KEYS": (
+        r"(?i)passw|passphrase|passcode|secret|token|api[-_]?key|private[-_]?key|access[-_]?key|authorization"
+        r"|credential|cookie|session|signature|card[-_]?number|\b(pin|cvv|cvc|otp|iban|ssn)\b"
+    ),
+    # --- Following ---------------------------------------------------------------------------------
+    # Retry-After by age of the job: (younger than, seconds to wait). The last entry has no bound.
+    "RETRY_AFTER": ((10, 1), (60, 2), (600, 5), (None, 15)),
+    # The longest wait, in seconds, that a client can ask for (Prefer: wait, ?wait=); 0 switches waiting off.
+    "MAX_WAIT_SECONDS": 10,
+    # How many threads of one process may wait at a time; further ones are answered at once.
+    "MAX_WAITERS": 4,
+    # How often one caller may ask for one job; None: no limit. A scope of its own, so that
+    # a project-wide throttle does not stop polls.
+    "POLL_RATE": "100/s",
+    # Where the documentation of the problem types is found: the code is appended.
+    "PROBLEM_TYPE_BASE": "https://django-async-accept.readthedocs.io/en/stable/problems.html#",
+}
+
+
+class Conf:
+    """Attribute access to the settings: ``conf.LEASE``."""
+
+    def __getattr__(self, name: str) -> Any:
+        if name not in DEFAULTS:
+            raise AttributeError(f"ASYNC_ACCEPT has no setting {name!r}.")
+        return getattr(settings, "ASYNC_ACCEPT", {}).get(name, DEFAULTS[name])
+
+
+conf = Conf()

@@ -1,0 +1,81 @@
+"""Strict JSON: what we store is what every JSON parser and database can read.
+
+Values are rendered as Django REST framework renders them (Decimal, UUID, dates, lazy text). What JSON
+cannot say is refused here, not repaired: NaN and infinity (RFC 8259, section 6), NUL characters (PostgreSQL
+cannot hold them), lone surrogates (UTF-8 cannot), and nesting so deep that a reader may not follow.
+"""
+
+import json
+import re
+from typing import Any
+
+from .exceptions import Unencodable
+
+__all__ = ["canonical", "dumps", "loads", "size_bytes", "text"]
+
+loads = json.loads
+
+# An escaped NUL: an odd number of backslashes before "u0000".
+_NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
+_TO_SQUARE = bytes.maketrans(b"{}", b"[]")
+_NO_BRACKET = bytes(set(range(256)) - set(b"[]{}"))
+
+#: The deepest nesting that is stored. How deep a value can be read depends on the reader's stack: without a bound, one
+#: request could leave a row that a web process can write and a worker or a relay cannot read.
+DEPTH = 200
+
+
+def dumps(value: Any) -> str:
+    """Encode *value* as compact JSON text.
+
+    Raises:
+        Unencodable: NaN, infinity, NUL, a lone surrogate, a circular or too deep structure, or an object
+            that has no JSON form.
+    """
+    from rest_framework.utils.encoders import JSONEncoder  # needs configured settings
+
+    try:
+        text = json.dumps(value, cls=JSONEncoder, allow_nan=False, ensure_ascii=False, separators=(",", ":"))
+        if "\\u0000" in text and _NUL.search(text):
+            raise Unencodable("The value contains a NUL character.")
+        if _is_deep(text):
+            raise Unencodable(f"The value is nested more than {DEPTH} levels deep.")
+        text.encode()
+    except Unencodable:
+        raise
+    except (TypeError, ValueError, RecursionError, AttributeError) as error:
+        raise Unencodable(f"The value has no JSON form ({type(error).__name__}).") from error
+    return text
+
+
+def _is_deep(text: str) -> bool:
+    if text.count("[") + text.count("{") <= DEPTH:
+        return False
+    if "\\" in text:
+        text = text.replace("\\\\", "").replace('\\"', "")
+    outside_strings = "".join(text.split('"')[::2])
+    brackets = outside_strings.encode().translate(_TO_SQUARE, _NO_BRACKET)
+    for _ in range(DEPTH):
+        if not brackets:
+            return False
+        brackets = brackets.replace(b"[]", b"")  # the innermost level goes
+    return bool(brackets)
+
+
+def canonical(value: Any) -> Any:
+    """Return *value* with the members of every object in one order."""
+    if isinstance(value, dict):
+        return {key: canonical(value[key]) for key in sorted(value, key=str)}
+    if isinstance(value, list | tuple):
+        return [canonical(item) for item in value]
+    return value
+
+
+def text(value: object, limit: int | None = None) -> str:
+    """Return *value* as text that can be stored: without NUL, lone surrogates replaced, cut to *limit* characters."""
+    return str(value).replace("\0", "").encode(errors="replace").decode()[:limit]
+
+
+def size_bytes(text: str) -> int:
+    """Return the length of *text* in UTF-8."""
+    return len(text) if text.isascii() else len(text.encode())

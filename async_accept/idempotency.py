@@ -1,0 +1,141 @@
+"""The ``Idempotency-Key`` request header: the same key is the same job.
+
+A repeat is found by the INSERT failing on the unique column, never by looking first, so eight requests at once
+make one job. A key belongs to its owner, method and route: another user's key is another key. Of an anonymous caller
+nobody knows whether it is the same one, so there the payload is part of the key, and the key reveals nothing.
+
+Source: draft-ietf-httpapi-idempotency-key-header.
+"""
+
+import hashlib
+import re
+from datetime import datetime
+from typing import Any
+
+import http_sf
+from django.utils import timezone
+
+from . import encoding
+from .conf import conf
+from .exceptions import IdempotencyKeyInvalid, IdempotencyKeyMissing, IdempotencyKeyReused
+from .models import Job, JoinedKey
+
+__all__ = [
+    "check_repeat",
+    "columns",
+    "fingerprint",
+    "forget_joined",
+    "joined",
+    "parse_key",
+    "release_expired",
+    "remember_joined",
+    "requested_key",
+]
+
+_VISIBLE_ASCII = re.compile(r"[\x21-\x7e]{1,255}")
+
+
+def requested_key(header: str | None, policy: str) -> str | None:
+    """Return the key in *header*, as *policy* (``"required"``, ``"optional"``, ``"ignored"``) wants it; None for none.
+
+    Raises:
+        IdempotencyKeyMissing: it is required (400).
+        IdempotencyKeyInvalid: it is malformed (400).
+    """
+    if policy == "ignored":
+        return None
+    if header is None and policy == "required":
+        raise IdempotencyKeyMissing
+    return None if header is None else parse_key(header)
+
+
+def parse_key(header: str) -> str:
+    """Return the key in *header*; the structured string ``"k"`` and the bare ``k`` are the same key.
+
+    Raises:
+        IdempotencyKeyInvalid: not 1 to 255 visible ASCII characters, or more than one key (400).
+    """
+    key = header.strip()
+    if key.startswith('"'):
+        try:
+            item: Any = http_sf.parse(key.encode(), tltype="item")
+        except ValueError as error:
+            raise IdempotencyKeyInvalid from error
+        key = item[0] if isinstance(item[0], str) else ""
+    elif "," in key:
+        raise IdempotencyKeyInvalid  # servers join repeated lines by commas (RFC 9110, section 5.3): two keys
+    if not _VISIBLE_ASCII.fullmatch(key):
+        raise IdempotencyKeyInvalid
+    return key
+
+
+def fingerprint(payload: Any) -> str:
+    """Return a hash of *payload* that does not depend on the order of its members.
+
+    Raises:
+        Unencodable: *payload* has no strict JSON form.
+    """
+    text = encoding.dumps(encoding.canonical(payload))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def columns(key: str, *, caller: Any, method: str, route: str, payload: Any) -> dict[str, str]:
+    """Return the columns of a job that stand for *key* and *payload*, by their names.
+
+    Args:
+        caller: the primary key of the user who asks; None for an anonymous caller.
+
+    Raises:
+        Unencodable: *payload* has no strict JSON form.
+    """
+    payload_hash = fingerprint(payload)
+    scope = ["anonymous", payload_hash] if caller is None else ["owner", str(caller)]
+    key_hash = hashlib.sha256(encoding.dumps([*scope, method, route, key]).encode()).hexdigest()
+    return {"idempotency_key": key_hash, "fingerprint": payload_hash}
+
+
+def check_repeat(earlier: Job, repeat: Job) -> None:
+    """Make sure that *repeat* asks for the same as the job that holds its key.
+
+    Raises:
+        IdempotencyKeyReused: the payload differs (422).
+    """
+    if earlier.fingerprint != repeat.fingerprint:
+        raise IdempotencyKeyReused
+
+
+def remember_joined(earlier: Job, repeat: Job) -> None:
+    """Let the key of *repeat* stand for the active job that it joined, which has a key of its own or none."""
+    JoinedKey.objects.filter(pk=repeat.idempotency_key, created_at__lt=_oldest()).delete()
+    key = JoinedKey(pk=repeat.idempotency_key, fingerprint=repeat.fingerprint, job_id=earlier.pk)
+    JoinedKey.objects.bulk_create([key], ignore_conflicts=True)
+
+
+def joined(repeat: Job) -> Job | None:
+    """Return the job that the first request with the key of *repeat* joined; None where there was none.
+
+    Raises:
+        IdempotencyKeyReused: the payload differs (422).
+    """
+    key = JoinedKey.objects.filter(pk=repeat.idempotency_key, created_at__gte=_oldest()).first()
+    earlier = None if key is None else Job.objects.filter(pk=key.job_id, forgotten=False).first()
+    if key is not None and earlier is not None and key.fingerprint != repeat.fingerprint:
+        raise IdempotencyKeyReused
+    return earlier
+
+
+def forget_joined() -> None:
+    """Remove what ``remember_joined()`` has stored and ``IDEMPOTENCY_KEY_LIFETIME`` has outlived."""
+    JoinedKey.objects.filter(created_at__lt=_oldest()).delete()
+
+
+def _oldest() -> datetime:
+    oldest: datetime = timezone.now() - conf.IDEMPOTENCY_KEY_LIFETIME
+    return oldest
+
+
+def release_expired(earlier: Job, key: str | None) -> bool:
+    """Free *key* where *earlier* holds it and it has outlived ``IDEMPOTENCY_KEY_LIFETIME``; else no query."""
+    if key is None or earlier.idempotency_key != key or earlier.created_at >= _oldest():
+        return False
+    return Job.objects.filter(pk=earlier.pk, idempotency_key=key).update(idempotency_key=None) > 0

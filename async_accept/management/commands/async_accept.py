@@ -1,0 +1,112 @@
+"""``manage.py async_accept relay`` and ``manage.py async_accept doctor``."""
+
+import json
+import signal
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from celery import current_app
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import Error
+
+from async_accept.checks import TAG
+from async_accept.conf import conf
+from async_accept.doctor import Doctor, Finding
+from async_accept.models import Job
+from async_accept.relay import Relay
+
+__all__ = ["Command"]
+
+
+class Command(BaseCommand):
+    """Run the relay by itself, or find out whether everything works."""
+
+    help = "Look after accepted jobs: run the relay by itself, or examine the whole set-up."
+    #: The doctor runs the checks itself, and goes on where they fail.
+    requires_system_checks = ()
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        words = parser.add_subparsers(dest="word", required=True, metavar="relay|doctor")
+        relay = words.add_parser(
+            "relay", help="Ring for jobs that were left behind, until SIGTERM or SIGINT."
+        )
+        relay.add_argument("--once", action="store_true", help="Act on everything that is due, and end.")
+        doctor = words.add_parser("doctor", help="Examine everything; exit 1 where a 202 would not be kept.")
+        doctor.add_argument("--json", action="store_true", help="Answer in JSON.")
+        doctor.add_argument(
+            "--timeout", type=float, default=10.0, help="Seconds to wait for a worker, and for the probe job."
+        )
+
+    def handle(self, *args: Any, word: str, **options: Any) -> None:
+        # As a worker does: a task that is not known here would be sent to the default queue.
+        current_app.loader.import_default_modules()
+        if word == "relay":
+            self.check(tags=[TAG])
+            relay = Relay()
+            with ended_by_signals(relay):
+                self.tick(relay) if options["once"] else self.run(relay)
+        else:
+            self.examine(Doctor(options["timeout"]), as_json=options["json"])
+
+    # --- Relay ------------------------------------------------------------------------------------------
+
+    def run(self, relay: Relay) -> None:
+        self.stdout.write(f"The relay looks every {conf.RELAY_INTERVAL.total_seconds():g} s. Ctrl-C ends it.")
+        relay.run()
+        self.stdout.write("The relay has ended.")
+
+    def tick(self, relay: Relay) -> None:
+        try:
+            done = Counter(relay.tick())
+            # Whether a worker is dead or the database was away shows only after a while.
+            while relay.patience and Job.objects.lease_lost().exists() and not relay.stopping.is_set():
+                relay.stopping.wait(min(relay.patience, conf.RELAY_INTERVAL.total_seconds()))
+                done.update(relay.tick())
+            due = Job.objects.due().count()
+        except Error as error:
+            raise CommandError(f"The database does not answer: {type(error).__name__}") from error
+        finally:
+            relay.broker.close()
+        self.stdout.write(", ".join(f"{count} {name}" for name, count in done.items()))
+        if due:
+            raise CommandError(f"{due} jobs are due, and the broker did not take them.")
+
+    # --- Doctor -----------------------------------------------------------------------------------------
+
+    def examine(self, doctor: Doctor, *, as_json: bool) -> None:
+        findings = []
+        for finding in doctor.examine():
+            findings.append(finding)
+            if not as_json:
+                self.show(finding)
+        failed = sum(finding.level == "fail" for finding in findings)
+        if as_json:
+            report = {"ok": not failed, "findings": [finding._asdict() for finding in findings]}
+            self.stdout.write(json.dumps(report, indent=2))
+        if failed:
+            raise SystemExit(1)
+
+    def show(self, finding: Finding) -> None:
+        style = {"ok": self.style.SUCCESS, "warn": self.style.WARNING, "fail": self.style.ERROR}[
+            finding.level
+        ]
+        self.stdout.write(f"{style(f'{finding.level:<4}')}  {finding.subject:<8}  {finding.message}")
+        if finding.mend:
+            self.stdout.write(f"{'':<16}→ {finding.mend}")
+
+
+@contextmanager
+def ended_by_signals(relay: Relay) -> Iterator[None]:
+    """Let SIGTERM and SIGINT end the relay after its present tick."""
+
+    def stop(*args: Any) -> None:
+        relay.stop()
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,182 @@
+"""Problem documents (RFC 9457): one type per code, its title constant, its documentation at its URI.
+
+A problem that is stored with a job carries the ``status`` that the result URL answers: 4xx, never 408, 429 or 5xx,
+because clients repeat those although nothing would change; nor 401 and its like, after which they log in anew.
+"""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+from urllib.parse import quote
+
+from django.utils.translation import gettext
+from django.utils.translation import gettext_noop as _
+
+from . import encoding
+from .conf import conf
+from .exceptions import (
+    NOT_FINAL,
+    JobCanceled,
+    JobFailed,
+    ResultTooLarge,
+    Unencodable,
+    ViewFailed,
+    new_reference,
+)
+
+__all__ = ["TYPES", "Problem", "ProblemType", "from_exception", "is_unexpected", "problem", "translated"]
+
+Problem = dict[str, Any]
+
+#: What every problem document has, in this order.
+MEMBERS = ("type", "title", "status", "detail", "code", "message")
+#: Text of a document that is too large is cut to this length.
+DETAIL_CHARS = 1_000
+
+
+class ProblemType(NamedTuple):
+    """What every problem of one code has in common."""
+
+    status: int
+    title: str
+    detail: str
+
+
+#: Every problem type of this library: HTTP status, constant title, default detail.
+TYPES: dict[str, ProblemType] = {
+    # of a job
+    "failed": ProblemType(409, _("The job failed"), _("The work ended with an unexpected error.")),
+    "lost": ProblemType(
+        409, _("The job was lost"), _("The worker stopped, and the work cannot be repeated safely.")
+    ),
+    "canceled": ProblemType(409, _("The job was canceled"), _("The job was canceled before it ended.")),
+    "time-limit": ProblemType(409, _("The job took too long"), _("The work exceeded its time limit.")),
+    "rejected": ProblemType(409, _("The request was rejected"), _("The work could not be done as asked.")),
+    "result-unencodable": ProblemType(
+        409, _("The result has no JSON form"), _("The work ended, but its result cannot be written as JSON.")
+    ),
+    "result-too-large": ProblemType(
+        409, _("The result is too large"), _("The work ended, but its result is larger than allowed.")
+    ),
+    # of a request to the job's URLs
+    "not-found": ProblemType(404, _("No such job"), _("There is no such job.")),
+    "already-ended": ProblemType(409, _("The job has ended"), _("The job has already ended.")),
+    "not-ended": ProblemType(409, _("The job has not ended"), _("The job has not ended yet.")),
+    "result-expired": ProblemType(
+        410, _("The result has expired"), _("The result was kept for a while and is gone.")
+    ),
+    "input-gone": ProblemType(410, _("The input is gone"), _("The job's input is no longer kept.")),
+}
+
+#: Details that are more precise than their type's.
+INVALID = _("The input is not valid.")
+LOST_AT_EVERY_ATTEMPT = _("The worker stopped at every attempt.")
+
+#: The sentences above, without those of the URLs: what a job may have ended with.
+OF_JOBS = (
+    *(
+        text
+        for code in ("failed", "lost", "time-limit", "rejected", "result-unencodable", "result-too-large")
+        for text in TYPES[code][1:]
+    ),
+    INVALID,
+    LOST_AT_EVERY_ATTEMPT,
+)
+OWN = frozenset(text for known in TYPES.values() for text in known[1:]).union(OF_JOBS)
+
+
+def translated(text: str) -> str:
+    """Return a title or detail of this library in the reader's language; what others wrote stays as it is.
+
+    For pages. The documents themselves stay English, so that a stored one and its entity tag are the same for all.
+    """
+    return gettext(text) if text in OWN else text
+
+
+def problem(
+    code: str, detail: str = "", *, status: int | None = None, title: str = "", **members: Any
+) -> Problem:
+    """Return a problem document of the type *code*, in the order in which people read it."""
+    known = TYPES.get(code, TYPES["rejected"])
+    detail = detail or known.detail
+    return {
+        "type": conf.PROBLEM_TYPE_BASE + quote(code, errors="replace"),
+        "title": title or known.title,
+        "status": status or known.status,
+        "detail": detail,
+        "code": code,
+        "message": detail,
+        **members,
+    }
+
+
+def from_exception(error: BaseException) -> Problem:
+    """Return the problem that *error* leaves in a job.
+
+    Only what was raised for clients is told to them: a ``JobFailed``, or an HTTP error of Django or of the
+    REST framework. Everything else becomes one fixed sentence and a ``reference`` that is found in the log.
+    The document can always be stored, whatever the error carries.
+    """
+    return _storable(_told(error))
+
+
+def _told(error: BaseException) -> Problem:
+    from celery.exceptions import SoftTimeLimitExceeded, TimeLimitExceeded
+    from django.core.exceptions import PermissionDenied
+    from django.http import Http404
+    from rest_framework import exceptions as drf
+
+    match error:
+        case JobFailed():
+            own = {"type": error.type} if error.type else {}
+            return problem(
+                error.code, error.detail, status=error.status, title=error.title, **own, **error.extra
+            )
+        case ViewFailed():
+            return _rejected(error.status, error.data)
+        case Http404():
+            return _rejected(404, {"detail": drf.NotFound.default_detail})
+        case PermissionDenied():
+            return _rejected(403, {"detail": drf.PermissionDenied.default_detail})
+        case drf.APIException():
+            data = error.detail if isinstance(error.detail, list | dict) else {"detail": error.detail}
+            return _rejected(error.status_code, data)
+        case JobCanceled():
+            return problem("canceled")
+        case SoftTimeLimitExceeded() | TimeLimitExceeded():
+            return problem("time-limit")
+        case Unencodable():
+            return problem("result-unencodable")
+        case ResultTooLarge():
+            return problem("result-too-large")
+    return problem("failed", reference=new_reference())
+
+
+def _storable(document: Problem) -> Problem:
+    """Return *document* as strict JSON can say it; members that it cannot, or that are too large, are left out."""
+    try:
+        if encoding.size_bytes(encoding.dumps(document)) <= conf.MAX_RESULT_BYTES:
+            return document
+    except Unencodable:
+        pass
+    core = {name: document[name] for name in MEMBERS}
+    return {
+        name: encoding.text(value, DETAIL_CHARS) if isinstance(value, str) else value
+        for name, value in core.items()
+    }
+
+
+def is_unexpected(document: Problem) -> bool:
+    """Tell whether *document* hides an unknown exception, so that the log must tell what it was."""
+    return "reference" in document
+
+
+def _rejected(status: int, data: Any) -> Problem:
+    """A 4xx of a view keeps its status; where that would make clients repeat the read, it becomes a member."""
+    final = 400 <= status < 500 and status not in NOT_FINAL
+    detail = str(data["detail"]) if isinstance(data, Mapping) and set(data) == {"detail"} else ""
+    members = {} if detail or data is None else {"errors": data}
+    if status == 400 and members:
+        detail = INVALID
+    if not final:
+        members["original_status"] = status
+    return problem("rejected", detail, status=status if final else 409, **members)

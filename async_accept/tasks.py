@@ -1,0 +1,243 @@
+"""``JobTask``: the base of every task that runs a job.
+
+Without a job behind the message, a ``JobTask`` is an ordinary task.
+"""
+
+import os
+from datetime import datetime
+from itertools import chain, repeat
+from time import monotonic, sleep
+from typing import TYPE_CHECKING, Any
+
+from celery import Task, shared_task
+from celery.exceptions import Ignore, MaxRetriesExceededError, Reject, Retry
+from django.db import Error, connections, transaction
+from django.utils import timezone
+
+from . import progress, results, uploads
+from .backend import PAUSES, JobBackend, JobRequest, failure, find, is_job, leave
+from .conf import conf
+from .exceptions import AttemptLost, JobCanceled, JobFailed, WorkEnded, WorkFailed
+from .models import ATTEMPTS_CEILING, Job
+from .outages import is_outage
+from .progress import Run
+from .pulse import pulse
+from .replay import replay
+from .states import LEASED, State
+
+__all__ = ["JobBackend", "JobRequest", "JobTask", "atomic_from_here", "probe", "replay_view"]
+
+if TYPE_CHECKING:
+    BaseTask = Task[..., Any]
+else:
+    BaseTask = Task
+
+
+class JobTask(BaseTask):
+    """Base of every task that runs a job: ``@shared_task(base=JobTask)``.
+
+    The task gets the job's input as keyword arguments; what it returns is the answer (a value for 200, or a REST
+    framework ``Response`` for another status and headers). To fail with words for the client, raise
+    ``JobFailed``. Routing, priorities, time limits, ``retry()`` and ``autoretry_for`` work as in any Celery task;
+    the times of retries are kept in the job's row, not in the broker.
+
+    What the work raises is passed to Celery as ``WorkFailed``, which keeps its message out of logs and events.
+    """
+
+    #: Commit the work and the job's outcome in one transaction: its effects in that database happen exactly once for a
+    #: success, and not at all for a failure.
+    atomic: bool = False
+    #: Whether an attempt that was lost with its worker, or with the database, may be repeated.
+    retry_when_lost: bool = False
+    #: Attempts in all; None takes ``MAX_ATTEMPTS``, or more where ``max_retries`` allows more.
+    max_attempts: int | None = None
+
+    Request = "async_accept.backend:JobRequest"
+    Strategy = "async_accept.backend:strategy"
+    # Failures and retries are reported to the backend even where results are ignored.
+    store_errors_even_if_ignored = True
+    # An end that was wanted is no error for Celery's log.
+    throws = (WorkEnded,)
+
+    @property  # type: ignore[misc] # nobody sets it
+    def backend(self) -> JobBackend:  # type: ignore[override] # as above
+        backend = self.__dict__.get("_job_backend")
+        if backend is None or backend.app is not self.app:
+            backend = self._job_backend = JobBackend(self.app)
+        return backend
+
+    @property
+    def store_eager_result(self) -> bool:  # type: ignore[override] # nobody sets it
+        # Otherwise Celery reports no retry to the backend in eager mode and in tests, and the job would stay running.
+        return is_job(self.request) or bool(self.app.conf.task_store_eager_result)
+
+    def AsyncResult(self, task_id: str, **kwargs: Any) -> Any:  # noqa: N802 Celery's name
+        return self.app.AsyncResult(task_id, task_name=self.name, **kwargs)
+
+    def is_atomic(self, job: Job) -> bool:
+        return self.atomic
+
+    def before_start(self, task_id: str, args: Any, kwargs: Any) -> None:
+        """Claim the job; without a claim the message is dropped."""
+        if not is_job(self.request):
+            super().before_start(task_id, args, kwargs)
+            return
+        job = self._claim_patiently(task_id)
+        if job is None:
+            raise Ignore(f"No job {task_id} waits for this task.")
+        self.request.retries = job.retries
+        run = Run(job)
+        progress.begin(run, inside=bool(self.request.is_eager))
+        pulse.add(run, thread=not self.request.is_eager)
+
+    def _claim_patiently(self, task_id: str) -> Job | None:
+        """Claim, also when the database is away for a moment: a worker that went on would empty the queue in vain."""
+        connection = connections[results.database()]
+        deadline = monotonic() + conf.LEASE.total_seconds()
+        began = timezone.now()
+        for pause in chain(PAUSES, repeat(PAUSES[-1])):
+            try:
+                return self._claim(task_id, began)
+            except Error as error:
+                if connection.in_atomic_block or monotonic() > deadline or not is_outage(error):
+                    break  # the relay rings again
+                connection.close()
+                sleep(pause)
+        return None
+
+    def _claim(self, task_id: str, began: datetime) -> Job | None:
+        job = find(task_id)
+        if job is None or job.task != self.name:
+            return None
+        if job.state in LEASED and (job.started_at, job.worker_pid) == (began, os.getpid()):
+            return job  # an earlier try came through, and its answer did not
+        # A job that was given back waits for its time, and the relay rings then.
+        if job.state != State.ACCEPTED or (job.attempt and not job.dispatches):
+            return None
+        queue = (self.request.delivery_info or {}).get("routing_key") or ""
+        held = job.claim(self.request.hostname or "", os.getpid(), queue, began=began)
+        return job if held else None
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        run = progress.current_run()
+        if run is None or run.entered or str(run.job.pk) != self.request.id:
+            return (
+                super().__call__(*args, **kwargs)
+                if self.request.called_directly
+                else self.run(*args, **kwargs)
+            )
+        run.entered = True
+        try:
+            return self._attempt(run)
+        except Retry as retry:
+            error: BaseException | None = retry.exc if isinstance(retry.exc, BaseException) else None
+            if run.job.attempt < run.job.max_attempts:
+                told = WorkFailed(type(error).__name__) if error else None
+                raise Retry(exc=told, when=retry.when) from None
+            error = error or MaxRetriesExceededError(f"Job {run.job.pk} has no attempt left.")
+        except Exception as raised:
+            error = raised
+        raise failure(error) from error
+
+    def _attempt(self, run: Run) -> Any:
+        try:
+            run.depth = len(connections[results.database()].atomic_blocks)
+            with run.scope:
+                if self.is_atomic(run.job):
+                    atomic_from_here()
+                value = self.work(run.job)
+                run.outcome = results.answer(value)
+                if run.atomic and not results.succeed(run.job, run.outcome, **run.snapshot()):
+                    raise AttemptLost("This attempt was given up for lost.")
+        except (Ignore, Reject) as error:
+            # "Forget this message" is no outcome for a job.
+            raise RuntimeError(f"A job cannot end by {type(error).__name__}.") from error
+        finally:
+            uploads.close(run.job)
+        if run.atomic:
+            leave(run)
+        return value
+
+    def work(self, job: Job) -> Any:
+        """Do the work of *job* and return its answer."""
+        return self.run(**(uploads.restore(job) or {}))
+
+    def retry(
+        self,
+        args: Any = None,
+        kwargs: Any = None,
+        exc: Exception | None = None,
+        throw: bool = True,
+        eta: datetime | None = None,
+        countdown: float | None = None,
+        max_retries: int | None = None,
+        **options: Any,
+    ) -> Any:
+        """As Celery's, but a job waits in its row, and always keeps its own input.
+
+        Raises:
+            Retry: the attempt ends here.
+            MaxRetriesExceededError: or *exc*, where no attempt is left.
+            TypeError: other arguments were given.
+        """
+        run = progress.current_run()
+        if run is None or str(run.job.pk) != self.request.id:
+            return super().retry(args, kwargs, exc, throw, eta, countdown, max_retries, **options)
+        if args or kwargs:
+            raise TypeError("A job is retried with its own input; retry() takes no other arguments.")
+        if isinstance(exc, JobCanceled | AttemptLost | JobFailed):
+            raise exc  # autoretry_for = (Exception,) means none of these
+        limit = self.max_retries if max_retries is None else max_retries
+        if max_retries is not None and self.max_attempts is None:
+            run.job.max_attempts = min(max(run.job.max_attempts, max_retries + 1), ATTEMPTS_CEILING)
+        if run.job.attempt >= run.job.max_attempts or (limit is not None and self.request.retries >= limit):
+            raise exc or MaxRetriesExceededError(f"Job {run.job.pk} has no attempt left.")
+        when: Any = eta or (self.default_retry_delay if countdown is None else countdown)
+        ret = Retry(exc=exc, when=when)
+        if throw:
+            raise ret
+        return ret
+
+
+def atomic_from_here() -> None:
+    """Begin the transaction that commits together with the job's outcome, or not at all.
+
+    For a task that takes long and writes at its end: ``atomic = True`` would keep the transaction, and what it has
+    locked, open all the while. What was written before is not part of it. Outside a job, and a second time, it does
+    nothing.
+
+    Raises:
+        RuntimeError: inside a transaction of the work's own, which would end first.
+    """
+    run = progress.current_run()
+    if run is None or run.atomic:
+        return
+    connection = connections[results.database()]
+    if len(connection.atomic_blocks) != run.depth:
+        raise RuntimeError("atomic_from_here() cannot begin inside another transaction of the work.")
+    run.scope.enter_context(transaction.atomic(using=results.database()))
+    run.atomic = True
+
+
+class ReplayTask(JobTask):
+    """Runs the captured view; its transaction is the view's choice (``accept_atomic``)."""
+
+    abstract = True
+
+    def is_atomic(self, job: Job) -> bool:
+        return bool(job.request and job.request.get("atomic"))
+
+    def work(self, job: Job) -> Any:
+        return replay(job)
+
+
+@shared_task(base=ReplayTask, name="async_accept.replay")
+def replay_view() -> None:
+    """Run the view's own logic for a job."""
+    raise RuntimeError("This task runs captured requests only; it cannot be called.")
+
+
+@shared_task(base=JobTask, name="async_accept.probe")
+def probe() -> str:
+    """Do nothing: ``manage.py async_accept doctor`` finds out whether a job makes the round trip."""
+    return "pong"

@@ -1,0 +1,295 @@
+"""Helpers for the tests of your project. They need no broker, no worker and no sleep.
+
+The row is the truth and the message only a doorbell, so a job can be run from its row: inside ``TestCase`` too,
+and whether ``task_always_eager`` is on or off.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from django.db import connections
+from django.utils import timezone
+
+from . import dispatch, encoding, progress, results
+from .backend import leave
+from .conf import conf
+from .models import Job, new_id
+from .problems import Problem, problem
+from .progress import Run
+from .states import FINAL, State
+
+__all__ = [
+    "RanJob",
+    "accepted_jobs",
+    "assert_accepted",
+    "follow",
+    "make_job",
+    "run_accepted_jobs",
+    "run_job",
+]
+
+#: More attempts than any sensible policy allows.
+ROUNDS = 100
+
+
+@dataclass
+class RanJob:
+    """A job as it ended, and what could be seen of it on the way."""
+
+    job: Job
+    #: The body of the answer, as a client reads it; None where there is none.
+    result: Any = None
+    #: The progress after each report, as the status monitor shows it.
+    progress: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def state(self) -> str:
+        return self.job.state
+
+    @property
+    def problem(self) -> Problem | None:
+        return self.job.problem  # type: ignore[no-any-return]
+
+
+# --- Looking ---------------------------------------------------------------------------------------------
+
+
+def accepted_jobs(**conditions: Any) -> list[Job]:
+    """Return the jobs that wait, the oldest first.
+
+    Args:
+        conditions: look-ups that choose the jobs, such as ``operation="orders.create"``.
+    """
+    return list(Job.objects.filter(state=State.ACCEPTED, **conditions).order_by("created_at", "id"))
+
+
+def assert_accepted(response: Any, **expected: Any) -> Job:
+    """Return the job behind a 202.
+
+    Args:
+        expected: columns of the job, such as ``operation="orders.create"``.
+
+    Raises:
+        AssertionError: the response is no 202 of this library, or the job is another than expected.
+    """
+    if response.status_code != 202:
+        raise AssertionError(f"Expected a 202, got {response.status_code}: {_shown(response)}")
+    monitor = response.headers.get("Operation-Location", "")
+    pk = monitor.rstrip("/").rpartition("/")[2]
+    if not pk:
+        raise AssertionError(f"This 202 has no Operation-Location, so it is none of ours: {_shown(response)}")
+    job = Job.objects.filter(pk=pk).first()
+    if job is None:
+        stored = ", ".join(map(str, Job.objects.all()[:5])) or "none at all"
+        raise AssertionError(f"The 202 names job {pk}, which is not stored; stored are {stored}.")
+    wrong = [
+        f"{name} is {getattr(job, name)!r}, not {value!r}"
+        for name, value in expected.items()
+        if getattr(job, name) != value
+    ]
+    if wrong:
+        raise AssertionError(f"Job {job}: {'; '.join(wrong)}.")
+    return job
+
+
+def _shown(response: Any) -> str:
+    content = b"" if getattr(response, "streaming", False) else response.content
+    return content[:1000].decode(errors="replace") or "(no body)"
+
+
+# --- Running -----------------------------------------------------------------------------------------------
+
+
+def run_accepted_jobs(raises: bool = True, **conditions: Any) -> list[Job]:
+    """Run every accepted job here and now, with its retries, and return the jobs as they ended.
+
+    Jobs that these jobs accept run as well, where the conditions choose them. What the work leaves to
+    ``transaction.on_commit()`` happens inside ``TestCase`` too.
+
+    Args:
+        raises: raise the exception again that no client was meant to see, such as a ``KeyError``; errors with words
+            for the client (``JobFailed``, a 4xx of the view) only end their job. False keeps every exception in
+            its job, as in production.
+        conditions: look-ups that choose the jobs, such as ``operation="orders.create"``.
+
+    Raises:
+        AssertionError: a job is still not ended after 100 attempts.
+    """
+    waiting = Job.objects.filter(state=State.ACCEPTED, **conditions)
+    ran: dict[Any, None] = {}
+    for _ in range(ROUNDS):
+        ids = list(waiting.order_by("id").values_list("pk", flat=True))
+        if not ids:
+            return list(Job.objects.filter(pk__in=ran).order_by("id"))
+        # A job that was given back waits for the relay's ring; here the ring is now.
+        Job.objects.filter(pk__in=ids, attempt__gt=0, dispatches=0).update(dispatches=1)
+        for job in Job.objects.filter(pk__in=ids).order_by("id"):
+            ran[job.pk] = None
+            _run_once(job, raises)
+    raise AssertionError(f"Jobs are still not ended after {ROUNDS} attempts: {ids}")
+
+
+def run_job(task: Any, *, raises: bool = True, owner: Any = None, **kwargs: Any) -> RanJob:
+    """Run one task as a job, with its retries, and return the job with its progress and its result.
+
+    The input and the result pass through strict JSON, as they do in production.
+
+    Args:
+        task: a ``JobTask``.
+        raises: as in ``run_accepted_jobs()``.
+        kwargs: the task's input.
+    """
+    job = make_job(task, owner=owner, input=kwargs)
+    shown: list[dict[str, Any]] = []
+
+    def watch(run: Run) -> None:
+        now = run.snapshot().get("progress")
+        if run.job.pk == job.pk and now is not None and (not shown or shown[-1] != now):
+            shown.append(now)
+
+    with progress.observed(watch):
+        run_accepted_jobs(raises, pk=job.pk)
+    job.refresh_from_db()
+    if job.progress is not None and (not shown or shown[-1] != job.progress):
+        shown.append(job.progress)
+    return RanJob(job, _result(job), shown)
+
+
+def follow(client: Any, response: Any, *, raises: bool = True) -> Any:
+    """Run the job behind a 202, follow its URLs as a client does, and return the final answer.
+
+    Args:
+        client: the test client that got *response*.
+        raises: as in ``run_accepted_jobs()``.
+    """
+    job = assert_accepted(response)
+    run_accepted_jobs(raises, pk=job.pk)
+    answer = client.get(response.headers["Location"])
+    if answer.status_code == 202:
+        job.refresh_from_db()
+        raise AssertionError(f"Job {job} has not ended: it is {job.state}.")
+    return answer
+
+
+def _run_once(job: Job, raises: bool) -> None:
+    runs: list[Run] = []
+
+    def watch(run: Run) -> None:
+        if outer is not None:
+            outer(run)
+        if run not in runs:
+            runs.append(run)
+
+    outer = progress.observer()
+    try:
+        with progress.observed(watch), _committing():
+            dispatch.run_here(job)
+    finally:
+        # What would have ended its process, such as SystemExit, ends the work here.
+        for run in reversed(runs):
+            if not run.ended:
+                leave(run)
+    for run in runs:
+        if raises and run.error is not None and run.job.pk == job.pk and _is_unexpected(run):
+            raise run.error
+
+
+def _is_unexpected(run: Run) -> bool:
+    return bool(run.job.problem and "reference" in run.job.problem)
+
+
+@contextmanager
+def _committing() -> Iterator[None]:
+    """Do what the work leaves to the commit inside ``TestCase`` too, whose transaction never commits."""
+    connection = connections[results.database()]
+    before = len(connection.run_on_commit)
+    yield
+    while len(connection.run_on_commit) > before:
+        entry: Any = connection.run_on_commit.pop(before)
+        _, callback, robust = entry
+        if getattr(callback, "__qualname__", "") == dispatch._ring_quietly.__qualname__:
+            continue  # a job that the work accepted: nobody would hear the ring
+        try:
+            callback()
+        except Exception:
+            if not robust:
+                raise
+
+
+def _result(job: Job) -> Any:
+    if job.state != State.SUCCEEDED:
+        return None
+    body = results.read(job)
+    return None if body is None else encoding.loads(body)
+
+
+# --- Making -------------------------------------------------------------------------------------------------
+
+
+def make_job(
+    task: Any = "async_accept.replay",
+    *,
+    state: str = State.ACCEPTED,
+    result: Any = None,
+    **columns: Any,
+) -> Job:
+    """Store a job in any state, by the same steps that lead there in production.
+
+    Args:
+        task: a ``JobTask``, or a task's name.
+        state: ``accepted``, ``running``, ``canceling``, ``succeeded``, ``failed`` or ``canceled``.
+        result: what a succeeded job answers.
+        columns: further columns, such as ``owner``, ``progress``, ``input`` or ``finished_at``. Without an owner
+            the job is an anonymous caller's, unless ``anonymous=False``.
+    """
+    name = task if isinstance(task, str) else task.name
+    columns = {"operation": name.rpartition(".")[2], "anonymous": columns.get("owner") is None, **columns}
+    if not isinstance(task, str):
+        columns = {**dispatch.limits(task), **columns}
+    # What accepting does not know yet is written over what the steps have left.
+    later = {key: columns.pop(key) for key in LATER & columns.keys()}
+    columns.setdefault("id", new_id(anonymous=columns["anonymous"]))
+    job = Job(task=name, dispatch_at=timezone.now() + conf.DISPATCH_STEP, **columns)
+    job.save(force_insert=True)
+    _lead(job, State(state), result, later.get("problem"))
+    if later:
+        Job.objects.filter(pk=job.pk).update(**later)
+    job.refresh_from_db()
+    return job
+
+
+#: Columns that a transition would write over.
+LATER = {
+    "attempt",
+    "dispatch_at",
+    "expires_at",
+    "finished_at",
+    "lease_until",
+    "problem",
+    "progress",
+    "queue",
+    "response",
+    "started_at",
+    "sweep_at",
+    "updated_at",
+    "worker",
+    "worker_pid",
+}
+
+
+def _lead(job: Job, state: State, result: Any, document: Problem | None) -> None:
+    if state == State.ACCEPTED:
+        return
+    if state == State.CANCELED:
+        job.cancel()
+        return
+    job.claim("worker@test", 1)
+    if state == State.CANCELING:
+        job.cancel()
+    elif state == State.SUCCEEDED:
+        results.succeed(job, results.answer(result))
+    elif state == State.FAILED:
+        results.fail(job, document or problem("failed"), RuntimeError("failed on purpose"), None)
+    assert state in FINAL or job.state == state

@@ -1,0 +1,14 @@
+"""ASGI entry point: `uvicorn example_project.asgi:application`.
+
+Database connections are not kept here: under ASGI each request has a thread of its own, and Django
+advises against persistent connections (https://docs.djangoproject.com/en/stable/ref/databases/).
+"""
+
+import os
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "example_project.settings")
+
+from django.contrib.staticfiles.handlers import ASGIStaticFilesHandler
+from django.core.asgi import get_asgi_application
+
+application = ASGIStaticFilesHandler(get_asgi_application())

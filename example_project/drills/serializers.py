@@ -1,0 +1,28 @@
+"""What a drill is asked for."""
+
+from django.db import models
+from rest_framework import serializers
+
+__all__ = ["DrillSerializer", "Mode"]
+
+
+class Mode(models.TextChoices):
+    """How a drill behaves after its time."""
+
+    OK = "ok", "succeeds"
+    RAISE = "raise", "raises an exception whose message holds a secret"
+    EXIT = "exit", "kills its process"
+    UNPICKLABLE = "unpicklable", "raises an exception that cannot be pickled"
+    UNSERIALIZABLE = "unserializable", "returns something that is not JSON"
+    NAN = "nan", "returns a number that strict JSON does not know"
+    NUL = "nul", "returns a text that PostgreSQL does not store"
+    BIG = "big", "returns several megabytes"
+    RETRY = "retry", "asks for a retry twice, then succeeds"
+
+
+class DrillSerializer(serializers.Serializer):
+    """A drill: `key` names its effects, `ms` is its length, `mode` how it behaves."""
+
+    key = serializers.RegexField(r"\A[\x21-\x7e]+\Z", min_length=1, max_length=200)
+    ms = serializers.IntegerField(min_value=0, max_value=600_000, default=0)
+    mode = serializers.ChoiceField(Mode.choices, default=Mode.OK)

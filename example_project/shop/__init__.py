@@ -1,0 +1,1 @@
+"""The shop itself: products, orders, payments, and a report over them."""

@@ -1,0 +1,29 @@
+"""The API's URLs below /api/."""
+
+from django.urls import path
+from rest_framework.routers import APIRootView, SimpleRouter
+
+from .views import OrderViewSet, PriceListViewSet, ProductViewSet, ReportView, TroubleView
+
+router = SimpleRouter()
+router.register("orders", OrderViewSet, basename="order")
+router.register("imports", PriceListViewSet, basename="import")
+router.register("products", ProductViewSet, basename="product")
+
+ROOT = {
+    "orders": "order-list",
+    "bulk orders": "order-bulk",
+    "imports": "import-list",
+    "products": "product-list",
+    "reports": "report",
+    "jobs": "async_accept:job-list",
+    "drills": "drills:drill",
+}
+
+urlpatterns = [
+    # A router's own root knows only what is registered with it; names without a URL are left out.
+    path("", APIRootView.as_view(api_root_dict=ROOT), name="api-root"),
+    path("reports/", ReportView.as_view(), name="report"),
+    path("trouble/", TroubleView.as_view(), name="trouble"),
+    *router.urls,
+]

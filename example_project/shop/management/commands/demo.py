@@ -1,0 +1,97 @@
+"""`manage.py demo`: the whole shop in one process, nothing else to install or start."""
+
+import errno
+import os
+import signal
+import sys
+from argparse import ArgumentParser
+from pathlib import Path
+from typing import Any
+
+from django.contrib.staticfiles.handlers import StaticFilesHandler
+from django.core.management import call_command
+from django.core.management.base import BaseCommand, CommandError
+from django.core.servers.basehttp import ThreadedWSGIServer, WSGIRequestHandler, get_internal_wsgi_application
+
+from example_project.celery import app
+from example_project.shop import apps
+from example_project.shop.seed import ACCOUNTS, seed
+from example_project.shop.worker import WorkerThread
+
+SAMPLE = Path(apps.__file__).parent / "static" / "shop" / "orders-500.csv"
+
+GRACE_SECONDS = 3.0
+"""How long Ctrl-C waits for running jobs; those cut short go on after the next start."""
+
+
+class Command(BaseCommand):
+    """Migrate, seed, and serve the shop with a worker beside it, until Ctrl-C."""
+
+    help = "Run the shop: database, web server and worker in this one process."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
+        parser.add_argument("--port", default=8000, type=int, help="port to listen on (default: %(default)s)")
+
+    def handle(self, *args: Any, host: str, port: int, **options: Any) -> None:
+        # First the port, so that a second demo says so before it touches anything.
+        server = _listen(host, port)
+        # Set by hand: a shell that starts us in the background has SIGINT ignored.
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.default_int_handler)
+        worker = None
+        try:
+            call_command("migrate", interactive=False, verbosity=0)
+            seed()
+            worker = WorkerThread(app)
+            worker.start()
+            self._welcome(f"http://{host}:{server.server_port}")
+            server.serve_forever(poll_interval=0.1)
+        except KeyboardInterrupt:
+            self.stdout.write("\nClosing the shop …")
+        finally:
+            server.server_close()
+            left = worker.stop(GRACE_SECONDS) if worker else 0
+        if left:
+            self.stdout.write(f"Jobs cut short: {left}. They go on after the next start.")
+        _leave()
+
+    def _welcome(self, url: str) -> None:
+        token = ACCOUNTS[0].token
+        sample = os.path.relpath(SAMPLE) if SAMPLE.is_relative_to(Path.cwd()) else str(SAMPLE)
+        authorization = f"-H 'Authorization: Token {token}'"
+        write = self.stdout.write
+        write(f"\nCorner Shop is open: {self.style.SUCCESS(url + '/')}   (Ctrl-C closes it)\n")
+        write("  account / password      API token")
+        for account in ACCOUNTS:
+            write(f"  {account.username + ' / ' + account.password:<22}  {account.token}")
+        write("\nOne order:")
+        write(
+            f"  curl -i {authorization} -H 'Content-Type: application/json'"
+            f""" -d '{{"lines": [{{"sku": "TEA-ASSAM", "quantity": 2}}]}}' {url}/api/orders/"""
+        )
+        write("500 orders from a CSV file, keeping the answer's headers in 202.txt:")
+        write(f"  curl -i -D 202.txt {authorization} -F file=@{sample} {url}/api/orders/bulk/")
+        write("Follow that job by its Location: 202 while it runs, then the result:")
+        location = "$(sed -n 's/^[Ll]ocation: *//p' 202.txt | tr -d '\\r')"
+        write(f"  curl -i -H 'Prefer: wait=5' {authorization} \"{location}\"\n")
+        self.stdout.flush()
+
+
+def _listen(host: str, port: int) -> ThreadedWSGIServer:
+    """Raises: CommandError when the port is taken or the address is not ours."""
+    try:
+        server = ThreadedWSGIServer((host, port), WSGIRequestHandler)
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            raise CommandError(f"Port {port} is in use. Try: manage.py demo --port {port + 1}") from error
+        raise CommandError(f"Cannot listen on {host}:{port}: {error.strerror or error}") from error
+    server.set_app(StaticFilesHandler(get_internal_wsgi_application()))
+    return server
+
+
+def _leave() -> None:
+    """End at once: Python would wait for the pool's threads, and the jobs are safe in their rows."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)

@@ -1,0 +1,103 @@
+"""Taking in a supplier's price list: a large file that is never in memory as a whole.
+
+Three stages: a checksum, which counts the lines on the way; the check of each line; keeping the file, with
+the report of its rejected lines, in Django's storage. The job's id is the key of what is kept, so that a
+second attempt finds what the first one has finished.
+"""
+
+import hashlib
+import math
+import tempfile
+from collections.abc import Iterator
+from uuid import uuid4
+
+from django.contrib.auth.models import AbstractBaseUser
+from django.core.files.base import File
+
+from async_accept.progress import current_job, track
+
+from .models import PriceList
+from .price_checks import LINE_BYTES, Check, read_header
+
+__all__ = ["take_in"]
+
+
+def take_in(customer: AbstractBaseUser, file: File) -> PriceList:
+    """Check a price list, keep it with the report of its rejected lines, and return what was found.
+
+    Raises: InvalidHeader, and JobCanceled at any line; then nothing is kept.
+    """
+    job = current_job()
+    key, attempt = (job.pk, job.attempt) if job else (uuid4(), 1)
+    known = PriceList.objects.filter(key=key).first()
+    if known is not None:
+        return known
+    sha256, line_ends = _read_through(file)
+    with tempfile.TemporaryFile() as report:
+        check = Check(read_header(file), report)
+        for number, line in track(_lines(file), "Checking lines", line_ends, weight=0.7, unit="lines"):
+            check.line(number, line)
+        check.close()
+        found = PriceList(
+            customer=customer,
+            key=key,
+            name=str(file.name)[:200],
+            size_bytes=file.size,
+            sha256=sha256,
+            lines=check.lines,
+            rejected=check.rejected,
+            first_rejects=check.first_rejects,
+            offers=check.offers(),
+        )
+        return _keep(found, attempt, file, File(report) if check.rejected else None)
+
+
+def _read_through(file: File) -> tuple[str, int]:
+    """The checksum, and how many line ends there are."""
+    digest, line_ends = hashlib.sha256(), 0
+    for block in _blocks(file, "Checksum", weight=0.1):
+        digest.update(block)
+        line_ends += block.count(b"\n")
+    return digest.hexdigest(), line_ends
+
+
+def _keep(found: PriceList, attempt: int, file: File, report: File | None) -> PriceList:
+    """Store files and row. Whoever is stopped here leaves nothing behind, and clears up after earlier attempts."""
+    for earlier in range(1, attempt):
+        found.discard(earlier)
+    try:
+        found.store(attempt, Shown(file), report)
+        kept, created = PriceList.objects.get_or_create(key=found.key, defaults=found.columns())
+    except BaseException:
+        found.discard(attempt)
+        raise
+    if not created:  # by an attempt that was given up for lost, and was not
+        found.discard(attempt)
+    return kept
+
+
+class Shown(File):
+    """A file that shows how much of it is stored."""
+
+    def chunks(self, chunk_size: int | None = None) -> Iterator[bytes]:
+        return _blocks(self, "Keeping the file", weight=0.2)
+
+
+def _blocks(file: File, stage: str, weight: float) -> Iterator[bytes]:
+    """The file in as many blocks as it has megabytes, rounded (kilobytes, if it is small), with its progress."""
+    unit_bytes, unit = (1_000_000, "MB") if file.size >= 1_000_000 else (1_000, "kB")
+    count = max(round(file.size / unit_bytes), 1)
+    block_bytes = math.ceil(file.size / count)
+    file.seek(0)
+    return track(iter(lambda: file.read(block_bytes), b""), stage, count, weight=weight, unit=unit)
+
+
+def _lines(file: File) -> Iterator[tuple[int, bytes]]:
+    """Numbered lines, from 1 on; of one that is too long only the beginning."""
+    file.seek(0)
+    number = 0
+    while line := file.readline(LINE_BYTES):
+        number += 1
+        yield number, line
+        while len(line) == LINE_BYTES and not line.endswith(b"\n"):
+            line = file.readline(LINE_BYTES)

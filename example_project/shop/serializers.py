@@ -1,0 +1,159 @@
+"""The shop's API in and out."""
+
+from typing import Any
+
+from django.core.files.base import File
+from django.db import IntegrityError
+from rest_framework import serializers, status
+from rest_framework.exceptions import APIException
+from rest_framework.reverse import reverse
+
+from . import inventory, orders, price_lists
+from .models import DiscountRule, Order, OrderLine, PriceList, Product
+from .price_checks import InvalidHeader, read_header
+from .trouble import Kind
+
+__all__ = [
+    "BulkSerializer",
+    "OrderSerializer",
+    "PriceListSerializer",
+    "ProductSerializer",
+    "ReportSerializer",
+    "TroubleSerializer",
+    "Unavailable",
+]
+
+
+class Unavailable(APIException):
+    """409: too few are left; the detail says of what."""
+
+    status_code = status.HTTP_409_CONFLICT
+    default_code = "out_of_stock"
+
+
+class ProductSerializer(serializers.ModelSerializer):
+    """A product on the shelf."""
+
+    class Meta:
+        model = Product
+        fields = ["sku", "name", "price", "stock"]
+
+
+class OrderLineSerializer(serializers.ModelSerializer):
+    """A line of an order; the price is the shop's."""
+
+    sku = serializers.SlugRelatedField("sku", source="product", queryset=Product.objects.all())
+    quantity = serializers.IntegerField(min_value=1, max_value=1000)
+
+    class Meta:
+        model = OrderLine
+        fields = ["sku", "quantity", "unit_price"]
+        read_only_fields = ["unit_price"]
+
+
+class BulkSerializer(serializers.Serializer):
+    """Many orders, as a form sends them: a CSV file or its text."""
+
+    file = serializers.FileField(required=False)
+    csv = serializers.CharField(required=False, style={"base_template": "textarea.html", "rows": 6})
+
+
+class OrderSerializer(serializers.ModelSerializer):
+    """An order with its lines. Once it is placed only the note can be changed."""
+
+    reference = serializers.RegexField(r"\A[A-Za-z0-9][A-Za-z0-9._/-]*\Z", max_length=64, required=False)
+    lines = OrderLineSerializer(many=True, allow_empty=False, max_length=50)
+
+    class Meta:
+        model = Order
+        fields = [
+            "id", "url", "reference", "status", "code", "lines", "discount", "total", "note", "created_at",
+        ]  # fmt: skip
+        read_only_fields = ["status", "discount", "total", "created_at"]
+        # Uniqueness goes by the customer, who is not a field.
+        validators: list[Any] = []
+
+    def get_fields(self) -> dict[str, serializers.Field]:
+        fields = super().get_fields()
+        if self.instance is not None:
+            for name in ("reference", "code", "lines"):
+                fields[name].read_only = True
+        return fields
+
+    def validate_reference(self, reference: str) -> str:
+        if Order.objects.filter(customer=self.context["request"].user, reference=reference).exists():
+            raise serializers.ValidationError("You have used this reference before.", code="unique")
+        return reference
+
+    def validate_code(self, code: str) -> str:
+        if code and not DiscountRule.objects.filter(code=code).exists():
+            raise serializers.ValidationError(f"There is no discount code {code}.", code="unknown_code")
+        return code
+
+    def validate_lines(self, lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        if len({line["product"] for line in lines}) < len(lines):
+            raise serializers.ValidationError("Name each product once.", code="repeated")
+        return lines
+
+    def create(self, validated_data: dict[str, Any]) -> Order:
+        lines = validated_data.pop("lines")
+        # Not a default of the field: those are filled in on updates as well.
+        validated_data.setdefault("reference", orders.new_reference())
+        wanted = [(line["product"], line["quantity"]) for line in lines]
+        try:
+            return orders.place(wanted=wanted, **validated_data)
+        except inventory.OutOfStock as error:
+            raise Unavailable(str(error)) from error
+        except IntegrityError as error:
+            # Between the check in the request and now, another request has used it.
+            raise serializers.ValidationError(
+                {"reference": ["You have used this reference before."]}, code="unique"
+            ) from error
+
+
+class ReportSerializer(serializers.Serializer):
+    """What the sales report is asked for."""
+
+    rows = serializers.IntegerField(
+        min_value=1, max_value=1_000_000, default=50_000, help_text="Orders to draw; a minute for the most."
+    )
+    days = serializers.IntegerField(min_value=1, max_value=366, default=30, help_text="Days up to today.")
+
+
+class PriceListSerializer(serializers.ModelSerializer):
+    """A price list: sent in as a CSV file with the columns sku, name, price; shown as what was found in it."""
+
+    url = serializers.HyperlinkedIdentityField("import-detail")
+    file = serializers.FileField(write_only=True)
+    file_url = serializers.HyperlinkedIdentityField("import-file")
+    report_url = serializers.SerializerMethodField(help_text="The rejected lines as CSV; null without any.")
+
+    class Meta:
+        model = PriceList
+        fields = [
+            "id", "url", "name", "size_bytes", "sha256", "lines", "rejected", "first_rejects", "offers", "file",
+            "file_url", "report_url", "created_at",
+        ]  # fmt: skip
+        read_only_fields = ["name", "size_bytes", "sha256", "lines", "rejected", "first_rejects", "offers"]
+
+    def get_report_url(self, instance: PriceList) -> str | None:
+        if not instance.report:
+            return None
+        return reverse("import-report", args=[instance.pk], request=self.context["request"])
+
+    def validate_file(self, file: File) -> File:
+        """The first line only: all others are the worker's."""
+        try:
+            read_header(file)
+        except InvalidHeader as error:
+            raise serializers.ValidationError(str(error), code="header") from error
+        return file
+
+    def create(self, validated_data: dict[str, Any]) -> PriceList:
+        return price_lists.take_in(**validated_data)
+
+
+class TroubleSerializer(serializers.Serializer):
+    """What goes wrong."""
+
+    kind = serializers.ChoiceField(Kind.choices)

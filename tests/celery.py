@@ -1,0 +1,11 @@
+"""The Celery app of the tests: an in-memory broker unless CELERY_BROKER_URL names a server."""
+
+import os
+
+from celery import Celery
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.settings")
+
+app = Celery("tests")
+app.config_from_object("django.conf:settings", namespace="CELERY")
+app.autodiscover_tasks()

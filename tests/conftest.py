@@ -1,0 +1,80 @@
+import os
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+from celery import current_app
+from django.db import connection
+from django.test import Client
+from hypothesis import settings as hypothesis_settings
+from rest_framework.test import APIClient
+
+from async_accept import progress
+from tests import servers
+
+# The same examples in every run, and no deadline: a slow machine is no bug.
+hypothesis_settings.register_profile("repeatable", derandomize=True, deadline=None, database=None)
+hypothesis_settings.load_profile("repeatable")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip a test whose server or browser is absent, before any fixture reaches for it."""
+    markers = [name for name in (*servers.SERVERS, "browser") if item.get_closest_marker(name)]
+    for name in markers:
+        if name in servers.SERVERS and (reason := servers.used_elsewhere(name)):
+            pytest.skip(reason)
+    for name in markers:
+        if reason := servers.missing(name):
+            servers.do_without(reason)
+
+
+@pytest.fixture(autouse=True)
+def _leaves_no_run() -> Iterator[None]:
+    """A run that a test leaves behind would be the next test's."""
+    yield
+    left = progress.current_run()
+    progress._run.set(None)
+    assert left is None, f"The test left {left.job} running in this thread."
+
+
+@pytest.fixture
+def alice(django_user_model: Any) -> Any:
+    return django_user_model.objects.create(username="alice")
+
+
+@pytest.fixture
+def alices(alice: Any) -> APIClient:
+    """A client of the API that is alice's."""
+    client = APIClient()
+    client.force_authenticate(alice)
+    return client
+
+
+@pytest.fixture
+def boss(django_user_model: Any) -> Client:
+    """A browser of one who may do everything in the admin."""
+    client = Client()
+    client.force_login(django_user_model.objects.create_superuser("boss"))
+    return client
+
+
+@pytest.fixture
+def child_environment(transactional_db: None) -> dict[str, str]:
+    """The environment for a process that a test starts: the test database, the broker of this run."""
+    name = str(connection.settings_dict["NAME"])
+    url = os.environ.get("DATABASE_URL")
+    return os.environ | {
+        "DJANGO_SETTINGS_MODULE": "tests.settings",
+        "DATABASE_URL": urlsplit(url)._replace(path=f"/{name}").geturl() if url else f"sqlite:///{name}",
+    }
+
+
+@pytest.fixture
+def eager() -> Iterator[Any]:
+    """Celery's settings while tasks run where they are called."""
+    before = current_app.conf.task_always_eager, current_app.conf.task_store_eager_result
+    current_app.conf.task_always_eager = True
+    yield current_app.conf
+    current_app.conf.task_always_eager, current_app.conf.task_store_eager_result = before

@@ -1,0 +1,324 @@
+"""Contract 7: back-pressure, and what happens while the broker or the database is away."""
+
+import json
+import logging
+import re
+import time
+
+import pytest
+from django.db import InternalError, OperationalError, connections
+from django.db.backends.utils import CursorWrapper
+from django.db.transaction import Atomic
+from django.test import override_settings
+from rest_framework.test import APIClient
+
+from async_accept.broker import Broker, broker
+from async_accept.exceptions import BrokerUnavailable
+from async_accept.models import Job
+from tests.contract.cases import SUM, every_view
+from tests.contract.conftest import together
+from tests.testapp.models import Note
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture
+def no_database(monkeypatch):
+    """Let every statement fail, as it does where the server is gone."""
+
+    def fail(*args, **kwargs):
+        raise OperationalError("server closed the connection unexpectedly")
+
+    def off():
+        monkeypatch.setattr(CursorWrapper, "execute", fail)
+
+    yield off
+    monkeypatch.undo()
+
+
+@pytest.fixture
+def no_inserts(monkeypatch):
+    """Let everything fail that writes a job."""
+    execute = CursorWrapper.execute
+
+    def fail(self, sql, params=None):
+        if sql.lstrip().upper().startswith("INSERT") and "async_accept_job" in sql:
+            raise OperationalError("the connection was lost")
+        return execute(self, sql, params)
+
+    monkeypatch.setattr(CursorWrapper, "execute", fail)
+
+
+def _is_503(response):
+    assert response.status_code == 503
+    assert re.fullmatch(r"[1-9]\d*", response.headers["Retry-After"])
+    assert "server closed" not in response.text
+    assert "lost" not in response.text
+
+
+@every_view
+def test_database_down_at_accept(case, alice, no_inserts):
+    """Contract 7: 503 with Retry-After, in every kind of view."""
+    for headers in ({}, {"Idempotency-Key": "k"}):
+        response = alice(case.method, case.url(), case.data, headers=headers)
+        _is_503(response)
+        assert "Prefer" in response.headers["Vary"]
+    assert Job.objects.count() == 0
+
+
+@every_view
+def test_database_down_before_the_handler(case, alice, no_database):
+    """Contract 7: also while the caller is authenticated; a function view needs ``@accepts`` above ``@api_view``."""
+    url = case.url()
+    no_database()
+    response = alice(case.method, url, case.data)
+    if case.path in ("method/", "function/", "function-task/"):
+        assert response.status_code >= 500  # REST framework's own view, before anything of ours is reached
+    else:
+        _is_503(response)
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD", "DELETE"])
+def test_database_down_at_the_monitor(alice, no_database, method):
+    """Contract 7: 503 with Retry-After at M."""
+    monitor = alice.post("/api/policies/always/class/", SUM).headers["Operation-Location"]
+    no_database()
+    response = alice(method, monitor)
+    _is_503(response)
+    if method != "HEAD":
+        assert response.headers["Content-Type"] == "application/problem+json"
+        assert response.json()["code"] == "unavailable"
+
+
+@pytest.mark.parametrize(
+    ("method", "endpoint"), [("GET", "result/"), ("POST", "cancel/"), ("POST", "rerun/"), ("GET", "events/")]
+)
+def test_database_down_at_the_other_endpoints(alice, no_database, method, endpoint):
+    """Contract 7: 503 with Retry-After at every endpoint of jobs."""
+    monitor = alice.post("/api/policies/always/class/", SUM).headers["Operation-Location"]
+    no_database()
+    _is_503(alice(method, monitor + endpoint))
+    _is_503(alice.get("/api/jobs/"))
+
+
+def test_the_log_tells_why_without_passwords(alice, monkeypatch, caplog):
+    """Contract 7, 15: the client gets a reference, by which the log tells the driver's words, but no password."""
+    monitor = alice.post("/api/policies/always/class/", SUM).headers["Operation-Location"]
+
+    def fail(*args, **kwargs):
+        raise OperationalError("postgres://shop:hunter2@db/shop does not answer")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(CursorWrapper, "execute", fail)
+        response = alice.get(monitor)
+    assert response.status_code == 503
+    assert "does not answer" not in response.text
+    (record,) = [record for record in caplog.records if record.name == "async_accept.http"]
+    told = logging.Formatter().format(record)
+    assert response.json()["reference"] in told
+    assert "OperationalError: postgres://" in told
+    assert "does not answer" in told
+    assert "hunter2" not in told
+
+
+def test_a_database_that_only_reads_is_away_too(alice, monkeypatch):
+    """Contract 7: after a failover the connection may lead to a server that takes no changes."""
+
+    class Driver(Exception):
+        sqlstate = "25006"
+
+    def fail(*args, **kwargs):
+        raise InternalError("cannot execute UPDATE in a read-only transaction") from Driver()
+
+    monitor = alice.post("/api/policies/always/class/", SUM).headers["Operation-Location"]
+    with monkeypatch.context() as patch:
+        patch.setattr(Job, "cancel", fail)
+        _is_503(alice.post(f"{monitor}cancel/"))
+
+
+@pytest.fixture
+def middleware(settings):
+    settings.MIDDLEWARE = [*settings.MIDDLEWARE, "async_accept.middleware.UnavailableMiddleware"]
+
+
+@pytest.fixture
+def caller(alice):
+    """Calls views through middleware of the test's own; a live server has loaded its own already."""
+    client = APIClient(raise_request_exception=False)
+    client.credentials(HTTP_AUTHORIZATION=alice.session.headers["Authorization"])
+    return client
+
+
+def _is_problem_503(response):
+    assert response.status_code == 503
+    assert response["Content-Type"] == "application/problem+json"
+    assert int(response["Retry-After"]) >= 1
+    assert "Prefer" in response["Vary"]
+    document = response.json()
+    assert (document["code"], document["status"]) == ("unavailable", 503)
+    assert document["title"] == "The service is not available at the moment"
+    assert "server closed" not in response.content.decode()
+
+
+def _send(caller, case, url):
+    return caller.generic(case.method, url, json.dumps(case.data or {}), content_type="application/json")
+
+
+@every_view
+def test_the_middleware_answers_for_the_transaction_around_a_view(case, caller, middleware, monkeypatch):
+    """Contract 7: ATOMIC_REQUESTS begins one before the view is called."""
+    url = case.url()
+    monkeypatch.setitem(connections.settings["default"], "ATOMIC_REQUESTS", True)
+
+    def fail(*args):
+        raise OperationalError("server closed the connection unexpectedly")
+
+    monkeypatch.setattr(Atomic, "__enter__", fail)
+    _is_problem_503(_send(caller, case, url))
+
+
+@every_view
+def test_the_middleware_answers_for_what_stands_above_a_view(case, caller, middleware, no_database):
+    """Contract 7: REST framework's own view authenticates before ``@accepts`` is reached; others answer themselves."""
+    url = case.url()
+    no_database()
+    response = _send(caller, case, url)
+    assert response.status_code == 503
+    if case.path in ("method/", "function/", "function-task/"):
+        _is_problem_503(response)
+
+
+def test_the_middleware_answers_for_no_other_view(caller, middleware, no_database):
+    """Contract 7: what is not ours fails as it did."""
+    no_database()
+    assert caller.get("/api/plain-notes/").status_code == 500
+
+
+def test_the_middleware_knows_an_outage_from_a_bug(caller, middleware, monkeypatch):
+    """Contract 7: an exception of a view stays what it is."""
+
+    def fail(*args, **kwargs):
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr(Job, "save", fail)
+    monkeypatch.setattr("async_accept.dispatch.accept", fail)
+    assert caller.post("/api/policies/always/class/", SUM).status_code == 500
+
+
+def test_database_down_where_requests_are_atomic(alice, no_database, monkeypatch):
+    """Contract 7: ATOMIC_REQUESTS begins a transaction outside the view; the job endpoints need none."""
+    monitor = alice.post("/api/policies/always/class/", SUM).headers["Operation-Location"]
+    monkeypatch.setitem(connections.settings["default"], "ATOMIC_REQUESTS", True)
+    no_database()
+    _is_503(alice.get(monitor))
+
+
+def test_an_atomic_request_takes_its_job_back(alice, monkeypatch):
+    """Contract 2: under ATOMIC_REQUESTS a job lives and dies with the request's transaction."""
+    monkeypatch.setitem(connections.settings["default"], "ATOMIC_REQUESTS", True)
+    assert alice.post("/api/policies/always/class/", SUM).status_code == 202
+    again = alice.post(
+        "/api/policies/always/class/", SUM, headers={"Idempotency-Key": "k", "Prefer": "wait=5"}
+    )
+    assert again.status_code == 202
+    assert "Preference-Applied" not in again.headers  # inside the transaction the job could not end
+    repeat = alice.post("/api/policies/always/class/", SUM, headers={"Idempotency-Key": "k"})
+    assert repeat.headers["Location"] == again.headers["Location"]
+    assert alice.get(again.headers["Location"]).status_code == 202
+    assert Job.objects.count() == 2
+
+
+# --- The broker ----------
+
+
+@pytest.fixture
+def no_broker(monkeypatch):
+    """Let the broker refuse every connection; it is asked as in production."""
+    monkeypatch.undo()  # of the fixture that loses messages
+
+    def refuse(*args, **kwargs):
+        raise ConnectionRefusedError("nobody listens")
+
+    broker.close()
+    monkeypatch.setattr(type(broker), "_connect", refuse)
+    yield
+    broker._reset()
+
+
+@every_view
+def test_broker_down_is_still_202(case, alice, no_broker):
+    """Contract 7: the job waits in its row for the relay."""
+    began = time.monotonic()
+    response = alice(case.method, case.url(), case.data)
+    assert response.status_code == 202
+    assert time.monotonic() - began < 3
+    assert Job.objects.get().state == "accepted"
+
+
+@every_view
+def test_broker_down_is_503_where_the_view_prefers_it(case, alice, no_broker):
+    """Contract 7: 503 with Retry-After, and nothing is left behind."""
+    for _ in range(2):
+        _is_503(alice(case.method, case.url("insisting"), case.data, headers={"Idempotency-Key": "k"}))
+    assert not Job.objects.exists()
+    assert not Note.objects.filter(slug="new").exists()
+
+
+def test_broker_back_again(alice, monkeypatch):
+    """Contract 5, 7: a 503 leaves the key free."""
+    key = {"Idempotency-Key": "k"}
+
+    def down(*args, **kwargs):
+        raise BrokerUnavailable
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Broker, "check", down)
+        _is_503(alice.post("/api/policies/insisting/class/", SUM, headers=key))
+    assert alice.post("/api/policies/insisting/class/", SUM, headers=key).status_code == 202
+
+
+# --- Caps ----------
+
+
+@every_view
+@pytest.mark.parametrize("policy", ["capped", "capped-each"])
+def test_too_many_open_jobs_are_429(case, policy, alice):
+    """Contract 7: with Retry-After, before the insert; a repeat of a key is no further job."""
+    url = case.url(policy)
+    for key in ("a", "b"):
+        assert alice(case.method, url, case.data, headers={"Idempotency-Key": key}).status_code == 202
+    response = alice(case.method, url, case.data)
+    assert response.status_code == 429
+    assert re.fullmatch(r"[1-9]\d*", response.headers["Retry-After"])
+    assert "Prefer" in response.headers["Vary"]
+    assert Job.objects.count() == 2
+    assert alice(case.method, url, case.data, headers={"Idempotency-Key": "a"}).status_code == 202
+    Job.objects.first().cancel()
+    assert alice(case.method, url, case.data).status_code == 202
+
+
+def test_one_owners_cap_is_not_anothers(alice, bob):
+    """Contract 7: per owner."""
+    url = "/api/policies/capped-each/class/"
+    assert [alice.post(url, SUM).status_code for _ in range(3)] == [202, 202, 429]
+    assert bob.post(url, SUM).status_code == 202
+
+
+def test_rerun_is_capped_too(alice):
+    """Contract 7: asking again by ``rerun/`` is no way around the settings' caps."""
+    from django.conf import settings
+
+    accepted = alice.post("/api/policies/always/class/", SUM)
+    Job.objects.get().cancel()
+    rerun = accepted.headers["Operation-Location"] + "rerun/"
+    with override_settings(ASYNC_ACCEPT=settings.ASYNC_ACCEPT | {"MAX_ACTIVE_PER_OWNER": 1}):
+        assert alice.post(rerun).status_code == 202
+        refused = alice.post(rerun)
+    assert (refused.status_code, refused.json()["code"]) == (429, "too-many-jobs")
+    assert int(refused.headers["Retry-After"]) >= 1
+
+
+def test_a_flood_is_let_in_or_refused(alice):
+    """Contract 7: many at once never give a 500."""
+    answers = together(60, lambda _: alice.post("/api/policies/capped/class/", SUM))
+    assert {answer.status_code for answer in answers} <= {202, 429}

@@ -1,0 +1,77 @@
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests import servers
+
+from .client import Client
+from .installation import QUICK, Installation, installed
+from .processes import until
+
+TABLES = ("async_accept_job", "django_celery_results_taskresult", "drills_effect")
+#: How late a relay may be in these installations, whose times are short.
+GRACE_SECONDS = 3.0
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Minutes of killing processes are not what somebody expects who just runs the tests."""
+    if "faults" in (config.option.markexpr or "") or servers.required():
+        return
+    for item in items:
+        if item.get_closest_marker("faults"):
+            item.add_marker(pytest.mark.skip(reason="takes minutes: ask for it by -m faults"))
+
+
+@pytest.fixture(scope="session")
+def installation() -> Iterator[Installation]:
+    need("redis-server", shutil.which("redis-server"))
+    need("PostgreSQL's programs", any(Path("/usr/lib/postgresql").glob("*/bin/initdb")))
+    with installed(QUICK) as installation:
+        yield installation
+
+
+@pytest.fixture
+def shop(installation: Installation) -> Iterator[Installation]:
+    """Every part runs, nothing is stored; afterwards every promise is kept."""
+    everything = [*installation.parts()]
+    for part in everything:
+        if not part.runs:
+            part.start(wait=False)
+    for part in everything:
+        part.wait_until_ready()
+    for table in TABLES:
+        installation.database.execute(f"DELETE FROM {table}")
+    yield installation
+    calm(installation)
+
+
+def calm(installation: Installation) -> None:
+    """Let what is broken be whole again, and see that every promise is kept."""
+    for part in installation.parts():
+        part.thaw()
+        if not part.runs:
+            part.start()
+    until(
+        lambda: not installation.violations(GRACE_SECONDS),
+        10 * GRACE_SECONDS,
+        f"all to be well: {installation.violations(GRACE_SECONDS)}",
+        pause=0.5,
+    )
+
+
+@pytest.fixture
+def client(shop: Installation) -> Client:
+    return Client(shop)
+
+
+@pytest.fixture
+def rabbitmq() -> None:
+    need("RabbitMQ", os.path.exists("/usr/lib/rabbitmq/bin/rabbitmq-server"))
+
+
+def need(what: str, found: object) -> None:
+    if not found:
+        (pytest.fail if servers.required() else pytest.skip)(f"needs {what}")

@@ -1,0 +1,175 @@
+"""A broker that refuses, stands still, forgets, or brings a message twice."""
+
+import time
+
+import pytest
+
+from .client import Client
+from .conftest import GRACE_SECONDS
+from .installation import Installation, installed
+from .processes import until
+
+pytestmark = pytest.mark.faults
+
+
+def test_refusing_broker_delays_the_work_but_not_the_answer(shop: Installation, client: Client) -> None:
+    shop.broker.kill()
+    jobs = [client.submit() for _ in range(12)]
+    assert max(job.seconds for job in jobs) < 2.0
+    shop.broker.start()
+    for job in jobs:
+        assert client.wait_for_end(job, seconds=30)["state"] == "succeeded"
+        assert client.effects(job) == 1
+
+
+def test_frozen_broker_costs_one_request_its_timeout(shop: Installation, client: Client) -> None:
+    client.submit()
+    shop.broker.freeze()
+    jobs = [client.submit() for _ in range(20)]
+    shop.broker.thaw()
+    assert max(job.seconds for job in jobs) < 2.0
+    # Two processes find out, and ask again after each pause; a busy machine has slow requests of its own.
+    assert sorted(job.seconds for job in jobs)[len(jobs) // 2] < 0.2
+    for job in jobs:
+        assert client.wait_for_end(job, seconds=30)["state"] == "succeeded"
+
+
+def test_emptied_broker_loses_messages_but_no_job(shop: Installation, client: Client) -> None:
+    for worker in shop.workers:
+        worker.freeze()
+    jobs = [client.submit() for _ in range(5)]
+    assert shop.broker.client().llen("celery")  # type: ignore[attr-defined] # some are with the frozen workers
+    shop.broker.empty()  # type: ignore[attr-defined]
+    for worker in shop.workers:
+        worker.thaw()
+    for job in jobs:
+        assert client.wait_for_end(job, seconds=20)["state"] == "succeeded"
+        assert client.effects(job) == 1
+
+
+def test_broker_that_evicts_its_queue_loses_no_job(shop: Installation, client: Client) -> None:
+    """A Redis that is set up as a cache, and gets full."""
+    for worker in shop.workers:
+        worker.kill()
+    redis = shop.broker.client()  # type: ignore[attr-defined]
+    jobs = [client.submit() for _ in range(5)]
+    assert redis.llen("celery") == 5
+    redis.config_set("maxmemory-policy", "allkeys-lru")
+    redis.config_set("maxmemory", redis.info("memory")["used_memory"] + 100_000)
+    try:
+        numbers = iter(range(100_000))
+        until(
+            lambda: redis.set(f"junk-{next(numbers)}", "x" * 10_000) and not redis.exists("celery"),
+            20,
+            pause=0,
+        )
+    finally:
+        redis.config_set("maxmemory", 0)
+        redis.config_set("maxmemory-policy", "noeviction")
+    for worker in shop.workers:
+        worker.start(wait=False)
+    for job in jobs:
+        assert client.wait_for_end(job, seconds=40)["state"] == "succeeded"
+        assert client.effects(job) == 1
+
+
+def test_messages_lost_late_are_found_before_their_long_step_is_over(
+    shop: Installation, client: Client
+) -> None:
+    """They waited in a long queue, so that the next ring is far away, when the broker lost them."""
+    for worker in shop.workers:
+        worker.kill()
+    job = client.submit()
+    until(lambda: client.row(job)["dispatches"] >= 3, 30, "the steps to grow")
+    shop.database.execute(
+        "UPDATE async_accept_job SET dispatches = 6, dispatch_at = now() + interval '30 seconds' WHERE id = %s",
+        job.id,
+    )
+    shop.broker.restart()
+    shop.workers[0].start()
+    began = time.monotonic()
+    assert client.wait_for_end(job, seconds=15)["state"] == "succeeded"
+    assert time.monotonic() - began < 15
+
+
+def test_broker_restarting_in_mid_task_touches_no_job(shop: Installation, client: Client) -> None:
+    job = client.submit(ms=2000)
+    client.wait_for_begin(job)
+    shop.broker.restart()
+    later = client.submit()
+    row = client.wait_for_end(job)
+    assert (row["state"], row["attempt"], client.effects(job)) == ("succeeded", 1, 1)
+    assert client.wait_for_end(later, seconds=30)["state"] == "succeeded"
+
+
+def test_lost_job_is_noticed_without_a_broker(shop: Installation, client: Client) -> None:
+    """Leases run out all the same, and the relay beside a worker's work is there to see it."""
+    shop.relay.kill()
+    job = client.submit(ms=60_000)
+    client.wait_for_begin(job)
+    for worker in shop.workers:
+        worker.kill()
+    shop.broker.kill()
+    shop.workers[0].start(wait=False)
+    until(lambda: client.row(job)["state"] == "accepted", 30, "the relay to take the job from its worker")
+    client.cancel(job)
+    shop.broker.start()
+
+
+def test_message_delivered_many_times_is_one_run(shop: Installation, client: Client) -> None:
+    for worker in shop.workers:
+        worker.kill()
+    job = client.submit(ms=300)
+    redis = shop.broker.client()  # type: ignore[attr-defined]
+    redis.lpush("celery", *redis.lrange("celery", 0, -1) * 10)
+    for worker in shop.workers:
+        worker.start(wait=False)
+    row = client.wait_for_end(job, seconds=40)
+    until(lambda: redis.llen("celery") == 0, 10, "the queue to be empty")
+    assert (row["state"], row["attempt"], client.effects(job)) == ("succeeded", 1, 1)
+    assert client.notes().count((job.key, "begin", 1)) == 1
+
+
+def test_no_secret_reaches_a_log_the_broker_or_a_client(shop: Installation, client: Client) -> None:
+    """Workers send events here (-E), which hold what Celery makes of an exception."""
+    redis = shop.broker.client()  # type: ignore[attr-defined]
+    with redis.monitor() as monitor:
+        jobs = [client.submit("raise"), client.submit("unpicklable")]
+        for job in jobs:
+            assert client.wait_for_end(job)["state"] == "failed"
+        redis.set("the-end", 1)
+        seen = []
+        for command in monitor.listen():
+            seen.append(str(command))
+            if "the-end" in command["command"]:
+                break
+    answers = [client.get(job, what).text for job in jobs for what in ("", "result/")]
+    logs = [part.text() for part in (shop.web, shop.relay, *shop.workers)]
+    for text in (*seen, *answers, *logs):
+        assert "hunter2" not in text
+    (traceback,) = shop.database.execute(
+        "SELECT traceback FROM django_celery_results_taskresult WHERE task_id = %s", jobs[0].id
+    )
+    assert "hunter2" in traceback[0]  # for those who may read the result storage
+
+
+def test_rabbitmq_that_freezes_and_dies_loses_no_job(rabbitmq: None) -> None:
+    del rabbitmq
+    with installed({"LEASE": 3, "PULSE": 0.5, "RELAY_INTERVAL": 0.5, "DISPATCH_STEP": 2}, "rabbitmq") as shop:
+        client = Client(shop)
+        for part in (shop.web, shop.workers[0]):
+            part.start(wait=False)
+        for part in (shop.web, shop.workers[0]):
+            part.wait_until_ready()
+        jobs = [client.submit(ms=200) for _ in range(5)]
+        shop.broker.freeze()
+        jobs += [client.submit() for _ in range(5)]
+        shop.broker.thaw()
+        shop.broker.kill()
+        jobs += [client.submit() for _ in range(5)]
+        shop.broker.start()
+        for job in jobs:
+            assert client.wait_for_end(job, seconds=40)["state"] == "succeeded"
+            assert client.effects(job) == 1
+        assert max(job.seconds for job in jobs[1:]) < 2.0
+        until(lambda: not shop.violations(GRACE_SECONDS), 30, f"all to be well: {shop.violations(3)}")

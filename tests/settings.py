@@ -1,0 +1,102 @@
+"""Settings of the tests.
+
+Alone they need no server: SQLite and an in-memory broker. ``DATABASE_URL`` and ``CELERY_BROKER_URL`` name
+servers instead. The database in ``DATABASE_URL`` need not exist: Django creates ``test_<name>`` and drops it,
+so two runs on one server only need two names.
+"""
+
+import atexit
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+import dj_database_url
+
+# Shared through the environment by a test run and the processes that it starts: they see one database.
+if "ASYNC_ACCEPT_TEST_DIR" not in os.environ:
+    os.environ["ASYNC_ACCEPT_TEST_DIR"] = tempfile.mkdtemp(prefix="async-accept-tests-")
+    atexit.register(shutil.rmtree, os.environ["ASYNC_ACCEPT_TEST_DIR"], ignore_errors=True)
+TEST_DIR = Path(os.environ["ASYNC_ACCEPT_TEST_DIR"])
+
+SECRET_KEY = "only-for-tests-and-long-enough-to-satisfy-every-check"
+DEBUG = False
+ALLOWED_HOSTS = ["testserver", "localhost", "127.0.0.1"]
+ROOT_URLCONF = "tests.urls"
+USE_TZ = True
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+STATIC_URL = "/static/"
+MEDIA_ROOT = TEST_DIR / "media"
+
+INSTALLED_APPS = [
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "django.contrib.admin",
+    "rest_framework",
+    "rest_framework.authtoken",
+    "django_celery_results",
+    "async_accept",
+    "example_project.shop",
+    "example_project.drills",
+    "tests.testapp",
+]
+
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.locale.LocaleMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+]
+
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ],
+        },
+    },
+]
+
+DATABASE = dj_database_url.parse(os.environ.get("DATABASE_URL", f"sqlite:///{TEST_DIR}/db.sqlite3"))
+DATABASES = {"default": DATABASE}
+
+if DATABASE["ENGINE"] == "django.db.backends.sqlite3":
+    # A file, not memory: worker threads and processes write while the test's own thread reads.
+    DATABASE["TEST"] = {"NAME": str(TEST_DIR / "test_db.sqlite3")}
+    DATABASE["OPTIONS"] = {
+        "transaction_mode": "IMMEDIATE",
+        "timeout": 20,
+        "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
+    }
+
+if DATABASE["ENGINE"] == "django.db.backends.mysql":
+    # A driver in pure Python: nothing to compile, and Django's checks accept the version it reports.
+    import pymysql
+
+    pymysql.install_as_MySQLdb()
+
+REST_FRAMEWORK = {
+    "DEFAULT_AUTHENTICATION_CLASSES": [
+        "rest_framework.authentication.TokenAuthentication",
+        "rest_framework.authentication.SessionAuthentication",
+    ],
+    "TEST_REQUEST_DEFAULT_FORMAT": "json",
+}
+
+CELERY_BROKER_URL = os.environ.get("CELERY_BROKER_URL", "memory://")
+CELERY_RESULT_BACKEND = "django-db"
+CELERY_RESULT_EXTENDED = True
+CELERY_WORKER_HIJACK_ROOT_LOGGER = False
+CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True

@@ -1,0 +1,143 @@
+"""The documentation tells the truth: its snippets run, and nothing that it must list is missing.
+
+Every ``python`` block of ``docs/`` must compile. One that stands below the comment ``.. run`` is executed: the
+blocks of a page run from top to bottom as one module, in the project of the tests. What a reader need not see stands in
+a comment ``.. run hidden``. The module finds ``alice``, ``bob``, a ``client`` of alice and ``mount()`` ready made.
+"""
+
+import ast
+import re
+import sys
+import textwrap
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+from django.core.management import BaseCommand, get_commands, load_command_class
+from django.urls import clear_url_caches, include, path
+from rest_framework.test import APIClient
+
+from async_accept import exceptions, signals, testing
+from async_accept.accepting import Accepting
+from async_accept.conf import DEFAULTS
+from async_accept.problems import TYPES
+from async_accept.states import State
+
+ROOT = Path(__file__).resolve().parent.parent
+DOCS = ROOT / "docs"
+PAGES = {
+    str(page.relative_to(DOCS).with_suffix("")): page.read_text() for page in sorted(DOCS.rglob("*.rst"))
+}
+
+BLOCK = re.compile(
+    r"^(?P<run>\.\. run\n\n)?\.\. code-block:: python\n(?:   :[^\n]*\n)*\n(?P<shown>(?:(?:   [^\n]*)?\n)+)"
+    r"|^\.\. run hidden\n\n(?P<hidden>(?:(?:   [^\n]*)?\n)+)",
+    re.MULTILINE,
+)
+
+
+def blocks(page):
+    """For each block of a page: whether it is to be run, and its code on the lines where it stands."""
+    for match in BLOCK.finditer(PAGES[page]):
+        which = "hidden" if match["hidden"] else "shown"
+        lines_before = PAGES[page].count("\n", 0, match.start(which))
+        yield bool(match["run"] or match["hidden"]), "\n" * lines_before + textwrap.dedent(match[which])
+
+
+def test_every_block_is_found():
+    for page, text in PAGES.items():
+        marks = len(re.findall(r"^ *\.\. (?:code-block:: python|run hidden)$", text, re.MULTILINE))
+        assert len(list(blocks(page))) == marks, f"{page}: a block stands where it is not found"
+        runs = len(re.findall(r"^ *\.\. run(?: hidden)?$", text, re.MULTILINE))
+        assert sum(run for run, _ in blocks(page)) == runs, f"{page}: a run mark without a block below it"
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if any(blocks(page))])
+def test_snippets_compile(page):
+    for _, code in blocks(page):
+        ast.parse(code, f"docs/{page}.rst")
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("page", [page for page in PAGES if any(run for run, _ in blocks(page))])
+def test_snippets_run(page, settings, django_user_model, monkeypatch, tmp_path):
+    module = ModuleType("docs_" + re.sub(r"\W", "_", page))
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    monkeypatch.chdir(tmp_path)
+    alice, bob = (django_user_model.objects.create(username=name) for name in ("alice", "bob"))
+    client = APIClient()
+    client.force_authenticate(alice)
+
+    def mount(*patterns):
+        """Let these be the URLs from now on, beside those of the jobs."""
+        module.urlpatterns = [*patterns, path("api/jobs/", include("async_accept.urls"))]
+        settings.ROOT_URLCONF = module.__name__
+        clear_url_caches()
+
+    vars(module).update(alice=alice, bob=bob, client=client, settings=settings, mount=mount)
+    for run, code in blocks(page):
+        if run:
+            exec(compile(code, str(DOCS / f"{page}.rst"), "exec"), vars(module))  # noqa: S102 the page's own code
+
+
+# --- Nothing is missing --------------------------------------------------------------------------------------
+
+
+def documented(page, names):
+    """Those of *names* that a page does not tell of."""
+    return [name for name in names if not re.search(rf"(?<![\w-]){re.escape(name)}(?!\w)", PAGES[page])]
+
+
+def test_every_setting_is_listed(monkeypatch):
+    monkeypatch.syspath_prepend(str(DOCS / "_ext"))
+    accept_settings = pytest.importorskip("accept_settings", reason="needs sphinx")
+    found = accept_settings.read()
+    assert [setting.name for setting in found] == list(DEFAULTS)
+    assert all(setting.text and setting.section for setting in found)
+
+
+def test_every_check_is_documented():
+    source = "".join(path.read_text() for path in (ROOT / "async_accept").rglob("*.py"))
+    ids = set(re.findall(r"async_accept\.[EWI]\d{3}", source))
+    for kind, letter in (("error", "E"), ("warning", "W")):
+        numbers = re.findall(rf"\b_{kind}\(\s*(\d+),", source)
+        assert numbers
+        ids |= {f"async_accept.{letter}{int(number):03}" for number in numbers}
+    assert not documented("reference/checks", sorted(ids))
+
+
+def test_every_state_signal_and_error_is_documented():
+    assert not documented("reference/states", State.values)
+    assert not documented("reference/signals", signals.__all__)
+    assert not documented("reference/errors", exceptions.__all__)
+
+
+def test_every_option_of_a_view_is_documented():
+    options = [name for name in vars(Accepting) if name.startswith("accept_")]
+    assert not documented("reference/views", options)
+
+
+def test_every_testing_helper_is_documented():
+    assert not documented("reference/testing", testing.__all__)
+
+
+def test_every_problem_type_is_documented():
+    if "problems" not in PAGES:
+        pytest.skip("the page of the problem types is not written yet")
+    assert not documented("problems", TYPES)
+
+
+def test_commands_in_the_docs_exist():
+    named = {name for text in PAGES.values() for name in re.findall(r"manage\.py (\w+)", text)}
+    named |= set(re.findall(r"manage\.py (\w+)", (ROOT / "README.rst").read_text()))
+    assert named - {"demo", "seed"} <= set(get_commands())  # these are the example project's
+
+
+def test_every_option_of_the_command_is_documented():
+    parser = load_command_class("async_accept", "async_accept").create_parser("manage.py", "async_accept")
+    [words] = [action.choices for action in parser._actions if action.dest == "word"]
+    theirs = {flag for word in words.values() for action in word._actions for flag in action.option_strings}
+    common = {
+        flag for action in BaseCommand().create_parser("", "")._actions for flag in action.option_strings
+    }
+    assert not documented("reference/commands", sorted({*words, *(theirs - common)}))

@@ -1,0 +1,236 @@
+"""What a failure tells its reader: what was meant for clients, and nothing else."""
+
+import pytest
+from billiard.exceptions import SoftTimeLimitExceeded, TimeLimitExceeded
+from django.core.exceptions import PermissionDenied, ValidationError
+from django.db import IntegrityError
+from django.http import Http404
+from django.test import override_settings
+from hypothesis import given
+from hypothesis import strategies as st
+from rest_framework import exceptions as drf
+
+from async_accept import encoding
+from async_accept.exceptions import (
+    NOT_FINAL,
+    URI,
+    JobCanceled,
+    JobFailed,
+    ResultTooLarge,
+    Unencodable,
+    ViewFailed,
+)
+from async_accept.problems import MEMBERS, TYPES, from_exception, is_unexpected, problem
+
+SECRET = "password=hunter2 at /srv/app"
+
+
+class ProjectError(Exception):
+    status_code = 200
+    detail = SECRET
+
+
+# --- Types -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("code", TYPES)
+def test_a_type_is_told_in_full_sentences(code):
+    kind = TYPES[code]
+    assert code == code.lower()
+    assert not kind.title.endswith(".")
+    assert kind.detail.endswith(".")
+
+
+@pytest.mark.parametrize("code", TYPES)
+def test_no_type_answers_what_clients_would_repeat(code):
+    assert 400 <= TYPES[code].status < 500
+    assert TYPES[code].status not in (408, 429)
+
+
+@pytest.mark.parametrize("code", TYPES)
+def test_a_document_has_every_member_in_reading_order(code):
+    document = problem(code)
+    assert tuple(document) == MEMBERS
+    assert document["type"].endswith(f"problems.html#{code}")
+    assert document["message"] == document["detail"]
+
+
+@override_settings(ASYNC_ACCEPT={"PROBLEM_TYPE_BASE": "https://shop.example/problems/"})
+def test_the_types_documentation_can_be_the_projects_own():
+    assert problem("lost")["type"] == "https://shop.example/problems/lost"
+
+
+# --- What is told ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        RuntimeError(SECRET),
+        KeyError(SECRET),
+        ValidationError(SECRET),
+        IntegrityError(SECRET),
+        ProjectError(SECRET),
+        SystemExit(SECRET),
+        ExceptionGroup(SECRET, [ValueError(SECRET)]),
+        JobCanceled(SECRET),
+        Unencodable(SECRET),
+        ResultTooLarge(SECRET),
+        Http404(SECRET),
+        PermissionDenied(SECRET),
+        SoftTimeLimitExceeded(SECRET),
+        TimeLimitExceeded(SECRET),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_no_message_of_an_exception_that_was_not_meant_for_clients_is_told(error):
+    assert "hunter2" not in encoding.dumps(from_exception(error))
+
+
+def test_an_unknown_exception_leaves_a_reference_of_its_own():
+    one, two = from_exception(RuntimeError()), from_exception(RuntimeError())
+    assert is_unexpected(one)
+    assert one["reference"] != two["reference"]
+    assert {**one, "reference": ""} == {**two, "reference": ""}
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (JobCanceled("stop"), "canceled"),
+        (SoftTimeLimitExceeded(), "time-limit"),
+        (TimeLimitExceeded(1), "time-limit"),
+        (Unencodable("nan"), "result-unencodable"),
+        (ResultTooLarge("big"), "result-too-large"),
+        (RuntimeError(), "failed"),
+        (Http404(), "rejected"),
+    ],
+)
+def test_each_cause_has_its_type(error, code):
+    assert from_exception(error)["code"] == code
+
+
+def test_job_failed_tells_all_that_it_was_given():
+    error = JobFailed("Card declined.", code="card-declined", status=422, title="Declined", extra={"card": 7})
+    document = from_exception(error)
+    assert not is_unexpected(document)
+    assert document == {
+        "type": problem("card-declined")["type"],
+        "title": "Declined",
+        "status": 422,
+        "detail": "Card declined.",
+        "code": "card-declined",
+        "message": "Card declined.",
+        "card": 7,
+    }
+
+
+@pytest.mark.parametrize("status", [200, 302, 399, *NOT_FINAL, 500, 503])
+def test_job_failed_refuses_a_status_that_clients_would_repeat(status):
+    with pytest.raises(ValueError, match="clients would repeat"):
+        JobFailed("No.", status=status)
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "https://shop.example/problems/card-declined",
+        "urn:shop:card-declined",
+        "about:blank",
+        "tag:a,2026:b#c",
+    ],
+)
+def test_job_failed_may_name_its_own_type(uri):
+    """In the place where people look for it, with whatever else was given."""
+    document = from_exception(JobFailed("No.", code="card-declined", type=uri, extra={"card": 7}))
+    assert next(iter(document.items())) == ("type", uri)
+    assert (document["code"], document["card"]) == ("card-declined", 7)
+
+
+@pytest.mark.parametrize(
+    "uri", ["card-declined", "/problems", "https://a b", "http:\n", "x:", "https://é", "1a:b"]
+)
+def test_job_failed_refuses_a_type_that_is_no_uri(uri):
+    with pytest.raises(ValueError, match="absolute URI"):
+        JobFailed("No.", type=uri)
+
+
+@pytest.mark.parametrize("code", ["card declined", "a\nb", "é", "\ud800"])
+def test_a_code_that_is_no_name_still_makes_a_uri(code):
+    assert URI.fullmatch(problem(code)["type"])
+
+
+@pytest.mark.parametrize("name", [*MEMBERS, "reference"])
+def test_job_failed_refuses_to_write_over_the_documents_own_members(name):
+    with pytest.raises(ValueError, match=name):
+        JobFailed("No.", extra={name: "x"})
+
+
+def test_field_errors_are_kept():
+    document = from_exception(drf.ValidationError({"slug": ["Taken."]}))
+    assert (document["status"], document["errors"]) == (400, {"slug": ["Taken."]})
+    assert document["detail"] == "The input is not valid."
+
+
+def test_a_single_detail_of_the_view_becomes_the_detail():
+    document = from_exception(ViewFailed(403, {"detail": "Not yours."}))
+    assert (document["status"], document["detail"]) == (403, "Not yours.")
+    assert "errors" not in document
+
+
+@given(st.integers(100, 599))
+def test_a_views_status_is_never_one_that_clients_would_repeat(status):
+    told = from_exception(ViewFailed(status, None))["status"]
+    assert told == status or told == 409
+    assert 400 <= told < 500
+    assert told not in NOT_FINAL
+
+
+@pytest.mark.parametrize("status", [*NOT_FINAL, 500, 503])
+def test_a_status_that_cannot_be_final_becomes_a_member(status):
+    """Contract 10: nobody repeats the read, or logs in anew for it."""
+    document = from_exception(ViewFailed(status, None))
+    assert (document["status"], document["original_status"]) == (409, status)
+
+
+@pytest.mark.parametrize("status", [400, 403, 404, 409, 410, 412, 413, 422, 423])
+def test_a_status_that_is_final_is_the_views_own(status):
+    """Contract 10."""
+    document = from_exception(ViewFailed(status, None))
+    assert document["status"] == status
+    assert "original_status" not in document
+
+
+@pytest.mark.parametrize("error", [drf.Throttled(), drf.APIException("broken"), drf.NotAuthenticated()])
+def test_an_http_error_of_the_work_is_final(error):
+    assert from_exception(error)["status"] in (403, 409)
+
+
+# --- It can always be stored ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        JobFailed("a\0b", code="x\0", title="\ud800"),
+        JobFailed("No.", extra={"x": object()}),
+        JobFailed("No.", extra={"x": float("nan")}),
+        ViewFailed(400, {"name": ["\0 is no choice."]}),
+        ViewFailed(400, object()),
+        drf.ValidationError("\ud800"),
+    ],
+)
+def test_a_problem_can_be_stored_whatever_the_error_carries(error):
+    document = encoding.loads(encoding.dumps(from_exception(error)))
+    assert tuple(document) == MEMBERS
+    assert not is_unexpected(document)
+
+
+def test_text_that_cannot_be_stored_is_mended():
+    assert from_exception(JobFailed("a\0b"))["detail"] == "ab"
+
+
+@override_settings(ASYNC_ACCEPT={"MAX_RESULT_BYTES": 1000})
+def test_members_that_are_too_large_are_left_out():
+    document = from_exception(ViewFailed(400, {"name": ["x" * 2000]}))
+    assert (document["status"], "errors" in document) == (400, False)

@@ -25,6 +25,7 @@ from .conf import conf
 from .exceptions import BrokerUnavailable, InputGone, Unavailable
 from .idempotency import release_expired
 from .models import ATTEMPTS_CEILING, Job, new_id
+from .outages import again_after_conflict
 from .results import database
 
 __all__ = ["HEADER", "accept", "holder", "limits", "queue_of", "rerun", "ring"]
@@ -91,7 +92,7 @@ def _insert(job: Job, using: str, in_transaction: bool) -> Job | None:
         try:
             with guard:
                 job.dispatch_at = from_now(conf.DISPATCH_STEP)  # by the database's clock
-                job.save(force_insert=True, using=using)
+                again_after_conflict(partial(job.save, force_insert=True, using=using), using)
             job.dispatch_at = timezone.now() + conf.DISPATCH_STEP
             return None
         except IntegrityError as error:

@@ -10,6 +10,7 @@ Source: draft-ietf-httpapi-idempotency-key-header.
 import hashlib
 import re
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 import http_sf
@@ -19,6 +20,7 @@ from . import encoding
 from .conf import conf
 from .exceptions import IdempotencyKeyInvalid, IdempotencyKeyMissing, IdempotencyKeyReused
 from .models import Job, JoinedKey
+from .outages import again_after_conflict
 
 __all__ = [
     "check_repeat",
@@ -106,9 +108,11 @@ def check_repeat(earlier: Job, repeat: Job) -> None:
 
 def remember_joined(earlier: Job, repeat: Job) -> None:
     """Let the key of *repeat* stand for the active job that it joined, which has a key of its own or none."""
-    JoinedKey.objects.filter(pk=repeat.idempotency_key, created_at__lt=_oldest()).delete()
+    keys = JoinedKey.objects.all()
+    outlived = keys.filter(pk=repeat.idempotency_key, created_at__lt=_oldest())
+    again_after_conflict(outlived.delete, keys.db)
     key = JoinedKey(pk=repeat.idempotency_key, fingerprint=repeat.fingerprint, job_id=earlier.pk)
-    JoinedKey.objects.bulk_create([key], ignore_conflicts=True)
+    again_after_conflict(partial(keys.bulk_create, [key], ignore_conflicts=True), keys.db)
 
 
 def joined(repeat: Job) -> Job | None:

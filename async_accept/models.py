@@ -9,6 +9,7 @@ import sys
 import uuid
 from collections.abc import Iterable
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any, ClassVar
 
 from django.conf import settings
@@ -26,6 +27,7 @@ from .clock import from_now
 from .commits import after_commit
 from .conf import conf
 from .fields import JSONTextField
+from .outages import again_after_conflict
 from .problems import LOST_AT_EVERY_ATTEMPT, Problem, problem
 from .querysets import JobQuerySet
 from .states import ACTIVE, FINAL, LEASED, State
@@ -435,7 +437,7 @@ class Job(models.Model):
     ) -> bool:
         """Change the state by one conditional UPDATE; False, and nothing changed, where the row did not match."""
         rows = Job.objects.filter(fence, pk=self.pk, state__in=leave)
-        if not rows.update(state=to, **changes):
+        if not again_after_conflict(partial(rows.update, state=to, **changes), rows.db):
             return False
         self.state = to
         for name, value in changes.items():

@@ -1,12 +1,18 @@
-"""Which errors say that the database is away, and not that the work is wrong.
+"""Which errors say that the database is away, and not that the work is wrong; and which that two were in the way
+of each other.
 
 After a failover a client may still be connected to a server that only reads by now. PostgreSQL reports that as an
 internal error of the statement, so the class of the error does not tell.
 """
 
-from django.db import Error, InterfaceError, OperationalError
+from collections.abc import Callable
+from typing import TypeVar
 
-__all__ = ["DATABASE_FAULTS", "is_outage"]
+from django.db import Error, InterfaceError, OperationalError, connections
+
+__all__ = ["DATABASE_FAULTS", "again_after_conflict", "is_conflict", "is_outage"]
+
+Result = TypeVar("Result")
 
 #: The database or the way to it failed. ``is_outage()`` knows further ones by their code.
 DATABASE_FAULTS = (OperationalError, InterfaceError)
@@ -17,16 +23,45 @@ READ_ONLY_NUMBERS = frozenset({1290, 1836})
 #: ``ER_TRUNCATED_WRONG_VALUE_FOR_FIELD``: text that the column's character set does not have. mysqlclient calls it
 #: operational, and it would fail for ever.
 WRONG_VALUE_NUMBERS = frozenset({1366})
+#: ``serialization_failure``, ``deadlock_detected`` of PostgreSQL.
+CONFLICT_STATES = frozenset({"40001", "40P01"})
+#: ``ER_CHECKREAD`` (with ``innodb_snapshot_isolation``) and ``ER_LOCK_DEADLOCK`` of MariaDB.
+CONFLICT_NUMBERS = frozenset({1020, 1213})
+#: How often a statement is given, where each time the database ends it for the sake of another.
+TRIES = 5
 
 
 def is_outage(error: BaseException) -> bool:
     """Tell whether *error* means that the database is away, or reads only after a failover: it is worth repeating."""
     if isinstance(error, DATABASE_FAULTS):
         return not (error.args and error.args[0] in WRONG_VALUE_NUMBERS)
-    return isinstance(error, Error) and _is_read_only(error.__cause__ or error)
+    return isinstance(error, Error) and _is_one_of(error, READ_ONLY_STATES, READ_ONLY_NUMBERS)
 
 
-def _is_read_only(error: BaseException) -> bool:
+def is_conflict(error: BaseException) -> bool:
+    """Tell whether the database ended this transaction so that another could go on: nothing of it is left."""
+    return isinstance(error, Error) and _is_one_of(error, CONFLICT_STATES, CONFLICT_NUMBERS)
+
+
+def again_after_conflict(write: Callable[[], Result], using: str) -> Result:
+    """Return what *write* returns, a single statement that is given again where it ended in a conflict.
+
+    InnoDB locks the gaps of an index, so that even inserts of two rows may deadlock. Inside a transaction the error
+    is raised at once: it took all that came before with it.
+
+    Sources: https://mariadb.com/kb/en/innodb-lock-modes/, https://www.postgresql.org/docs/current/mvcc-serialization-failure-handling.html.
+    """
+    for _ in range(TRIES - 1):
+        try:
+            return write()
+        except Error as error:
+            if connections[using].in_atomic_block or not is_conflict(error):
+                raise
+    return write()
+
+
+def _is_one_of(error: Error, states: frozenset[str], numbers: frozenset[int]) -> bool:
     """Ask the driver's own exception: psycopg has a state, psycopg2 calls it a code, MySQL's drivers have a number."""
-    state = getattr(error, "sqlstate", None) or getattr(error, "pgcode", None)
-    return state in READ_ONLY_STATES or (bool(error.args) and error.args[0] in READ_ONLY_NUMBERS)
+    cause = error.__cause__ or error
+    state = getattr(cause, "sqlstate", None) or getattr(cause, "pgcode", None)
+    return state in states or (bool(cause.args) and cause.args[0] in numbers)

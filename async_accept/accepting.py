@@ -9,7 +9,6 @@ from typing import Any
 
 from django.conf import settings
 from django.contrib.auth import get_user_model
-from django.contrib.contenttypes.models import ContentType
 from django.core.exceptions import ImproperlyConfigured, PermissionDenied
 from django.db import Error, models
 from django.http import Http404
@@ -257,8 +256,7 @@ class Accepting:
             input=self.get_accept_input(request, validated),
         )
         if isinstance(instance, models.Model):
-            job.object_type = ContentType.objects.get_for_model(instance, for_concrete_model=False)
-            job.object_id = str(instance.pk)
+            job.concern(instance)
         self._say_how(job, request)
         self._make_unique(job, request, validated)
         return job

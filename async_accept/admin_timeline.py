@@ -8,7 +8,7 @@ from django.utils.dateparse import parse_datetime
 from django.utils.text import capfirst
 from django.utils.translation import gettext as _
 
-from .appearance import LOOKS, duration
+from .appearance import LOOKS, duration, progress_words
 from .models import Job
 from .states import State
 
@@ -72,7 +72,8 @@ def _ended(job: Job) -> Step:
     if job.started_at and job.finished_at and job.attempt:
         ran = _("after running %(duration)s") % {"duration": duration(job.finished_at - job.started_at)}
     state = State(job.state)
-    return Step(job.finished_at, capfirst(str(state.label)), _notes(ran), LOOKS[state].tone)
+    reached = "" if state == State.SUCCEEDED else progress_words(job)  # how far it got
+    return Step(job.finished_at, capfirst(str(state.label)), _notes(ran, reached), LOOKS[state].tone)
 
 
 def _reason(code: str) -> str:

@@ -16,6 +16,7 @@ from celery import current_app
 from django.db import IntegrityError, connections, transaction
 from django.utils import timezone
 from kombu import Producer
+from rest_framework.status import HTTP_201_CREATED
 
 from . import signals
 from .broker import Broker, broker
@@ -124,14 +125,15 @@ def rerun(job: Job, store: Callable[[Job], Job] = accept, **keys: str) -> Job:
     """
     if not job.can_rerun:
         raise InputGone
+    made = (job.response or {}).get("status") == HTTP_201_CREATED  # the new job makes another one
     again = Job(
         id=new_id(anonymous=job.anonymous),
         owner_id=job.owner_id,
         anonymous=job.anonymous,
         operation=job.operation,
         task=job.task,
-        object_type_id=job.object_type_id,
-        object_id=job.object_id,
+        object_type_id=None if made else job.object_type_id,
+        object_id=None if made else job.object_id,
         rerun_of=job.pk,
         input=job.input,
         request=job.request,

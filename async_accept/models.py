@@ -311,6 +311,11 @@ class Job(models.Model):
             tell=signals.job_started,
         )
 
+    def concern(self, instance: models.Model) -> None:
+        """Say what the job is about, without storing it; the admin links to it, and ``for_object()`` finds the job."""
+        self.object_type = ContentType.objects.get_for_model(instance, for_concrete_model=False)
+        self.object_id = str(instance.pk)
+
     def succeed(self, response: dict[str, Any] | None = None, **final: Any) -> bool:
         """End this attempt's job with an answer; False where the attempt no longer holds it."""
         return self._end(
@@ -319,6 +324,8 @@ class Job(models.Model):
             fence=Q(attempt=self.attempt),
             response=response,
             problem=None,
+            object_type_id=self.object_type_id,
+            object_id=self.object_id,
             tell=signals.job_succeeded,
             **final,
         )

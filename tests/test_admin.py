@@ -516,6 +516,13 @@ def test_a_search_that_finds_nothing_says_how_to_search(boss):
     assert "Give an id" not in page(boss)
 
 
+def test_an_empty_list_says_why(boss):
+    assert "There are no jobs yet." in page(boss)
+    make_job(state="running")
+    assert "No job passes these filters." in page(boss, f"{LIST}?state=failed")
+    assert '<p class="aa-nothing">' not in page(boss)
+
+
 def test_nonsense_for_mine_leaves_the_order_alone(boss):
     assert boss.get(f"{LIST}?mine=x").context["cl"].queryset.query.order_by[0] == "-created_at"
 

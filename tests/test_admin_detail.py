@@ -125,6 +125,17 @@ def test_the_timeline_tells_attempts_waiting_and_running():
     ]
 
 
+@pytest.mark.parametrize(
+    ("state", "notes"), [("failed", ["30/100 orders"]), ("canceled", ["30/100 orders"]), ("succeeded", [])]
+)
+def test_the_timeline_tells_how_far_it_got(state, notes):
+    """What succeeded got to its end."""
+    progress = {"current": 30, "total": 100, "unit": "orders", "percent": 30.0}
+    job = make_job(state=state, progress=progress, started_at=None)
+    (end,) = (step for step in timeline(job) if step.when == job.finished_at)
+    assert end.notes == notes
+
+
 def test_the_timeline_keeps_its_notes_apart(boss):
     job = make_job(state="running", worker="celery@box", created_at=timezone.now() - timedelta(seconds=9))
     text = re.sub(r"<[^>]+>", "", page(boss, job)).replace("\u00a0", " ")

@@ -263,12 +263,33 @@ def test_an_object_that_no_url_names_is_found_too(alices):
     assert follow(alices, accepted).data["title"] == "B"
 
 
-def test_what_is_created_is_not_looked_up(alices):
+def test_what_is_created_is_not_looked_up_but_found_afterwards(alices):
     shelf = Shelf.objects.create(name="top")
     accepted = alices.post(f"/api/generic/shelves/{shelf.pk}/notes/", {"slug": "a", "title": "A"})
     assert accepted.status_code == 202, accepted.content
     assert Job.objects.get().content_object is None
     assert follow(alices, accepted).data["shelf"] == shelf.pk
+    assert Job.objects.for_object(Note.objects.get()).get() == Job.objects.get()
+
+
+def test_what_cannot_be_created_is_nobodys_object(alices):
+    Note.objects.create(slug="a", title="A")
+    shelf = Shelf.objects.create(name="top")
+    accepted = alices.post(f"/api/generic/shelves/{shelf.pk}/notes/", {"slug": "b", "title": "B"})
+    Note.objects.create(slug="b", title="was faster")
+    assert follow(alices, accepted).status_code >= 400
+    assert Job.objects.get().content_object is None
+
+
+def test_a_creation_that_runs_again_is_not_about_what_was_created_before(alices):
+    shelf = Shelf.objects.create(name="top")
+    accepted = alices.post(f"/api/generic/shelves/{shelf.pk}/notes/", {"slug": "a", "title": "A"})
+    follow(alices, accepted)
+    Note.objects.all().delete()
+    again = alices.post(f"{accepted.headers['Operation-Location']}rerun/")
+    assert Job.objects.order_by("id").last().content_object is None
+    assert follow(alices, again).status_code == 201
+    assert Job.objects.order_by("id").last().content_object == Note.objects.get()
 
 
 def test_a_view_can_say_what_its_object_is(alices):

@@ -4,14 +4,19 @@ Every check comes before the insert, and the unique keys decide at the insert. S
 nothing behind, and its key stays free.
 """
 
+from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
+from django.db import transaction
 from django.db.models import QuerySet
 
 from . import dispatch, encoding, idempotency, uploads
 from .conf import conf
 from .exceptions import BrokerUnavailable, InputTooLarge, JobActive, TooManyJobs, Unavailable
 from .models import Job
+from .outages import again_after_conflict
+from .results import database
 
 __all__ = ["Terms", "admit", "first_of", "readmit"]
 
@@ -39,22 +44,18 @@ def admit(job: Job, terms: Terms) -> Job:
         JobActive: such a job is active, and the view refuses a second one (409).
         Unavailable: the broker is down, and the view refuses then (503).
     """
-    joins = job.active_key is not None and job.joins_active
-    if joins and job.idempotency_key is not None and (first := idempotency.joined(job)):
+    if _may_join(job) and (first := idempotency.joined(job)):
         return first
     try:
         _check_room(job, terms)
-        stored = _store(job, terms)
+        return _store(job, terms)
     except (TooManyJobs, Unavailable):
         # Another job finds no room, or no broker; to follow an earlier one takes neither.
         earlier = dispatch.holder(job)
-        if earlier is None:
+        stands = earlier and _join(earlier, job)
+        if stands is None:
             raise
-        return _join(earlier, job)
-    if stored is job:
-        return job
-    uploads.discard(job)
-    return _join(stored, job)
+        return stands
 
 
 def first_of(repeat: Job) -> Job | None:
@@ -91,22 +92,55 @@ def _store(job: Job, terms: Terms) -> Job:
         if terms.max_bytes is not None and size > terms.max_bytes:
             raise InputTooLarge
         try:
-            return dispatch.accept(job, insist=terms.insist)
+            stored = _insert_or_join(job, terms)
         except BrokerUnavailable as error:
             raise Unavailable from error
+    if stored is not job:
+        uploads.discard(job)
+    return stored
 
 
-def _join(earlier: Job, job: Job) -> Job:
+def _insert_or_join(job: Job, terms: Terms) -> Job:
+    insert = partial(dispatch.accept, job, insist=terms.insist)
+    if _may_join(job):
+        insert = partial(again_after_conflict, partial(_insert_unless_joined, job, insert), database())
+    for _ in range(dispatch.TRIES):
+        stored = insert()
+        stands = stored if stored is job else _join(stored, job)
+        if stands is not None:
+            return stands
+    raise Unavailable
+
+
+def _insert_unless_joined(job: Job, insert: Callable[[], Job]) -> Job:
+    """Insert *job*, and take it back where its key joined an active job that has ended only now.
+
+    ``idempotency.join()`` writes the key before that job can end, and *job* takes its active key after the end; so
+    one key never gets two jobs.
+    """
+    with transaction.atomic(using=database()):
+        stored = insert()
+        first = idempotency.joined(job) if stored is job else None
+        if first is not None:
+            transaction.set_rollback(True, using=database())
+    return first or stored
+
+
+def _may_join(job: Job) -> bool:
+    """Whether the idempotency key of *job* may come to stand for an active job of another key."""
+    return job.idempotency_key is not None and job.active_key is not None and job.joins_active
+
+
+def _join(earlier: Job, job: Job) -> Job | None:
+    """Return the job that stands for *job*, of which *earlier* holds a key; None where it has ended meanwhile."""
     if job.idempotency_key is not None and earlier.idempotency_key == job.idempotency_key:
         idempotency.check_repeat(earlier, job)
         return earlier
     # Whoever joins must be able to follow: another's job is 404 for them, and so is one that they have deleted.
     mine = earlier.owner_id is not None and earlier.owner_id == job.owner_id and not earlier.forgotten
-    if job.joins_active and mine:
-        if job.idempotency_key is not None:
-            idempotency.remember_joined(earlier, job)
-        return earlier
-    raise JobActive
+    if not (job.joins_active and mine):
+        raise JobActive
+    return earlier if job.idempotency_key is None else idempotency.join(earlier, job)
 
 
 def _check_room(job: Job, terms: Terms) -> None:

@@ -14,6 +14,8 @@ from functools import partial
 from typing import Any
 
 import http_sf
+from django.db import transaction
+from django.db.models import F
 from django.utils import timezone
 
 from . import encoding
@@ -27,10 +29,10 @@ __all__ = [
     "columns",
     "fingerprint",
     "forget_joined",
+    "join",
     "joined",
     "parse_key",
     "release_expired",
-    "remember_joined",
     "requested_key",
 ]
 
@@ -106,13 +108,30 @@ def check_repeat(earlier: Job, repeat: Job) -> None:
         raise IdempotencyKeyReused
 
 
-def remember_joined(earlier: Job, repeat: Job) -> None:
-    """Let the key of *repeat* stand for the active job that it joined, which has a key of its own or none."""
+def join(active: Job, repeat: Job) -> Job | None:
+    """Let the key of *repeat* stand for the job *active*, which has a key of its own or none.
+
+    Returns:
+        The job that the key stands for; None where *active* has ended meanwhile, and it stands for no other.
+
+    Raises:
+        IdempotencyKeyReused: it stands for one already, and the payload differs (422).
+    """
+    using = JoinedKey.objects.all().db
+    held = again_after_conflict(partial(_join, active, repeat), using)
+    return joined(repeat) or (active if held else None)
+
+
+def _join(active: Job, repeat: Job) -> bool:
     keys = JoinedKey.objects.all()
-    outlived = keys.filter(pk=repeat.idempotency_key, created_at__lt=_oldest())
-    again_after_conflict(outlived.delete, keys.db)
-    key = JoinedKey(pk=repeat.idempotency_key, fingerprint=repeat.fingerprint, job_id=earlier.pk)
-    again_after_conflict(partial(keys.bulk_create, [key], ignore_conflicts=True), keys.db)
+    with transaction.atomic(using=keys.db):
+        # The lock: as long as the key is not written, the job does not end, and nobody takes its active key.
+        if not Job.objects.active().filter(pk=active.pk).update(updated_at=F("updated_at")):
+            return False
+        keys.filter(pk=repeat.idempotency_key, created_at__lt=_oldest()).delete()
+        key = JoinedKey(pk=repeat.idempotency_key, fingerprint=repeat.fingerprint, job_id=active.pk)
+        keys.bulk_create([key], ignore_conflicts=True)
+    return True
 
 
 def joined(repeat: Job) -> Job | None:
@@ -129,7 +148,7 @@ def joined(repeat: Job) -> Job | None:
 
 
 def forget_joined() -> None:
-    """Remove what ``remember_joined()`` has stored and ``IDEMPOTENCY_KEY_LIFETIME`` has outlived."""
+    """Remove what ``join()`` has stored and ``IDEMPOTENCY_KEY_LIFETIME`` has outlived."""
     JoinedKey.objects.filter(created_at__lt=_oldest()).delete()
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from async_accept import dispatch, retention
+from async_accept import admission, dispatch, retention
 from async_accept.models import Job
 from async_accept.testing import make_job
 from async_accept.watching import watcher
@@ -77,3 +77,86 @@ def test_a_job_that_is_purged_while_it_is_canceled_is_404(alices, alice, monkeyp
     monkeypatch.setattr(Job, "cancel", lose)
     answer = alices.post(f"/api/jobs/{job.pk}/cancel/")
     assert (answer.status_code, answer.data["code"]) == (404, "not-found")
+
+
+# --- A key that joins an active job at the moment when that job ends --------------------------------------------
+
+JOIN, ONE, KEY = "/api/gates/join/", {"name": "one"}, {"idempotency-key": "k"}
+
+
+@pytest.fixture
+def active(alices):
+    """The URL of an active job of another key."""
+    return alices.post(JOIN, ONE, headers={"idempotency-key": "first"})["Location"]
+
+
+def end_all():
+    for job in Job.objects.active():
+        job.cancel()
+
+
+def test_a_job_that_ends_before_it_is_joined_is_not_joined(alices, active, monkeypatch):
+    """Contract 6: it was found, and had ended when the key was to be written down for it."""
+    find = dispatch.holder
+
+    def find_and_end(job):
+        earlier = find(job)
+        end_all()
+        return earlier
+
+    monkeypatch.setattr(dispatch, "holder", find_and_end)
+    answer = alices.post(JOIN, ONE, headers=KEY)
+    assert answer["Location"] != active
+    assert alices.post(JOIN, ONE, headers=KEY)["Location"] == answer["Location"]
+
+
+def before_the_insert(monkeypatch, do):
+    """Do it once, after a request has found its key free and before it stores a job."""
+    check = admission._check_room
+    left = [do]
+
+    def meanwhile(job, terms):
+        check(job, terms)
+        if left:
+            left.pop()()
+
+    monkeypatch.setattr(admission, "_check_room", meanwhile)
+
+
+@pytest.fixture
+def rung(monkeypatch):
+    """The jobs that were rung for."""
+    rung = []
+    monkeypatch.setattr(dispatch, "ring", lambda jobs, *via: rung.extend(jobs) or [pk for pk, _ in jobs])
+    return rung
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("follows", [False, True], ids=["nothing after it", "the next one is active"])
+def test_a_key_that_joined_a_job_that_has_ended_since_begins_no_other(
+    alices, rung, active, monkeypatch, follows
+):
+    """Contract 5, 6: two requests with one key, one of them before the end of the job and one after."""
+
+    def joined_by_the_other():
+        assert alices.post(JOIN, ONE, headers=KEY)["Location"] == active
+        end_all()
+        if follows:
+            alices.post(JOIN, ONE, headers={"idempotency-key": "next"})
+
+    before_the_insert(monkeypatch, joined_by_the_other)
+    assert alices.post(JOIN, ONE, headers=KEY)["Location"] == active
+    assert Job.objects.count() == 1 + follows
+    assert len(rung) == Job.objects.count()
+
+
+def test_a_key_that_joined_meanwhile_is_held_to_its_payload(alices, active, monkeypatch):
+    """Contract 5: 422, and the job of the other payload is not stored."""
+
+    def joined_by_the_other():
+        alices.post(JOIN, ONE, headers=KEY)
+        end_all()
+
+    before_the_insert(monkeypatch, joined_by_the_other)
+    assert alices.post(JOIN, {"name": "two"}, headers=KEY).status_code == 422
+    assert Job.objects.count() == 1

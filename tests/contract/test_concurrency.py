@@ -144,6 +144,22 @@ def test_active_jobs_follow_one_another(alice, worker):
     assert alice.post(post, {"name": "one"}).headers["Location"] not in jobs  # all have ended
 
 
+def test_a_key_that_joins_while_jobs_follow_one_another_has_one_url(alice, worker):
+    """Contract 5, 6: whether its requests join the job that ends or begin the next one."""
+    contract_tasks.everywhere.set()
+
+    def post(caller: Client, index: int) -> tuple[int, Any]:
+        key = index // 4  # four at one moment have the same
+        headers = {"Idempotency-Key": f"k{key}"}
+        return key, caller.post("/api/gates/join/", {"name": "one"}, headers=headers)
+
+    answers = at_once(400, crowd(alice), post)
+    assert statuses([answer for _, answer in answers]) == {202: 400}
+    urls = {(key, answer.headers["Location"]) for key, answer in answers}
+    assert Counter(Counter(key for key, _ in urls).values()) == {1: 100}
+    assert Job.objects.count() == len({where for _, where in urls})
+
+
 @pytest.mark.parametrize(
     ("method", "endpoint", "expected"),
     [("POST", "rerun/", {202: 1, 412: 7}), ("DELETE", "", {204: 1, 404: 7})],

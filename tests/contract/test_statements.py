@@ -53,6 +53,23 @@ def test_first_use_of_a_key_costs_two_and_its_repeat_three(client):
     assert len(statements) <= 3, statements
 
 
+def test_a_key_that_may_join_costs_more(client):
+    """Contract 5, 6: it is looked for before the INSERT and after, in a transaction; to join locks the job."""
+
+    def post(key):
+        return client.post("/api/gates/join/", {"name": "one"}, headers={"Idempotency-Key": key})
+
+    first, statements = cost(lambda: post("first"))
+    assert first.status_code == 202
+    assert len(statements) <= 8, statements
+    joined, statements = cost(lambda: post("second"))
+    assert joined["Location"] == first["Location"]
+    assert len(statements) <= 17, statements
+    again, statements = cost(lambda: post("second"))
+    assert again["Location"] == first["Location"]
+    assert len(statements) <= 3, statements
+
+
 def test_poll_costs_two_and_one_when_nothing_is_new(client):
     """Contract 11: token and row; 304 from memory costs the token only."""
     monitor = client.post("/api/policies/always/class/", SUM)["Operation-Location"]

@@ -11,6 +11,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+import pytest_django
 import requests
 from celery.worker import state as worker_state
 from django.contrib.auth import get_user_model
@@ -94,9 +95,12 @@ def polling() -> None:
 
 
 @pytest.fixture(scope="module")
-def worker_thread(polling: None, django_db_setup: None) -> Iterator[WorkerThread]:
+def worker_thread(
+    polling: None, django_db_setup: None, django_db_blocker: pytest_django.DjangoDbBlocker
+) -> Iterator[WorkerThread]:
     """A worker for the tests of one file: those of another may have one of their own in this process."""
-    thread = WorkerThread(app, concurrency=4)
+    with django_db_blocker.unblock():  # it starts with the system checks, which may look at the database
+        thread = WorkerThread(app, concurrency=4)
     # The tests tick a relay where they want one.
     thread.controller.on_consumer_ready = lambda consumer: None
     thread.start()

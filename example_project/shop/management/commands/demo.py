@@ -28,6 +28,7 @@ class Command(BaseCommand):
     """Migrate, seed, and serve the shop with a worker beside it, until Ctrl-C."""
 
     help = "Run the shop: database, web server and worker in this one process."
+    requires_system_checks = ()  # they may open the database, so they wait for the port
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
@@ -36,6 +37,7 @@ class Command(BaseCommand):
     def handle(self, *args: Any, host: str, port: int, **options: Any) -> None:
         # First the port, so that a second demo says so before it touches anything.
         server = _listen(host, port)
+        self.check()
         # Set by hand: a shell that starts us in the background has SIGINT ignored.
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, signal.default_int_handler)

@@ -117,6 +117,7 @@ class Storm:
         self, shop: Installation, seed: int, seconds: float, jobs: int, say: Callable[[str], None]
     ) -> None:
         self.shop = shop
+        self.lease = shop.times.get("LEASE", 15.0)
         self.seconds = seconds
         self.say = say
         self.faults = plan(seed, seconds)
@@ -407,7 +408,10 @@ class Storm:
         }
 
     def _noticed(self, rows: list[tuple[Any, ...]]) -> dict[str, list[float]]:
-        """How long it took until an attempt was given up whose worker, or whose process, had been killed."""
+        """How long it took until an attempt was given up whose worker, or whose process, had been killed.
+
+        Once a lease has run out, the time is not counted in which there was no database to say so.
+        """
         spans: dict[str, list[float]] = {"kill": [], "child": []}
         reasons = {"kill": "lease", "child": "worker: lost"}
         for row in rows:
@@ -416,8 +420,14 @@ class Storm:
                 for worker, kind, at in self.deaths:
                     there = worker == f"worker-{past['worker'].split('@')[0]}" and began < at < ended
                     if there and past["reason"] == reasons[kind]:
-                        spans[kind].append(ended - at)
+                        spans[kind].append(ended - at - self._database_away(at + self.lease, ended))
         return spans
+
+    def _database_away(self, start: float, end: float) -> float:
+        """For how many seconds between two Unix times the database was broken."""
+        zero = time.time() - self._now()
+        breaks = ((began + zero, ended + zero) for name, began, ended in self.broken if name == "database")
+        return sum(max(min(ended, end) - max(began, start), 0) for began, ended in breaks)
 
     def _last_to_end(self) -> str:
         """The story of the job that took longest, to see what it waited for."""
@@ -494,11 +504,12 @@ def main() -> int:
         print(line, file=sys.stderr, flush=True)  # noqa: T201 a command speaks
 
     with installed(QUICK if chosen.quick else None, chosen.broker, processes=4) as shop:
-        account = Storm(shop, chosen.seed, chosen.seconds, chosen.jobs, say).run()
+        storm = Storm(shop, chosen.seed, chosen.seconds, chosen.jobs, say)
+        account = storm.run()
     lines = [json.dumps(account)] if chosen.json else table(account)
     for line in lines:
         print(line)  # noqa: T201
-    late = too_slow(account, (QUICK if chosen.quick else {"LEASE": 15.0})["LEASE"])
+    late = too_slow(account, storm.lease)
     for line in late:
         say(f"too slow: {line}")
     return 1 if is_clean(account) or late else 0

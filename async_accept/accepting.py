@@ -9,6 +9,7 @@ from typing import Any
 
 from django.conf import settings
 from django.contrib.auth import get_user_model
+from django.contrib.contenttypes.models import ContentType
 from django.core.exceptions import ImproperlyConfigured, PermissionDenied
 from django.db import Error, models
 from django.http import Http404
@@ -256,7 +257,8 @@ class Accepting:
             input=self.get_accept_input(request, validated),
         )
         if isinstance(instance, models.Model):
-            job.concern(instance)
+            job.object_type = ContentType.objects.get_for_model(instance, for_concrete_model=False)
+            job.object_id = str(instance.pk)
         self._say_how(job, request)
         self._make_unique(job, request, validated)
         return job
@@ -322,8 +324,14 @@ class Accepting:
             max_active_per_owner=_given(self.accept_max_active_per_owner, conf.MAX_ACTIVE_PER_OWNER),
             max_bytes=_given(self.accept_max_bytes, conf.MAX_INPUT_BYTES),
             insist=(self.accept_when_broker_down or conf.WHEN_BROKER_DOWN) == "refuse",
+            joins=self.accept_when_active == "join" and self._has_active_keys(),
         )
         return admit(job, terms)
+
+    def _has_active_keys(self) -> bool:
+        return self.accept_active_key is not None or (
+            type(self).get_active_key is not Accepting.get_active_key
+        )
 
     # --- Building the 202 ----------------------------------------------------------------------------------
 

@@ -4,11 +4,10 @@ Every check comes before the insert, and the unique keys decide at the insert. S
 nothing behind, and its key stays free.
 """
 
-from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
 
-from django.db import transaction
+from django.db import connections, transaction
 from django.db.models import QuerySet
 
 from . import dispatch, encoding, idempotency, uploads
@@ -31,6 +30,8 @@ class Terms(NamedTuple):
     max_bytes: int | None = None
     #: Store the job only if the broker answers.
     insist: bool = False
+    #: The view has active keys, and joins: an idempotency key may come to stand for a job that has another one.
+    joins: bool = False
 
 
 def admit(job: Job, terms: Terms) -> Job:
@@ -44,7 +45,7 @@ def admit(job: Job, terms: Terms) -> Job:
         JobActive: such a job is active, and the view refuses a second one (409).
         Unavailable: the broker is down, and the view refuses then (503).
     """
-    if _may_join(job) and (first := idempotency.joined(job)):
+    if terms.joins and job.idempotency_key is not None and (first := idempotency.joined(job)):
         return first
     try:
         _check_room(job, terms)
@@ -82,7 +83,8 @@ def readmit(job: Job, **keys: str) -> Job:
         TooManyJobs: a cap on open jobs is reached (429).
         JobActive: such a job is active, and a second one is refused (409).
     """
-    terms = Terms(conf.MAX_ACTIVE_PER_OPERATION, conf.MAX_ACTIVE_PER_OWNER)
+    joins = job.active_hash is not None and job.joins_active
+    terms = Terms(conf.MAX_ACTIVE_PER_OPERATION, conf.MAX_ACTIVE_PER_OWNER, joins=joins)
     return dispatch.rerun(job, lambda again: admit(again, terms), **keys)
 
 
@@ -102,8 +104,10 @@ def _store(job: Job, terms: Terms) -> Job:
 
 def _insert_or_join(job: Job, terms: Terms) -> Job:
     insert = partial(dispatch.accept, job, insist=terms.insist)
-    if _may_join(job):
-        insert = partial(again_after_conflict, partial(_insert_unless_joined, job, insert), database())
+    if terms.joins and job.idempotency_key is not None:
+        if terms.insist:
+            dispatch.insist_on_broker()  # in no transaction
+        insert = partial(again_after_conflict, partial(_insert_and_claim, job), database())
     for _ in range(dispatch.TRIES):
         stored = insert()
         stands = stored if stored is job else _join(stored, job)
@@ -112,23 +116,24 @@ def _insert_or_join(job: Job, terms: Terms) -> Job:
     raise Unavailable
 
 
-def _insert_unless_joined(job: Job, insert: Callable[[], Job]) -> Job:
-    """Insert *job*, and take it back where its key joined an active job that has ended only now.
+def _insert_and_claim(job: Job) -> Job:
+    """Insert *job*, and take it back where its key has come to stand for another one; so one key gets one job.
 
-    ``idempotency.join()`` writes the key before that job can end, and *job* takes its active key after the end; so
-    one key never gets two jobs.
+    Returns:
+        *job*, or the earlier one that holds a key of it.
     """
-    with transaction.atomic(using=database()):
-        stored = insert()
-        first = idempotency.joined(job) if stored is job else None
-        if first is not None:
-            transaction.set_rollback(True, using=database())
-    return first or stored
-
-
-def _may_join(job: Job) -> bool:
-    """Whether the idempotency key of *job* may come to stand for an active job of another key."""
-    return job.idempotency_key is not None and job.active_key is not None and job.joins_active
+    using = database()
+    # In somebody's transaction, a failed INSERT would leave a lock that the end of the other job waits for (InnoDB),
+    # while this request waits for that job.
+    earlier = dispatch.holder(job) if connections[using].in_atomic_block else None
+    if earlier is not None:
+        return earlier
+    with transaction.atomic(using=using):
+        stored = dispatch.accept(job)
+        stands = idempotency.claim(job, job) if stored is job else stored
+        if stands is not stored:
+            transaction.set_rollback(True, using=using)
+    return stands
 
 
 def _join(earlier: Job, job: Job) -> Job | None:

@@ -16,7 +16,6 @@ from celery import current_app
 from django.db import IntegrityError, connections, transaction
 from django.utils import timezone
 from kombu import Producer
-from rest_framework.status import HTTP_201_CREATED
 
 from . import signals
 from .broker import Broker, broker
@@ -29,7 +28,7 @@ from .models import ATTEMPTS_CEILING, Job, new_id
 from .outages import again_after_conflict
 from .results import database
 
-__all__ = ["HEADER", "accept", "holder", "limits", "queue_of", "rerun", "ring"]
+__all__ = ["HEADER", "accept", "holder", "insist_on_broker", "limits", "queue_of", "rerun", "ring"]
 
 logger = logging.getLogger("async_accept.dispatch")
 
@@ -73,8 +72,8 @@ def accept(job: Job, *, insist: bool = False) -> Job:
         Unavailable: its key is held, time and again by somebody who is gone when looked up (503).
     """
     using = database()
-    if insist and not current_app.conf.task_always_eager:
-        broker.check()
+    if insist:
+        insist_on_broker()
     earlier = _insert(job, using, connections[using].in_atomic_block)
     if earlier is not None:
         return earlier
@@ -82,6 +81,12 @@ def accept(job: Job, *, insist: bool = False) -> Job:
         after_commit(signals.job_accepted.send_robust, sender=Job, job=job, using=using)
     after_commit(_ring_quietly, job, using=using)
     return job
+
+
+def insist_on_broker() -> None:
+    """Raise BrokerUnavailable where the broker is down."""
+    if not current_app.conf.task_always_eager:
+        broker.check()
 
 
 def _insert(job: Job, using: str, in_transaction: bool) -> Job | None:
@@ -125,7 +130,7 @@ def rerun(job: Job, store: Callable[[Job], Job] = accept, **keys: str) -> Job:
     """
     if not job.can_rerun:
         raise InputGone
-    made = (job.response or {}).get("status") == HTTP_201_CREATED  # the new job makes another one
+    made = (job.response or {}).get("made", False)  # the new job makes another one
     again = Job(
         id=new_id(anonymous=job.anonymous),
         owner_id=job.owner_id,

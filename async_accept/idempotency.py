@@ -20,12 +20,13 @@ from django.utils import timezone
 
 from . import encoding
 from .conf import conf
-from .exceptions import IdempotencyKeyInvalid, IdempotencyKeyMissing, IdempotencyKeyReused
+from .exceptions import IdempotencyKeyInvalid, IdempotencyKeyMissing, IdempotencyKeyReused, Unavailable
 from .models import Job, JoinedKey
 from .outages import again_after_conflict
 
 __all__ = [
     "check_repeat",
+    "claim",
     "columns",
     "fingerprint",
     "forget_joined",
@@ -36,6 +37,8 @@ __all__ = [
     "requested_key",
 ]
 
+#: How often a key is taken that stands for a job that is gone.
+TRIES = 3
 _VISIBLE_ASCII = re.compile(r"[\x21-\x7e]{1,255}")
 
 
@@ -117,38 +120,62 @@ def join(active: Job, repeat: Job) -> Job | None:
     Raises:
         IdempotencyKeyReused: it stands for one already, and the payload differs (422).
     """
-    using = JoinedKey.objects.all().db
-    held = again_after_conflict(partial(_join, active, repeat), using)
-    return joined(repeat) or (active if held else None)
+    return again_after_conflict(partial(_join, active, repeat), JoinedKey.objects.all().db) or joined(repeat)
 
 
-def _join(active: Job, repeat: Job) -> bool:
-    keys = JoinedKey.objects.all()
-    with transaction.atomic(using=keys.db):
+def _join(active: Job, repeat: Job) -> Job | None:
+    with transaction.atomic(using=JoinedKey.objects.all().db):
         # The lock: as long as the key is not written, the job does not end, and nobody takes its active key.
-        if not Job.objects.active().filter(pk=active.pk).update(updated_at=F("updated_at")):
-            return False
-        keys.filter(pk=repeat.idempotency_key, created_at__lt=_oldest()).delete()
-        key = JoinedKey(pk=repeat.idempotency_key, fingerprint=repeat.fingerprint, job_id=active.pk)
-        keys.bulk_create([key], ignore_conflicts=True)
-    return True
+        open_jobs = Job.objects.active().filter(pk=active.pk, forgotten=False)
+        return claim(active, repeat) if open_jobs.update(updated_at=F("updated_at")) else None
+
+
+def claim(job: Job, repeat: Job) -> Job:
+    """Let the key of *repeat* stand for *job*; in the transaction that stores or holds that job.
+
+    The primary key decides between two requests at once.
+
+    Returns:
+        *job*, or the other job that the key stands for already.
+
+    Raises:
+        IdempotencyKeyReused: it stands for one already, and the payload differs (422).
+        Unavailable: somebody takes it time and again for a job that is gone (503).
+    """
+    rows = JoinedKey.objects.filter(pk=repeat.idempotency_key)
+    for _ in range(TRIES):
+        key = JoinedKey(pk=repeat.idempotency_key, fingerprint=repeat.fingerprint, job_id=job.pk)
+        rows.bulk_create([key], ignore_conflicts=True)
+        stored = rows.first()
+        earlier = _standing(stored, repeat, job)
+        if earlier is not None:
+            return earlier
+        if stored is not None:  # too old, or of a job that was deleted
+            rows.filter(job_id=stored.job_id, created_at=stored.created_at).delete()
+    raise Unavailable
 
 
 def joined(repeat: Job) -> Job | None:
-    """Return the job that the first request with the key of *repeat* joined; None where there was none.
+    """Return the job that the key of *repeat* stands for, where a view joins active jobs; None where it is free.
 
     Raises:
         IdempotencyKeyReused: the payload differs (422).
     """
-    key = JoinedKey.objects.filter(pk=repeat.idempotency_key, created_at__gte=_oldest()).first()
-    earlier = None if key is None else Job.objects.filter(pk=key.job_id, forgotten=False).first()
-    if key is not None and earlier is not None and key.fingerprint != repeat.fingerprint:
+    return _standing(JoinedKey.objects.filter(pk=repeat.idempotency_key).first(), repeat)
+
+
+def _standing(key: JoinedKey | None, repeat: Job, known: Job | None = None) -> Job | None:
+    if key is None or key.created_at < _oldest():
+        return None
+    known = known if known is not None and known.pk == key.job_id else None
+    job = known or Job.objects.filter(pk=key.job_id, forgotten=False).first()
+    if job is not None and key.fingerprint != repeat.fingerprint:
         raise IdempotencyKeyReused
-    return earlier
+    return job
 
 
 def forget_joined() -> None:
-    """Remove what ``join()`` has stored and ``IDEMPOTENCY_KEY_LIFETIME`` has outlived."""
+    """Remove what ``claim()`` has stored and ``IDEMPOTENCY_KEY_LIFETIME`` has outlived."""
     JoinedKey.objects.filter(created_at__lt=_oldest()).delete()
 
 
@@ -161,4 +188,5 @@ def release_expired(earlier: Job, key: str | None) -> bool:
     """Free *key* where *earlier* holds it and it has outlived ``IDEMPOTENCY_KEY_LIFETIME``; else no query."""
     if key is None or earlier.idempotency_key != key or earlier.created_at >= _oldest():
         return False
-    return Job.objects.filter(pk=earlier.pk, idempotency_key=key).update(idempotency_key=None) > 0
+    Job.objects.filter(pk=earlier.pk, idempotency_key=key).update(idempotency_key=None)
+    return True  # also where another request was faster

@@ -43,6 +43,8 @@ __all__ = ["Job", "JoinedKey", "new_id"]
 ANY = Q()
 #: A task without a limit of attempts still ends before the column does.
 ATTEMPTS_CEILING = 30_000
+#: A longer primary key of an object is not kept.
+OBJECT_ID_CHARS = 255
 #: How many of the last attempts a job remembers.
 HISTORY_LENGTH = 50
 
@@ -104,7 +106,7 @@ class Job(models.Model):
         related_name="+",
         db_index=False,
     )
-    object_id = models.CharField(_("object id"), max_length=255, null=True, blank=True)  # noqa: DJ001 indexed where set
+    object_id = models.CharField(_("object id"), max_length=OBJECT_ID_CHARS, null=True, blank=True)  # noqa: DJ001 indexed where set
     content_object = GenericForeignKey("object_type", "object_id")
     #: The job whose input this one repeats. No foreign key here, because either may be purged first.
     rerun_of = models.UUIDField(_("rerun of"), null=True, blank=True)
@@ -311,11 +313,6 @@ class Job(models.Model):
             tell=signals.job_started,
         )
 
-    def concern(self, instance: models.Model) -> None:
-        """Say what the job is about, without storing it; the admin links to it, and ``for_object()`` finds the job."""
-        self.object_type = ContentType.objects.get_for_model(instance, for_concrete_model=False)
-        self.object_id = str(instance.pk)
-
     def succeed(self, response: dict[str, Any] | None = None, **final: Any) -> bool:
         """End this attempt's job with an answer; False where the attempt no longer holds it."""
         return self._end(
@@ -324,8 +321,6 @@ class Job(models.Model):
             fence=Q(attempt=self.attempt),
             response=response,
             problem=None,
-            object_type_id=self.object_type_id,
-            object_id=self.object_id,
             tell=signals.job_succeeded,
             **final,
         )
@@ -460,7 +455,10 @@ class Job(models.Model):
 
 
 class JoinedKey(models.Model):
-    """An idempotency key whose request joined an active job of another key: its repeat gets that job, ended or not."""
+    """An idempotency key of a view that joins active jobs, and the job that it stands for, ended or not.
+
+    That job may have another key: then the request joined it while it was active.
+    """
 
     idempotency_key = models.CharField(max_length=64, primary_key=True)
     fingerprint = models.CharField(max_length=64)

@@ -8,16 +8,19 @@ from contextlib import suppress
 from typing import Any, NamedTuple
 
 from celery import states as celery_states
+from django.contrib.contenttypes.models import ContentType
 from django.db import connections, router, transaction
+from django.db.models import Model
 from django.http.response import HttpResponseBase
 from django_celery_results.models import TaskResult
 from rest_framework.renderers import BrowsableAPIRenderer, JSONRenderer
 from rest_framework.response import Response
+from rest_framework.status import HTTP_201_CREATED
 
 from . import encoding
 from .conf import conf
 from .exceptions import ResultTooLarge, ViewFailed
-from .models import Job
+from .models import OBJECT_ID_CHARS, Job
 from .problems import Problem
 
 __all__ = ["Answer", "answer", "content", "database", "fail", "read", "succeed"]
@@ -51,13 +54,15 @@ TRANSIENT_HEADERS = frozenset(
 class Answer(NamedTuple):
     """What R answers: status, headers, and the body as JSON text (None for no body).
 
-    ``content_type`` is set where the body is no JSON, but what ``content()`` makes of it.
+    ``content_type`` is set where the body is no JSON, but what ``content()`` makes of it; ``made`` is what a creation
+    has created.
     """
 
     status: int
     headers: dict[str, str]
     body: str | None
     content_type: str | None = None
+    made: Model | None = None
 
 
 def database() -> str:
@@ -76,8 +81,9 @@ def answer(value: Any) -> Answer:
         ResultTooLarge: above ``MAX_RESULT_BYTES``.
         ViewFailed: the response is an error (4xx or 5xx).
     """
-    status, headers, content_type = 200, {}, None
+    status, headers, content_type, made = 200, {}, None, None
     if isinstance(value, HttpResponseBase):
+        made = _made(value)
         response, (value, content_type) = value, _body(value)
         if response.status_code >= 400:
             raise ViewFailed(response.status_code, None if content_type else value)
@@ -85,11 +91,11 @@ def answer(value: Any) -> Answer:
         status = 200 if response.status_code == 202 else response.status_code
         headers = {k: str(v) for k, v in response.headers.items() if k.lower() not in TRANSIENT_HEADERS}
     if value is None or status in (204, 205, 304):
-        return Answer(204 if status == 200 else status, headers, None)
+        return Answer(204 if status == 200 else status, headers, None, made=made)
     body = encoding.dumps(value)
     if encoding.size_bytes(body) > conf.MAX_RESULT_BYTES:
         raise _too_large()
-    return Answer(status, headers, body, content_type)
+    return Answer(status, headers, body, content_type, made)
 
 
 def content(body: Any) -> bytes:
@@ -141,6 +147,15 @@ def _read(response: Any) -> bytes:
     return bytes(read)
 
 
+def _made(response: Any) -> Model | None:
+    """Return the object that REST framework's serializer has created for *response*, a 201."""
+    serializer = getattr(getattr(response, "data", None), "serializer", None)
+    instance = getattr(serializer, "instance", None)
+    if response.status_code != HTTP_201_CREATED or not isinstance(instance, Model) or instance.pk is None:
+        return None
+    return instance if len(str(instance.pk)) <= OBJECT_ID_CHARS else None
+
+
 def _too_large() -> ResultTooLarge:
     return ResultTooLarge(f"The result has more than {conf.MAX_RESULT_BYTES} bytes.")
 
@@ -155,6 +170,10 @@ def succeed(job: Job, outcome: Answer, **shown: Any) -> bool:
         response = {"status": outcome.status, "headers": outcome.headers}
         if outcome.content_type is not None:
             response["content_type"] = outcome.content_type
+        if outcome.made is not None and job.object_id is None:
+            kind = ContentType.objects.get_for_model(outcome.made, for_concrete_model=False)
+            response["made"] = True
+            shown |= {"object_type_id": kind.pk, "object_id": str(outcome.made.pk)}
         if not job.succeed(response, **shown):
             return False
         _store(job, celery_states.SUCCESS, outcome.body)

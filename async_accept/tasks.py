@@ -12,9 +12,7 @@ from typing import TYPE_CHECKING, Any
 from celery import Task, shared_task
 from celery.exceptions import Ignore, MaxRetriesExceededError, Reject, Retry
 from django.db import Error, connections, transaction
-from django.db.models import Model
 from django.utils import timezone
-from rest_framework.status import HTTP_201_CREATED
 
 from . import progress, results, uploads
 from .backend import PAUSES, JobBackend, JobRequest, failure, find, is_job, leave
@@ -230,11 +228,7 @@ class ReplayTask(JobTask):
         return bool(job.request and job.request.get("atomic"))
 
     def work(self, job: Job) -> Any:
-        answer = replay(job)
-        made = getattr(getattr(getattr(answer, "data", None), "serializer", None), "instance", None)
-        if answer.status_code == HTTP_201_CREATED and isinstance(made, Model):
-            job.concern(made)  # stored with the outcome
-        return answer
+        return replay(job)
 
 
 @shared_task(base=ReplayTask, name="async_accept.replay")

@@ -21,7 +21,7 @@ from django.utils import timezone
 
 from .conf import conf
 from .models import Job
-from .outages import is_outage
+from .outages import is_conflict, is_outage
 
 __all__ = ["close", "discard", "fingerprints", "keep", "remove", "remove_orphans", "restore"]
 
@@ -75,7 +75,7 @@ def keep(job: Job) -> Iterator[None]:
         job.uploads = saved or None
         yield
     except BaseException as error:
-        if not is_outage(error):
+        if not is_outage(error) or is_conflict(error):
             _delete(saved)
         raise
 

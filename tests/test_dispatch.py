@@ -8,6 +8,7 @@ import pytest
 from amqp.exceptions import PreconditionFailed
 from celery import current_app, shared_task
 from celery.app import routes
+from django.contrib.contenttypes.models import ContentType
 from django.db import connection, transaction
 from django.utils import timezone
 
@@ -246,6 +247,17 @@ def test_a_rerun_is_a_new_job_with_the_same_input(django_user_model):
     assert [getattr(again, name) for name in same] == [getattr(job, name) for name in same]
     assert (again.rerun_of, job.rerun_as) == (job.pk, again.pk)
     assert job.state == "failed"
+
+
+@pytest.mark.parametrize(("made", "about"), [({"made": True}, None), ({}, "1")])
+def test_a_rerun_is_about_the_same_object_but_for_what_was_made(made, about):
+    kind = ContentType.objects.get_for_model(Job)
+    response = {"status": 201, "headers": {}, **made}
+    job = make_job(
+        tasks.add, state="succeeded", input={"x": 1}, object_type=kind, object_id="1", response=response
+    )
+    again = rerun(job)
+    assert (again.object_id, again.object_type_id) == (about, kind.pk if about else None)
 
 
 def test_a_rerun_has_a_key_of_its_own():

@@ -1,8 +1,10 @@
 """Races with DELETE and with purging: what a request has just found may be gone at its next step. Never a 500."""
 
 import pytest
+from django.utils import timezone
 
 from async_accept import admission, dispatch, retention
+from async_accept.conf import conf
 from async_accept.models import Job
 from async_accept.testing import make_job
 from async_accept.watching import watcher
@@ -160,3 +162,55 @@ def test_a_key_that_joined_meanwhile_is_held_to_its_payload(alices, active, monk
     before_the_insert(monkeypatch, joined_by_the_other)
     assert alices.post(JOIN, {"name": "two"}, headers=KEY).status_code == 422
     assert Job.objects.count() == 1
+
+
+def test_one_key_for_two_active_keys_gets_one_job(alices, active, monkeypatch):
+    """Contract 5, 6: 422 for the one that comes to join after the other has begun a job."""
+    join = admission._join
+    left = [True]
+
+    def join_later(earlier, job):
+        if left:
+            left.pop()
+            assert alices.post(JOIN, {"name": "two"}, headers=KEY).status_code == 202
+        return join(earlier, job)
+
+    monkeypatch.setattr(admission, "_join", join_later)
+    assert alices.post(JOIN, ONE, headers=KEY).status_code == 422
+    assert Job.objects.count() == 2
+
+
+def test_a_job_that_is_deleted_before_it_is_joined_is_not_joined(alices, active, monkeypatch):
+    """Contract 6: nobody is led to a URL that is 404."""
+    join = admission._join
+    left = [True]
+
+    def join_later(earlier, job):
+        if left:
+            left.pop()
+            retention.forget(Job.objects.get(pk=earlier.pk))
+        return join(earlier, job)
+
+    monkeypatch.setattr(admission, "_join", join_later)
+    answer = alices.post(JOIN, ONE, headers=KEY)
+    assert alices.get(answer["Operation-Location"]).status_code == 200
+    assert answer["Location"] != active
+
+
+def test_two_repeats_of_a_key_that_is_too_old_get_one_job(alices, monkeypatch):
+    """Contract 5: the second one finds the key freed, and the job of the first."""
+    alices.post(URL, DATA, headers={"idempotency-key": "k"})
+    Job.objects.update(created_at=timezone.now() - conf.IDEMPOTENCY_KEY_LIFETIME * 2)
+    release = dispatch.release_expired
+    faster = []
+
+    def release_later(earlier, key):
+        if not faster:
+            faster.append(None)
+            faster[0] = alices.post(URL, DATA, headers={"idempotency-key": "k"})
+        return release(earlier, key)
+
+    monkeypatch.setattr(dispatch, "release_expired", release_later)
+    answer = alices.post(URL, DATA, headers={"idempotency-key": "k"})
+    assert (answer.status_code, answer["Location"]) == (202, faster[0]["Location"])
+    assert Job.objects.count() == 2

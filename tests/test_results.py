@@ -3,10 +3,12 @@
 from io import BytesIO
 
 import pytest
+from django.contrib.contenttypes.models import ContentType
 from django.http import FileResponse, HttpResponse, JsonResponse
 from django.test import override_settings
 from django_celery_results.backends import DatabaseBackend
 from django_celery_results.models import TaskResult
+from rest_framework import serializers
 from rest_framework.response import Response
 
 from async_accept import results
@@ -16,6 +18,7 @@ from async_accept.problems import problem
 from async_accept.results import Answer, answer, fail, read, succeed
 from async_accept.testing import make_job
 from tests.testapp import tasks
+from tests.testapp.models import Note
 
 pytestmark = pytest.mark.django_db
 
@@ -49,6 +52,49 @@ def stored(job):
 )
 def test_what_the_work_returns_becomes_an_answer(value, expected):
     assert answer(value) == expected
+
+
+class NoteSerializer(serializers.ModelSerializer):
+    class Meta:
+        model = Note
+        fields = ("slug", "title")
+
+
+def told(instance, status=201, **options):
+    return answer(Response(NoteSerializer(instance, **options).data, status=status))
+
+
+def test_a_creation_tells_what_it_has_made():
+    note = Note.objects.create(slug="a", title="A")
+    assert told(note).made == note
+    assert told(note, status=200).made is None
+    assert told([note], many=True).made is None
+    assert told(Note(slug="b", title="not saved")).made is None
+    assert told(Note(pk="x" * 256, slug="b", title="too long")).made is None
+
+
+def test_what_was_made_is_the_object_of_a_job_that_has_none():
+    note, other = (Note.objects.create(slug=slug, title="A") for slug in "ab")
+    job = running()
+    succeed(job, told(note))
+    job.refresh_from_db()
+    assert (job.content_object, job.response["made"]) == (note, True)
+    job = make_job(tasks.add, state="running", content_object=other)
+    succeed(job, told(note))
+    job.refresh_from_db()
+    assert job.content_object == other
+    assert "made" not in job.response
+
+
+def test_the_object_that_the_work_has_set_stays():
+    note = Note.objects.create(slug="a", title="A")
+    job = running()
+    Job.objects.filter(pk=job.pk).update(
+        object_type=ContentType.objects.get_for_model(Note), object_id=str(note.pk)
+    )
+    succeed(job, answer(1))
+    job.refresh_from_db()
+    assert job.content_object == note
 
 
 @pytest.mark.parametrize(

@@ -264,6 +264,21 @@ def test_a_key_that_joined_lives_as_long_as_any(alice, joined):
     JoinedKey.objects.update(created_at=timezone.now() - DEFAULTS["IDEMPOTENCY_KEY_LIFETIME"] * 1.01)
     again = alice.post(JOIN, {"name": "one"}, headers=KEY)
     assert again.headers["Location"] != joined.headers["Location"]
-    assert JoinedKey.objects.exists()
     forget_joined()
-    assert not JoinedKey.objects.exists()
+    assert [str(key.job_id) for key in JoinedKey.objects.all()] == [again.json()["id"]]
+
+
+def test_a_key_whose_job_was_deleted_joins_for_good(alice, joined):
+    """Contract 5, 6: it stands for the job that it joins next, also when that has ended."""
+    alice.delete(joined.headers["Operation-Location"])
+    next_one = alice.post(JOIN, {"name": "one"}, headers={"Idempotency-Key": "next"})
+    for _ in range(2):
+        again = alice.post(JOIN, {"name": "one"}, headers=KEY)
+        assert again.headers["Location"] == next_one.headers["Location"]
+        Job.objects.get(pk=next_one.json()["id"]).cancel()
+
+
+def test_a_key_that_joined_is_held_to_it_where_nothing_is_joined(alice, joined):
+    """Contract 5, 6: 422, also for a payload that has no active key."""
+    other = alice.post(JOIN, {"name": "anybody"}, headers=KEY)
+    assert (other.status_code, Job.objects.count()) == (422, 1)

@@ -160,7 +160,7 @@ def views_of(policy: str, options: dict[str, Any]) -> list[Any]:
 
 
 class GateView(AcceptMixin, APIView):
-    """Stands at a gate; one per name at a time."""
+    """Stands at a gate; one per name at a time, and as many as like of the name "anybody"."""
 
     permission_classes = (IsAuthenticated,)
     accept_task = contract_tasks.stand
@@ -171,7 +171,7 @@ class GateView(AcceptMixin, APIView):
         refuse = serializers.BooleanField(default=False)
 
     def get_active_key(self, request: Request, validated: Any) -> str | None:
-        return validated["name"] if self.kwargs["rule"] != "free" else None
+        return None if self.kwargs["rule"] == "free" or validated["name"] == "anybody" else validated["name"]
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         self.accept_when_active = "refuse" if kwargs["rule"] == "refuse" else "join"

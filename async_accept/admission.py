@@ -30,7 +30,7 @@ class Terms(NamedTuple):
     max_bytes: int | None = None
     #: Store the job only if the broker answers.
     insist: bool = False
-    #: The view has active keys, and joins: an idempotency key may come to stand for a job that has another one.
+    #: The view has active keys, and a request joins the job that is active.
     joins: bool = False
 
 
@@ -45,7 +45,7 @@ def admit(job: Job, terms: Terms) -> Job:
         JobActive: such a job is active, and the view refuses a second one (409).
         Unavailable: the broker is down, and the view refuses then (503).
     """
-    if terms.joins and job.idempotency_key is not None and (first := idempotency.joined(job)):
+    if _shares_key(job, terms) and (first := idempotency.joined(job)):
         return first
     try:
         _check_room(job, terms)
@@ -102,9 +102,14 @@ def _store(job: Job, terms: Terms) -> Job:
     return stored
 
 
+def _shares_key(job: Job, terms: Terms) -> bool:
+    """Whether the idempotency key of *job* may come to stand for a job that has another one."""
+    return terms.joins and job.idempotency_key is not None
+
+
 def _insert_or_join(job: Job, terms: Terms) -> Job:
     insert = partial(dispatch.accept, job, insist=terms.insist)
-    if terms.joins and job.idempotency_key is not None:
+    if _shares_key(job, terms):
         if terms.insist:
             dispatch.insist_on_broker()  # in no transaction
         insert = partial(again_after_conflict, partial(_insert_and_claim, job), database())

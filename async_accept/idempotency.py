@@ -23,6 +23,7 @@ from .conf import conf
 from .exceptions import IdempotencyKeyInvalid, IdempotencyKeyMissing, IdempotencyKeyReused, Unavailable
 from .models import Job, JoinedKey
 from .outages import again_after_conflict
+from .results import database
 
 __all__ = [
     "check_repeat",
@@ -120,11 +121,11 @@ def join(active: Job, repeat: Job) -> Job | None:
     Raises:
         IdempotencyKeyReused: it stands for one already, and the payload differs (422).
     """
-    return again_after_conflict(partial(_join, active, repeat), JoinedKey.objects.all().db) or joined(repeat)
+    return again_after_conflict(partial(_join, active, repeat), database()) or joined(repeat)
 
 
 def _join(active: Job, repeat: Job) -> Job | None:
-    with transaction.atomic(using=JoinedKey.objects.all().db):
+    with transaction.atomic(using=database()):
         # The lock: as long as the key is not written, the job does not end, and nobody takes its active key.
         open_jobs = Job.objects.active().filter(pk=active.pk, forgotten=False)
         return claim(active, repeat) if open_jobs.update(updated_at=F("updated_at")) else None

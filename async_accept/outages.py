@@ -27,7 +27,7 @@ WRONG_VALUE_NUMBERS = frozenset({1366})
 CONFLICT_STATES = frozenset({"40001", "40P01"})
 #: ``ER_CHECKREAD`` (with ``innodb_snapshot_isolation``) and ``ER_LOCK_DEADLOCK`` of MariaDB.
 CONFLICT_NUMBERS = frozenset({1020, 1213})
-#: How often a statement is given, where each time the database ends it for the sake of another.
+#: How often a write is tried, where each time the database ends it for the sake of another.
 TRIES = 5
 
 
@@ -44,10 +44,10 @@ def is_conflict(error: BaseException) -> bool:
 
 
 def again_after_conflict(write: Callable[[], Result], using: str) -> Result:
-    """Return what *write* returns, a single statement that is given again where it ended in a conflict.
+    """Return what *write* returns: one statement, or one transaction, that is done again where it ended in a conflict.
 
-    InnoDB locks the gaps of an index, so that even inserts of two rows may deadlock. Inside a transaction the error
-    is raised at once: it took all that came before with it.
+    InnoDB locks the gaps of an index, so that even inserts of two rows may deadlock. Inside somebody's transaction
+    the error is raised at once: it took all that came before with it.
 
     Sources: https://mariadb.com/kb/en/innodb-lock-modes/, https://www.postgresql.org/docs/current/mvcc-serialization-failure-handling.html.
     """

@@ -112,17 +112,21 @@ def test_a_job_that_ends_before_it_is_joined_is_not_joined(alices, active, monke
     assert alices.post(JOIN, ONE, headers=KEY)["Location"] == answer["Location"]
 
 
-def before_the_insert(monkeypatch, do):
-    """Do it once, after a request has found its key free and before it stores a job."""
-    check = admission._check_room
+def once_before(monkeypatch, step, do):
+    """Do it once, right before a step of admission, with what the step gets."""
+    go_on = getattr(admission, step)
     left = [do]
 
-    def meanwhile(job, terms):
-        check(job, terms)
+    def meanwhile(*given):
         if left:
-            left.pop()()
+            left.pop()(*given)
+        return go_on(*given)
 
-    monkeypatch.setattr(admission, "_check_room", meanwhile)
+    monkeypatch.setattr(admission, step, meanwhile)
+
+
+#: After a request has found its key free, and before it stores a job.
+STORING = "_check_room"
 
 
 @pytest.fixture
@@ -140,13 +144,13 @@ def test_a_key_that_joined_a_job_that_has_ended_since_begins_no_other(
 ):
     """Contract 5, 6: two requests with one key, one of them before the end of the job and one after."""
 
-    def joined_by_the_other():
+    def joined_by_the_other(job, terms):
         assert alices.post(JOIN, ONE, headers=KEY)["Location"] == active
         end_all()
         if follows:
             alices.post(JOIN, ONE, headers={"idempotency-key": "next"})
 
-    before_the_insert(monkeypatch, joined_by_the_other)
+    once_before(monkeypatch, STORING, joined_by_the_other)
     assert alices.post(JOIN, ONE, headers=KEY)["Location"] == active
     assert Job.objects.count() == 1 + follows
     assert len(rung) == Job.objects.count()
@@ -155,43 +159,33 @@ def test_a_key_that_joined_a_job_that_has_ended_since_begins_no_other(
 def test_a_key_that_joined_meanwhile_is_held_to_its_payload(alices, active, monkeypatch):
     """Contract 5: 422, and the job of the other payload is not stored."""
 
-    def joined_by_the_other():
+    def joined_by_the_other(job, terms):
         alices.post(JOIN, ONE, headers=KEY)
         end_all()
 
-    before_the_insert(monkeypatch, joined_by_the_other)
+    once_before(monkeypatch, STORING, joined_by_the_other)
     assert alices.post(JOIN, {"name": "two"}, headers=KEY).status_code == 422
     assert Job.objects.count() == 1
 
 
 def test_one_key_for_two_active_keys_gets_one_job(alices, active, monkeypatch):
     """Contract 5, 6: 422 for the one that comes to join after the other has begun a job."""
-    join = admission._join
-    left = [True]
 
-    def join_later(earlier, job):
-        if left:
-            left.pop()
-            assert alices.post(JOIN, {"name": "two"}, headers=KEY).status_code == 202
-        return join(earlier, job)
+    def begin_another(earlier, job):
+        assert alices.post(JOIN, {"name": "two"}, headers=KEY).status_code == 202
 
-    monkeypatch.setattr(admission, "_join", join_later)
+    once_before(monkeypatch, "_join", begin_another)
     assert alices.post(JOIN, ONE, headers=KEY).status_code == 422
     assert Job.objects.count() == 2
 
 
 def test_a_job_that_is_deleted_before_it_is_joined_is_not_joined(alices, active, monkeypatch):
     """Contract 6: nobody is led to a URL that is 404."""
-    join = admission._join
-    left = [True]
 
-    def join_later(earlier, job):
-        if left:
-            left.pop()
-            retention.forget(Job.objects.get(pk=earlier.pk))
-        return join(earlier, job)
+    def delete(earlier, job):
+        retention.forget(Job.objects.get(pk=earlier.pk))
 
-    monkeypatch.setattr(admission, "_join", join_later)
+    once_before(monkeypatch, "_join", delete)
     answer = alices.post(JOIN, ONE, headers=KEY)
     assert alices.get(answer["Operation-Location"]).status_code == 200
     assert answer["Location"] != active

@@ -1,16 +1,12 @@
 """The demo, from the button in the shop to the result, with its own worker."""
 
 import os
-import re
-import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
 from .chrome import Browser
-
-ROOT = Path(__file__).resolve().parents[2]
+from .processes import running
 
 
 @pytest.fixture(scope="module")
@@ -27,21 +23,8 @@ def shop(tmp_path_factory):
         "REPORT_ROWS_PER_SECOND": "5000",
     }
     command = [sys.executable, "manage.py", "demo", "--port", "0"]
-    demo = subprocess.Popen(
-        command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    )
-    assert demo.stdout is not None
-    said = []
-    for line in demo.stdout:
-        said.append(line)
-        if address := re.search(r"open: .*?(http://[\d.]+:\d+)", line):
-            yield address[1]
-            break
-    else:
-        pytest.fail(f"The demo did not open: {''.join(said)}")
-    demo.kill()
-    demo.wait()
-    demo.stdout.close()
+    with running(command, environment, "open: .*?") as address:
+        yield address
 
 
 @pytest.fixture

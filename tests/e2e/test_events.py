@@ -1,16 +1,13 @@
 """``<async-job>`` with server-sent events, on a real ASGI server."""
 
 import re
-import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
 from .chrome import Browser
+from .processes import running
 from .test_job_page import PROGRESS, at, finish, report
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture
@@ -27,21 +24,8 @@ def asgi(child_environment):
         "--lifespan",
         "off",
     ]
-    server = subprocess.Popen(
-        command, cwd=ROOT, env=child_environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    )
-    assert server.stdout is not None
-    said = []
-    for line in server.stdout:
-        said.append(line)
-        if address := re.search(r"running on (http://[\d.]+:\d+)", line):
-            yield address[1]
-            break
-    else:
-        pytest.fail(f"The server did not start: {''.join(said)}")
-    server.kill()
-    server.wait()
-    server.stdout.close()
+    with running(command, child_environment, "running on ") as address:
+        yield address
 
 
 def opened(browser):

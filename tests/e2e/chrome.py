@@ -53,6 +53,17 @@ def _is_changing(error: WebDriverException) -> bool:
     return gone or "does not belong to the document" in str(error.msg)
 
 
+def _is_gone(element: WebElement) -> bool:
+    """Tell whether the page of *element* was replaced."""
+    try:
+        element.is_enabled()
+    except WebDriverException as error:
+        if not _is_changing(error):
+            raise
+        return True
+    return False
+
+
 class Browser:
     """A tab at a server."""
 
@@ -149,6 +160,12 @@ class Browser:
     def press(self, css: str) -> None:
         """Click, also where the page reloads itself meanwhile."""
         self.wait(lambda: self.find(css).click() is None, f"{css} should be there to be clicked")
+
+    def leave(self, css: str) -> None:
+        """Click what leads to another page, and wait until this one is gone."""
+        here = self.find("html")
+        self.find(css).click()
+        self.wait(lambda: _is_gone(here), f"{css} should lead to another page")
 
     def part(self, name: str) -> str:
         return self.text(f"async-job [data-part={name}]")

@@ -36,7 +36,7 @@ def test_the_browsable_api(browser):
     browser.visit("/api/notes/")
     for name, value in (("slug", "a"), ("title", "A")):
         browser.find(f"#post-object-form [name={name}]").send_keys(value)
-    browser.find("#post-object-form button").click()
+    browser.leave("#post-object-form button")
     browser.wait(lambda: browser.find_all("async-job progress"), "There should be a panel")
     take(browser, "browsable-api", 1200, 700)
 

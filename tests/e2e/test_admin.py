@@ -256,7 +256,7 @@ def choose(browser, action, *jobs, query=""):
     for each in jobs:
         browser.find(f"input.action-select[value='{each.pk}']").click()
     Select(browser.find("select[name=action]")).select_by_value(action)
-    browser.find(".actions button[type=submit]").click()
+    browser.leave(".actions button[type=submit]")
     browser.wait(lambda: browser.find_all(".aa-question"), "There should be a question")
 
 

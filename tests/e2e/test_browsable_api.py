@@ -20,7 +20,7 @@ def submit(browser, form="#post-object-form"):
 def test_a_form_shows_the_job_and_a_reload_makes_no_second(browser):
     browser.visit("/api/notes/")
     fill(browser, slug="a", title="A")
-    browser.find("#post-object-form button").click()
+    browser.leave("#post-object-form button")
     browser.wait(lambda: browser.find_all("async-job"), "There should be a panel")
     assert browser.part("state") == "Accepted"
     browser.driver.refresh()

@@ -59,7 +59,7 @@ def test_a_report_is_followed_to_its_result(alice, scripting):
     alice.driver.refresh()
     alice.wait(lambda: alice.part("state") == "Succeeded", "The report should be built", seconds=60)
     alice.shoot(f"demo-report-{'script' if scripting else 'plain'}")
-    alice.find("[data-part=result]").click()
+    alice.leave("[data-part=result]")
     alice.wait(lambda: "HTTP 200" in alice.text(".response-info"), "The result should be shown")
 
 

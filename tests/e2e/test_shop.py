@@ -195,9 +195,9 @@ def test_an_order_is_placed_and_its_status_page_leads_back(alice):
     alice.answer("order")
     alice.state("order", "Succeeded")
     assert "placed" in alice.outcome("order")
-    alice.find(alice.card("order", "async-job a[data-url=url]")).click()
+    alice.leave(alice.card("order", "async-job a[data-url=url]"))
     alice.wait_for_state("Succeeded")
-    alice.find(".after a[href='/']").click()
+    alice.leave(".after a[href='/']")
     alice.wait(lambda: alice.find_all(".cards"), "The shop should be there again")
     assert alice.complaints() == []
 
@@ -253,7 +253,7 @@ def test_card_works_without_javascript(plain, card):
     elif card == "report":
         plain.find(plain.card(card, "[name=rows]")).clear()
         plain.find(plain.card(card, "[name=rows]")).send_keys("2000")
-    plain.find(plain.card(card, "form button:not([type=button])")).click()
+    plain.leave(plain.card(card, "form button:not([type=button])"))
     plain.wait(lambda: "/api/jobs/" in plain.driver.current_url, "The status page should open")
     monitor = plain.driver.current_url
     plain.wait_for_state("Succeeded")
@@ -267,14 +267,14 @@ def test_card_works_without_javascript(plain, card):
 
 
 def test_trouble_works_without_javascript(plain):
-    plain.find(plain.card("trouble", "[value=fail]")).click()
+    plain.leave(plain.card("trouble", "[value=fail]"))
     plain.wait(lambda: plain.part("state") == "Failed", "The job should fail", 20)
     assert plain.complaints() == []
 
 
 def test_a_mistake_is_told_without_javascript(plain):
     plain.find(plain.card("bulk", "textarea")).send_keys("nonsense")
-    plain.find(plain.card("bulk", "form button:not([type=button])")).click()
+    plain.leave(plain.card("bulk", "form button:not([type=button])"))
     plain.wait(lambda: "missing: reference" in plain.text(plain.card("bulk", "[data-problem]")), "A problem")
     assert plain.text(plain.card("bulk", "[data-show=answer]")).startswith("400 Bad Request")
     assert all("400 (Bad Request)" in complaint for complaint in plain.complaints())
@@ -317,7 +317,7 @@ def test_the_status_page_fits_in_the_shops_frame(plain, axe, width):
     for language in ("en", "de", "ar"):
         plain.speak(language)
         plain.visit("/")
-        plain.find(plain.card("order", "form button:not([type=button])")).click()
+        plain.leave(plain.card("order", "form button:not([type=button])"))
         plain.wait(lambda: "/api/jobs/" in plain.driver.current_url, "The status page should open")
         plain.wait(lambda: plain.find_all("[data-part=result]:not([hidden])"), "The order should be placed")
         assert plain.overflow() == 0

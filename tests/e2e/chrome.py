@@ -167,6 +167,12 @@ class Browser:
         self.find(css).click()
         self.wait(lambda: _is_gone(here), f"{css} should lead to another page")
 
+    def run_again(self) -> None:
+        """Click what runs the job again, once the button before it is gone: that moves this one."""
+        self.run("document.activeElement.blur()")
+        self.wait(lambda: not self.find("[data-part=cancel]").is_displayed(), "There should be no Cancel")
+        self.find("[data-part=rerun] button").click()
+
     def part(self, name: str) -> str:
         return self.text(f"async-job [data-part={name}]")
 

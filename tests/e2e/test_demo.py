@@ -70,7 +70,7 @@ def test_a_report_is_canceled_and_run_again(alice):
     alice.find("[data-part=cancel] button").click()
     alice.wait_for_state("Canceled")
     first = alice.driver.current_url
-    alice.find("[data-part=rerun] button").click()
+    alice.run_again()
     alice.wait(lambda: alice.driver.current_url != first, "The browser should go to the new job")
     alice.wait_for_state("Running")
     assert alice.complaints() == []

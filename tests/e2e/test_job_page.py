@@ -106,7 +106,7 @@ def test_a_failure_is_gone_when_the_job_runs_again(browser, job):
     browser.visit(f"/embedded/{running.pk}/")
     running.fail(problem("failed"))
     browser.wait(lambda: browser.text("[role=alert]"), "The failure should be told")
-    browser.find("[data-part=rerun] button").click()
+    browser.run_again()
     browser.wait_for_state("Accepted")
     assert not browser.find("[role=alert]").is_displayed()
 

@@ -6,49 +6,34 @@ process. It works whatever backend the project has for its other tasks.
 
 import logging
 import sys
-import threading
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from itertools import chain, repeat
 from time import monotonic, sleep
-from traceback import format_exception, walk_tb
+from traceback import format_exception
 from typing import Any
-from uuid import UUID
 
 from billiard.exceptions import TimeLimitExceeded, WorkerLostError
 from celery import states as celery_states
-from celery.exceptions import InvalidTaskError, Retry, SoftTimeLimitExceeded
+from celery.exceptions import Retry, SoftTimeLimitExceeded
 from celery.worker import state as worker_state
-from celery.worker.request import Request
-from celery.worker.strategy import default as default_strategy
 from django.db import Error, connections
 from django.db.models import Q
 from django.utils import timezone
 from django_celery_results.backends import DatabaseBackend
 
 from . import progress, results
-from .conf import conf
-from .dispatch import HEADER
-from .exceptions import AttemptLost, JobCanceled, WorkEnded, WorkFailed
-from .models import Job
+from .exceptions import AttemptLost, JobCanceled, WorkFailed
+from .failures import Failure, failure
+from .messages import is_job
 from .outages import is_outage
-from .problems import Problem, from_exception, is_unexpected, problem
-from .progress import Run
+from .problems import from_exception, is_unexpected, problem
 from .pulse import pulse
-from .relay import stir
+from .reports import report
+from .runs import Run, current_run, end
 from .states import State
 
-__all__ = [
-    "PAUSES",
-    "JobBackend",
-    "JobRequest",
-    "failure",
-    "find",
-    "is_job",
-    "leave",
-    "strategy",
-    "wait_for_reports",
-]
+__all__ = ["PAUSES", "JobBackend", "leave"]
 
 logger = logging.getLogger("async_accept.backend")
 
@@ -57,60 +42,6 @@ PAUSES = (0.1, 0.2, 0.5)
 #: For how long an outcome is kept in memory. While the database is away nobody can take the job, and when it is back
 #: the relays wait two pulses, so that there is time to store it then.
 STORE_SECONDS = 600.0
-
-
-def is_job(request: Any) -> bool:
-    """Tell whether the message behind *request* is a job's doorbell."""
-    return bool(request) and bool(getattr(request, HEADER, None) or (request.headers or {}).get(HEADER))
-
-
-class JobRequest(Request):
-    """Lets go of a job's message as soon as a child has it: the row is the truth, and the message a doorbell.
-
-    So late acknowledgement (``acks_late``, ``reject_on_worker_lost``) is for messages without a job.
-    """
-
-    @property
-    def _is_jobs(self) -> bool:
-        return bool(self.request_dict.get(HEADER))
-
-    def on_accepted(self, pid: Any, time_accepted: float) -> None:
-        # The death of a child is charged to the attempt that it has begun and no other.
-        self.request_dict["worker_pid"] = pid
-        if self._is_jobs:
-            self.acknowledge()
-        super().on_accepted(pid, time_accepted)
-
-    def on_failure(self, exc_info: Any, *args: Any, **kwargs: Any) -> Any:
-        super().on_failure(exc_info, *args, **kwargs)
-        request: Any = self
-        if self._is_jobs and request.task.acks_late and request.task.reject_on_worker_lost:
-            # Celery has left the rest to the broker, which has no message any more.
-            error = getattr(exc_info.exception, "exc", exc_info.exception)
-            stopped = request._already_cancelled or request._already_revoked
-            if isinstance(error, WorkerLostError | SystemExit | KeyboardInterrupt) and not stopped:
-                lost = WorkerLostError("The process is gone.")
-                request.task.backend.mark_as_failure(self.id, lost, request=request._context)
-
-    def on_retry(self, exc_info: Any) -> None:
-        super().on_retry(exc_info)
-        stir()
-
-
-def strategy(task: Any, app: Any, consumer: Any, **kwargs: Any) -> Callable[..., Any]:
-    """Handle messages as Celery does, but drop those it cannot read: some of them would end the whole worker.
-
-    The broker would deliver such a message again to the next one.
-    """
-    handle = default_strategy(task, app, consumer, **kwargs)
-
-    def handle_or_drop(*args: Any, **kwargs: Any) -> Any:
-        try:
-            return handle(*args, **kwargs)
-        except (AttributeError, LookupError, TypeError, ValueError) as error:
-            raise InvalidTaskError(f"The message is malformed ({type(error).__name__}).") from None
-
-    return handle_or_drop
 
 
 class JobBackend(DatabaseBackend):  # type: ignore[misc] # comes without types
@@ -129,7 +60,7 @@ class JobBackend(DatabaseBackend):  # type: ignore[misc] # comes without types
         if not is_job(request):
             self.ordinary.mark_as_done(task_id, result, request, *args, **kwargs)
             return
-        run = progress.current_run()
+        run = current_run()
         if run is not None and not run.ended:
             _store(
                 run,
@@ -143,12 +74,12 @@ class JobBackend(DatabaseBackend):  # type: ignore[misc] # comes without types
         if not is_job(request):
             self.ordinary.mark_as_failure(task_id, exc, traceback, request=request, **kwargs)
             return
-        run = progress.current_run()
+        run = current_run()
         if run is None:
             if isinstance(exc, TimeLimitExceeded):
-                _report(request, lambda job: results.fail(job, from_exception(exc), exc, None))
+                report(request, lambda job: results.fail(job, from_exception(exc), exc, None))
             elif isinstance(exc, WorkerLostError):
-                _report(request, lambda job: job.lose("worker: lost"))
+                report(request, lambda job: job.lose("worker: lost"))
             return
         # Celery hands over what other processes may know; what was raised is being handled.
         raised = sys.exc_info()[1] or exc
@@ -168,9 +99,9 @@ class JobBackend(DatabaseBackend):  # type: ignore[misc] # comes without types
         if not is_job(request):
             self.ordinary.mark_as_retry(task_id, exc, traceback, request=request, **kwargs)
             return
-        run = progress.current_run()
+        run = current_run()
         if run is None:  # a cold shutdown: the main process has ended the child
-            _report(request, lambda job: job.lose("worker: shut down"))
+            report(request, lambda job: job.lose("worker: shut down"))
         elif not run.ended:
             reason = sys.exc_info()[1]
             _store(run, lambda shown: _give_back(run, reason, shown))
@@ -181,11 +112,11 @@ class JobBackend(DatabaseBackend):  # type: ignore[misc] # comes without types
         if not is_job(request):
             self.ordinary.mark_as_revoked(task_id, reason, request=request, **kwargs)
         elif bool(worker_state.should_terminate):
-            _report(request, lambda job: job.lose("worker: shut down"))
+            report(request, lambda job: job.lose("worker: shut down"))
         elif reason == "terminated":
-            _report(request, lambda job: job.end_canceled(fence=Q(attempt=job.attempt)))
+            report(request, lambda job: job.end_canceled(fence=Q(attempt=job.attempt)))
         elif reason != "expired":  # the message may, the job does not
-            _report(request, lambda job: job.cancel(), fenced=False)
+            report(request, lambda job: job.cancel(), fenced=False)
 
     # --- Everything else ------------------------------------------------------------------------------------
 
@@ -207,68 +138,20 @@ class JobBackend(DatabaseBackend):  # type: ignore[misc] # comes without types
 
     def process_cleanup(self) -> None:
         """Let go of a run that left without an outcome; its lease decides."""
-        run = progress.current_run()
+        run = current_run()
         if run is not None:
             leave(run)
         self.ordinary.process_cleanup()
 
 
-# --- What other processes may know of an error --------------------------------------------------------------------
-
-
-class Failure(WorkFailed):
-    """Carries an error from the task to its backend. Celery cannot pickle it, so it passes the base class on."""
-
-    def __init__(
-        self, summary: str, error: BaseException | None = None, document: Problem | None = None
-    ) -> None:
-        super().__init__(summary)
-        self.error = error
-        self.document = document or {}
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        raise TypeError("An error stays in its process.")
-
-
-class Ending(Failure, WorkEnded):
-    """As ``Failure``, for an end that was wanted."""
-
-
-def failure(error: BaseException) -> Failure:
-    """Wrap what a task raised in an exception that tells its kind, and nothing of its message."""
-    document = from_exception(error)
-    kind = type(error).__name__
-    if isinstance(error, AttemptLost):
-        return Ending(kind, error, document)
-    if is_unexpected(document):
-        return Failure(f"{kind} in {_place(error)}, reference {document['reference']}", error, document)
-    return Ending(f"{kind}, {document['code']}", error, document)
-
-
-def _place(error: BaseException) -> str:
-    """Tell where *error* was raised: module and line, without the source, which a traceback would show."""
-    place = "no code of ours"
-    for frame, line in walk_tb(error.__traceback__):
-        place = f"{frame.f_globals.get('__name__', '?')}:{line}"
-    return place
-
-
 # --- Transitions ----------------------------------------------------------------------------------------------------
-
-
-def find(task_id: Any) -> Job | None:
-    """Return the job that a message names; None where there is none, or the id is no id."""
-    try:
-        return Job.objects.filter(pk=UUID(task_id)).first()
-    except (AttributeError, TypeError, ValueError):  # a forged message
-        return None
 
 
 def leave(run: Run) -> None:
     """The attempt is over, whatever came of it."""
     run.ended = True
     pulse.remove(run)
-    progress.end(run)
+    end(run)
 
 
 def _store(
@@ -350,56 +233,3 @@ def _give_back(run: Run, reason: BaseException | None, shown: dict[str, Any]) ->
     word = f"retry: {cause}" if isinstance(cause, WorkFailed) else "retry"
     if not job.give_back(timedelta(seconds=max(when or 0, 0)), word, retries=1, **shown):
         job.end_canceled(leave=[State.CANCELING], fence=Q(attempt=job.attempt), **shown)
-
-
-# --- The word of the worker's main process ----------------------------------------------------------------------------
-
-_reports: set[threading.Thread] = set()
-
-
-def _report(request: Any, transition: Callable[[Job], object], *, fenced: bool = True) -> None:
-    """Make *transition* for an attempt whose own process cannot speak any more.
-
-    In a thread: a database that hangs must not keep the worker from its broker.
-    """
-    process = (request.hostname, getattr(request, "worker_pid", None))
-    if fenced and process[1] is None:
-        return  # nobody began
-    thread = threading.Thread(
-        target=_settle,
-        args=(request.id, process if fenced else None, transition),
-        name="async_accept report",
-        daemon=True,
-    )
-    _reports.add(thread)
-    thread.start()
-
-
-def _settle(task_id: str, process: tuple[str, int] | None, transition: Callable[[Job], object]) -> None:
-    connection = connections[results.database()]
-    deadline = monotonic() + conf.LEASE.total_seconds()
-    try:
-        while True:
-            try:
-                job = find(task_id)
-                # Another process may hold it by now.
-                if job is not None and (process is None or (job.worker, job.worker_pid) == process):
-                    transition(job)
-                    stir()
-                return
-            except Error as error:
-                connection.close()
-                if monotonic() > deadline or not is_outage(error):
-                    logger.warning("Job %s is left to its lease: %s", task_id, type(error).__name__)
-                    return
-                sleep(PAUSES[-1])
-    finally:
-        connection.close()
-        _reports.discard(threading.current_thread())
-
-
-def wait_for_reports(seconds: float) -> None:
-    """Wait until what was reported is stored, but not for longer than *seconds* in all."""
-    deadline = monotonic() + seconds
-    for thread in list(_reports):
-        thread.join(max(deadline - monotonic(), 0))

@@ -18,8 +18,8 @@ from django.utils import timezone
 from .clock import from_now
 from .conf import conf
 from .models import Job
-from .progress import Run
 from .results import database
+from .runs import Run
 from .states import LEASED, State
 
 __all__ = ["Pulse", "pulse"]

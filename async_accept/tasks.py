@@ -14,18 +14,20 @@ from celery.exceptions import Ignore, MaxRetriesExceededError, Reject, Retry
 from django.db import Error, connections, transaction
 from django.utils import timezone
 
-from . import progress, results, uploads
-from .backend import PAUSES, JobBackend, JobRequest, failure, find, is_job, leave
+from . import results, uploads
+from .backend import PAUSES, JobBackend, leave
 from .conf import conf
 from .exceptions import AttemptLost, JobCanceled, JobFailed, WorkEnded, WorkFailed
+from .failures import failure
+from .messages import find, is_job
 from .models import ATTEMPTS_CEILING, Job
 from .outages import is_outage
-from .progress import Run
 from .pulse import pulse
 from .replay import replay
+from .runs import Run, begin, current_run
 from .states import LEASED, State
 
-__all__ = ["JobBackend", "JobRequest", "JobTask", "atomic_from_here", "probe", "replay_view"]
+__all__ = ["JobBackend", "JobTask", "atomic_from_here", "probe", "replay_view"]
 
 if TYPE_CHECKING:
     BaseTask = Task[..., Any]
@@ -52,8 +54,8 @@ class JobTask(BaseTask):
     #: Attempts in all; None takes ``MAX_ATTEMPTS``, or more where ``max_retries`` allows more.
     max_attempts: int | None = None
 
-    Request = "async_accept.backend:JobRequest"
-    Strategy = "async_accept.backend:strategy"
+    Request = "async_accept.messages:JobRequest"
+    Strategy = "async_accept.messages:strategy"
     # Failures and retries are reported to the backend even where results are ignored.
     store_errors_even_if_ignored = True
     # An end that was wanted is no error for Celery's log.
@@ -87,7 +89,7 @@ class JobTask(BaseTask):
             raise Ignore(f"No job {task_id} waits for this task.")
         self.request.retries = job.retries
         run = Run(job)
-        progress.begin(run, inside=bool(self.request.is_eager))
+        begin(run, inside=bool(self.request.is_eager))
         pulse.add(run, thread=not self.request.is_eager)
 
     def _claim_patiently(self, task_id: str) -> Job | None:
@@ -119,7 +121,7 @@ class JobTask(BaseTask):
         return job if held else None
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        run = progress.current_run()
+        run = current_run()
         if run is None or run.entered or str(run.job.pk) != self.request.id:
             return (
                 super().__call__(*args, **kwargs)
@@ -180,7 +182,7 @@ class JobTask(BaseTask):
             MaxRetriesExceededError: or *exc*, where no attempt is left.
             TypeError: other arguments were given.
         """
-        run = progress.current_run()
+        run = current_run()
         if run is None or str(run.job.pk) != self.request.id:
             return super().retry(args, kwargs, exc, throw, eta, countdown, max_retries, **options)
         if args or kwargs:
@@ -209,7 +211,7 @@ def atomic_from_here() -> None:
     Raises:
         RuntimeError: inside a transaction of the work's own, which would end first.
     """
-    run = progress.current_run()
+    run = current_run()
     if run is None or run.atomic:
         return
     connection = connections[results.database()]

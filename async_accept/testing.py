@@ -12,12 +12,12 @@ from typing import Any
 from django.db import connections
 from django.utils import timezone
 
-from . import dispatch, encoding, progress, results
+from . import dispatch, encoding, results
 from .backend import leave
 from .conf import conf
 from .models import Job, new_id
 from .problems import Problem, problem
-from .progress import Run
+from .runs import Run, observed, observer
 from .states import FINAL, State
 
 __all__ = [
@@ -149,7 +149,7 @@ def run_job(task: Any, *, raises: bool = True, owner: Any = None, **kwargs: Any)
         if run.job.pk == job.pk and now is not None and (not shown or shown[-1] != now):
             shown.append(now)
 
-    with progress.observed(watch):
+    with observed(watch):
         run_accepted_jobs(raises, pk=job.pk)
     job.refresh_from_db()
     if job.progress is not None and (not shown or shown[-1] != job.progress):
@@ -182,9 +182,9 @@ def _run_once(job: Job, raises: bool) -> None:
         if run not in runs:
             runs.append(run)
 
-    outer = progress.observer()
+    outer = observer()
     try:
-        with progress.observed(watch), _committing():
+        with observed(watch), _committing():
             dispatch.run_here(job)
     finally:
         # What would have ended its process, such as SystemExit, ends the work here.

@@ -10,10 +10,10 @@ from typing import Any
 
 from celery import bootsteps, signals
 
-from .backend import wait_for_reports
 from .conf import conf
 from .dispatch import HEADER
 from .relay import Relay
+from .reports import wait_for_reports
 
 __all__ = ["connect"]
 

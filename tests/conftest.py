@@ -10,7 +10,7 @@ from django.test import Client, TransactionTestCase
 from hypothesis import settings as hypothesis_settings
 from rest_framework.test import APIClient
 
-from async_accept import progress
+from async_accept.runs import current_run, running
 from tests import servers
 
 # The same examples in every run, and no deadline: a slow machine is no bug.
@@ -61,8 +61,8 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 def _leaves_no_run() -> Iterator[None]:
     """A run that a test leaves behind would be the next test's."""
     yield
-    left = progress.current_run()
-    progress._run.set(None)
+    left = current_run()
+    running.set(None)
     assert left is None, f"The test left {left.job} running in this thread."
 
 

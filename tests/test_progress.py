@@ -9,19 +9,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from async_accept import encoding, progress
+from async_accept import encoding, progress, runs
 from async_accept.exceptions import AttemptLost, JobCanceled
 from async_accept.models import Job
-from async_accept.progress import Run, advance, checkpoint, current_job, log, report, track
+from async_accept.progress import advance, checkpoint, current_job, log, report, track
+from async_accept.runs import Run, begin, running
 
 
 @pytest.fixture
 def run():
     """A run in this thread, without a database."""
     run = Run(Job(operation="test"))
-    progress.begin(run)
+    begin(run)
     yield run
-    progress._run.set(None)
+    running.set(None)
 
 
 def shown(run):
@@ -97,7 +98,7 @@ def test_a_strange_number_is_no_error(run, current, total, told):
 
 @given(current=st.floats() | st.integers(), total=st.none() | st.floats() | st.integers(), message=st.text())
 def test_progress_can_always_be_stored(current, total, message):
-    progress.begin(run := Run(Job(operation="test")))
+    begin(run := Run(Job(operation="test")))
     try:
         for _ in track([1], message, total=total, unit=message):
             report(current, message=message)
@@ -105,7 +106,7 @@ def test_progress_can_always_be_stored(current, total, message):
             log(message)
             told = encoding.loads(encoding.dumps(run.snapshot()))["progress"]
     finally:
-        progress._run.set(None)
+        running.set(None)
     assert told["percent"] is None or 0 <= told["percent"] <= 100
 
 
@@ -119,7 +120,7 @@ def test_nul_is_taken_out_of_what_people_read(run):
 def test_long_texts_are_cut(run):
     report(1, message="m" * 10_000)
     log("l" * 10_000)
-    assert len(shown(run)["message"]) == progress.MESSAGE_CHARS
+    assert len(shown(run)["message"]) == runs.MESSAGE_CHARS
     assert len(run.snapshot()["log"]) < progress.LINE_CHARS + 30
 
 
@@ -127,19 +128,19 @@ def test_long_texts_are_cut(run):
 
 
 def test_the_last_lines_of_the_log_are_kept(run):
-    for n in range(progress.LOG_LINES + 5):
+    for n in range(runs.LOG_LINES + 5):
         log(f"line {n}")
     lines = run.snapshot()["log"].splitlines()
-    assert len(lines) == progress.LOG_LINES
-    assert lines[-1].endswith(f"line {progress.LOG_LINES + 4}")
+    assert len(lines) == runs.LOG_LINES
+    assert lines[-1].endswith(f"line {runs.LOG_LINES + 4}")
 
 
 def test_the_log_goes_on_over_attempts():
     run = Run(Job(operation="test", log="2026-01-01 00:00:00 first attempt"))
     assert run.unwritten() == {}
-    progress.begin(run)
+    begin(run)
     log("second attempt")
-    progress._run.set(None)
+    running.set(None)
     assert [line.split(" ", 2)[2] for line in run.snapshot()["log"].splitlines()] == [
         "first attempt",
         "second attempt",
@@ -205,11 +206,11 @@ def test_progress_never_goes_back(tree):
             told.append(percent(run))
             walk(child)
 
-    progress.begin(run := Run(Job(operation="test")))
+    begin(run := Run(Job(operation="test")))
     try:
         walk((tree, tree))
     finally:
-        progress._run.set(None)
+        running.set(None)
     assert told == sorted(told)
 
 

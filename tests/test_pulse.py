@@ -7,10 +7,10 @@ import pytest
 from django.db import DataError, connection
 from django.utils import timezone
 
-from async_accept import progress
 from async_accept.models import Job
-from async_accept.progress import Run, log, report, track
+from async_accept.progress import log, report, track
 from async_accept.pulse import NEWS_SECONDS, Pulse
+from async_accept.runs import Run, begin, running
 from async_accept.testing import make_job
 
 pytestmark = pytest.mark.django_db
@@ -35,7 +35,7 @@ def start(pulse):
         return run
 
     yield start
-    progress._run.set(None)
+    running.set(None)
 
 
 def row(run):
@@ -47,7 +47,7 @@ def is_prolonged(run):
 
 
 def say(run, *args):
-    progress.begin(run)
+    begin(run)
     report(*args)
 
 
@@ -172,7 +172,7 @@ def test_a_young_job_costs_nothing(pulse, start, django_assert_num_queries):
 def test_a_new_stage_is_shown_before_the_next_beat_is_due(pulse, start):
     run = start()
     run.began = monotonic() - NEWS_SECONDS
-    progress.begin(run)
+    begin(run)
     for _ in track([1], "first"):
         assert pulse.news.is_set()
         pulse.beat()
@@ -187,7 +187,7 @@ def test_a_new_stage_is_shown_before_the_next_beat_is_due(pulse, start):
 def test_a_stage_of_a_job_that_just_began_costs_nothing(pulse, start, django_assert_num_queries):
     run = start()
     run.began = monotonic()
-    progress.begin(run)
+    begin(run)
     with django_assert_num_queries(0):
         for _ in track([1], "first"):
             pulse.beat()
@@ -198,7 +198,7 @@ def test_progress_that_cannot_be_written_costs_no_lease(pulse, start, caplog):
     """Such as a message that the character set of an old table does not have."""
     runs = [start() for _ in range(2)]
     for run in runs:
-        progress.begin(run)
+        begin(run)
         report(1)
     runs[0].job.__class__.objects.filter(pk=runs[0].job.pk).update(progress={"current": 0})
 

@@ -8,7 +8,7 @@ from django.test import override_settings
 from django.utils import timezone
 
 from async_accept import results
-from async_accept.backend import find
+from async_accept.messages import find
 from async_accept.models import Job
 from async_accept.querysets import HEAVY
 from async_accept.states import ACTIVE, FINAL, State

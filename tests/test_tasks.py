@@ -14,11 +14,12 @@ from django_celery_results.models import TaskResult
 from rest_framework.response import Response
 
 from async_accept import dispatch, progress, results
-from async_accept.backend import wait_for_reports
 from async_accept.dispatch import HEADER, limits, run_here
 from async_accept.exceptions import JobCanceled, JobFailed
 from async_accept.models import Job, new_id
 from async_accept.pulse import pulse
+from async_accept.reports import wait_for_reports
+from async_accept.runs import current_run, running
 from async_accept.tasks import JobTask, atomic_from_here
 from async_accept.testing import make_job, run_accepted_jobs
 from tests.testapp import tasks
@@ -78,7 +79,7 @@ def throw(error):
 @pytest.fixture(autouse=True)
 def nothing_is_left_running():
     yield
-    assert progress.current_run() is None
+    assert current_run() is None
     assert not pulse.runs
 
 
@@ -172,7 +173,7 @@ def test_a_process_that_is_told_to_exit_leaves_the_job_to_its_lease(error):
     job = make_job(call, input={"name": "deed"})
     with pytest.raises(type(error)):
         run_here(job)
-    progress._run.set(None)
+    running.set(None)
     pulse.runs.clear()
     job.refresh_from_db()
     assert job.state == "running"
@@ -399,7 +400,7 @@ def test_the_effect_of_an_attempt_that_was_taken_is_rolled_back():
         ring(job)
         job.refresh_from_db()
         assert job.claim("another worker")
-        lost.append(progress.current_run())
+        lost.append(current_run())
         return "too late"
 
     lost = []
@@ -607,7 +608,7 @@ def test_a_revoked_message_cancels_its_job():
 def test_update_state_is_progress():
     def work():
         call.update_state(task_id=call.request.id, state="PROGRESS", meta={"current": 1, "total": 4})
-        return progress.current_run().snapshot()
+        return current_run().snapshot()
 
     job = do(work)
     assert job.progress["percent"] == 25.0

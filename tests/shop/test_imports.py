@@ -7,7 +7,7 @@ from rest_framework.test import APIClient
 
 from async_accept.exceptions import JobCanceled
 from async_accept.models import Job
-from async_accept.progress import observed
+from async_accept.runs import observed
 from async_accept.testing import assert_accepted, run_accepted_jobs
 from example_project.shop import price_lists
 from example_project.shop.models import PriceList

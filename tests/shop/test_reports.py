@@ -6,7 +6,7 @@ from rest_framework.test import APIClient
 
 from async_accept.exceptions import JobCanceled
 from async_accept.models import Job
-from async_accept.progress import current_run
+from async_accept.runs import current_run
 from async_accept.testing import assert_accepted, run_accepted_jobs
 from example_project.shop import orders, payments
 from example_project.shop.remaining import Remaining

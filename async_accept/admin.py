@@ -19,8 +19,9 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from . import admin_filters, retention
-from .admin_actions import ACTIONS, ActionsMixin
+from .admin_actions import ActionsMixin
 from .admin_columns import ColumnsMixin
+from .admin_deeds import ACTIONS
 from .admin_detail import DetailMixin
 from .admin_list import COLUMNS_VAR, CappedPaginator, JobChangeList, search
 from .admin_live import LiveMixin, parse_id

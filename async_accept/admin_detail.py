@@ -17,8 +17,8 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django_celery_results.models import TaskResult
 
-from .admin_actions import ACTIONS
 from .admin_cells import object_link
+from .admin_deeds import ACTIONS
 from .admin_live import live, page_parts, version
 from .admin_site import SiteMixin, model_url
 from .admin_timeline import timeline, waited

@@ -4,28 +4,19 @@ Two rules for a client: the status monitor always answers 200; the result answer
 then that answer. What the caller may not see does not exist: 404, the same for every reason.
 """
 
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from typing import Any
 from uuid import UUID
 
-from django.conf import settings
-from django.core.exceptions import BadRequest, PermissionDenied, SuspiciousOperation
-from django.core.signals import got_request_exception
 from django.db import connections, transaction
 from django.http import Http404
-from django.http.multipartparser import MultiPartParserError
 from django.http.request import MediaType
-from django.utils import translation
-from django.utils.log import log_response
 from rest_framework import exceptions as drf
-from rest_framework.pagination import CursorPagination
 from rest_framework.parsers import BaseParser, FormParser, MultiPartParser
 from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.views import exception_handler
 from rest_framework.viewsets import GenericViewSet
 
 from . import idempotency, preferences, retention, streaming
@@ -33,20 +24,19 @@ from .admission import first_of, readmit
 from .commits import after_commit
 from .conditions import check_if_match, is_unchanged
 from .conf import conf
-from .exceptions import InputGone, PreconditionFailed, Unavailable, new_reference
+from .errors import ProblemsMixin
+from .exceptions import InputGone, PreconditionFailed
 from .filters import JobFilter
 from .models import Job
 from .negotiation import WeighedNegotiation, admits
-from .outages import is_outage
+from .pagination import JobPagination
 from .permissions import JobPermission, may_change
 from .polls import polls
-from .problems import TYPES, problem
 from .querysets import JobQuerySet, acting
 from .renderers import with_job_page, with_json_first, with_panel
 from .responses import (
     accepted,
     apply_preferences,
-    as_problem,
     etag,
     final,
     name_media_type,
@@ -63,25 +53,7 @@ from .states import State
 from .throttles import PollThrottle
 from .watching import watcher
 
-__all__ = ["JobPagination", "JobViewSet"]
-
-
-class JobPagination(CursorPagination):
-    """Newest first, by the time-ordered id, so that a page costs the same however many jobs there are."""
-
-    ordering = "-id"
-    page_size = 50
-    page_size_query_param = "page_size"
-    max_page_size = 200
-
-    def decode_cursor(self, request: Request) -> Any:
-        try:
-            cursor = super().decode_cursor(request)
-        except drf.NotFound:
-            raise drf.ValidationError({"cursor": ["Not a cursor."]}) from None
-        if cursor is not None and cursor.position is not None and job_id(str(cursor.position)) is None:
-            raise drf.ValidationError({"cursor": ["Not a cursor."]})
-        return cursor
+__all__ = ["JobViewSet"]
 
 
 class UnreadParser(BaseParser):
@@ -93,7 +65,7 @@ class UnreadParser(BaseParser):
         return {}
 
 
-class JobViewSet(GenericViewSet[Job]):
+class JobViewSet(ProblemsMixin, GenericViewSet[Job]):
     """Jobs of the caller. Mount it by ``include("async_accept.urls")``."""
 
     serializer_class = JobSerializer
@@ -328,71 +300,8 @@ class JobViewSet(GenericViewSet[Job]):
             response["Location"] = job_url(job, self.request, "result")
         return response
 
-    def get_exception_handler(self) -> Any:
-        return exception_handler  # the project's own has another format
-
-    def handle_exception(self, exc: Exception) -> Response:
-        """Answer every error of these views with a problem document, whatever the project does elsewhere.
-
-        Raises:
-            SuspiciousOperation: as it is, for Django's security log and its 400.
-            Exception: whatever nobody expected, while DEBUG is on: Django has a page for it.
-        """
-        match exc:
-            case Http404() | Job.DoesNotExist():  # also where the row went in the middle of the request
-                return self._problem(problem("not-found"), {})
-            case PermissionDenied():
-                exc = drf.PermissionDenied()
-            case BadRequest() | MultiPartParserError():
-                exc = drf.ParseError()
-            case _ if is_outage(exc):
-                exc = Unavailable.because(exc)
-        if isinstance(exc, drf.APIException):
-            return self._refused(exc)
-        if settings.DEBUG or isinstance(exc, SuspiciousOperation):
-            self.raise_uncaught_exception(exc)
-        return self._failed(exc)
-
-    def _refused(self, exc: drf.APIException) -> Response:
-        response = super().handle_exception(exc)
-        code = str(exc.default_code).replace("_", "-")
-        fields = exc.detail if isinstance(exc.detail, dict) else {"detail": exc.detail}
-        members = {"errors": exc.detail} if fields is exc.detail else {}
-        if reference := getattr(exc, "reference", None):
-            members["reference"] = reference
-        document = problem(
-            code,
-            str(fields.get("detail", "The request is not valid.")),
-            status=response.status_code,
-            title="" if code in TYPES else _title(exc),
-            **members,
-        )
-        return self._problem(document, dict(response.headers))
-
-    def _failed(self, exc: Exception) -> Response:
-        """Answer 500 with one fixed sentence, and tell what happened to those whom Django tells of its own 500s."""
-        request = self.request._request
-        got_request_exception.send(sender=None, request=request)  # error trackers, and Django's test client
-        hidden = drf.APIException()
-        hidden.reference = new_reference()  # type: ignore[attr-defined]
-        response = self._refused(hidden)
-        what = "Internal Server Error (reference %s): %s"
-        log_response(what, hidden.reference, request.path, response=response, request=request, exception=exc)  # type: ignore[attr-defined]
-        return response
-
-    def _problem(self, document: dict[str, Any], headers: dict[str, str]) -> Response:
-        response = as_problem(Response(document, status=document["status"], headers=headers))
-        response.exception = True
-        return response
-
     def finalize_response(self, request: Any, response: Any, *args: Any, **kwargs: Any) -> Any:
         response = super().finalize_response(request, response, *args, **kwargs)
         vary(response)
         name_media_type(response, getattr(response, "accepted_renderer", None))
         return response
-
-
-def _title(exc: drf.APIException) -> str:
-    """Return the title of the problem type, constant for its code: English, and without what is of this request."""
-    with translation.override(None):
-        return re.sub(r' "\{\w+\}"', "", str(exc.default_detail)).rstrip(".")

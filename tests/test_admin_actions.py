@@ -14,8 +14,8 @@ from django.db.models.signals import post_init
 from django.test import AsyncClient, Client
 from django_celery_results.models import TaskResult
 
-from async_accept import admin_actions, admin_csv
-from async_accept.admin_actions import ACTIONS
+from async_accept import admin_csv, admin_deeds
+from async_accept.admin_deeds import ACTIONS
 from async_accept.models import Job
 from async_accept.problems import problem
 from async_accept.states import State
@@ -155,7 +155,7 @@ def test_where_nothing_can_be_done_it_says_so(staff):
 def test_above_the_cap_nothing_is_said_that_was_not_counted(
     staff, monkeypatch, name, chosen, left_alone, question
 ):
-    monkeypatch.setattr(admin_actions, "CAP", 3)
+    monkeypatch.setattr(admin_deeds, "CAP", 3)
     jobs = [make_job() for _ in range(4)] + [make_job(state="failed") for _ in range(2)]
     response = post(staff(f"{name}_job"), name, *jobs, confirmed=False)
     assert response.context["chosen"] == chosen
@@ -167,7 +167,7 @@ def test_above_the_cap_nothing_is_said_that_was_not_counted(
 def test_a_file_that_may_be_cut_says_so(staff, monkeypatch):
     client, jobs = staff("export_job"), [make_job() for _ in range(3)]
     assert "at most" not in post(client, "export", *jobs, confirmed=False).content.decode()
-    monkeypatch.setattr(admin_actions, "CAP", 2)
+    monkeypatch.setattr(admin_deeds, "CAP", 2)
     html = post(client, "export", *jobs, confirmed=False).content.decode()
     assert "A file has at most 1,000,000 jobs, in the order of the list." in html
 
@@ -316,7 +316,7 @@ def test_select_across_takes_all_that_the_list_shows(staff):
 
 
 def test_one_go_is_bounded_and_says_so(staff, monkeypatch):
-    monkeypatch.setattr(admin_actions.JobAction, "limit", 2)
+    monkeypatch.setattr(admin_deeds.JobAction, "limit", 2)
     client = staff("cancel_job")
     jobs = [make_job() for _ in range(3)]
     assert "at most 2 jobs" in post(client, "cancel", *jobs, confirmed=False).content.decode()
@@ -372,7 +372,7 @@ def test_an_export_says_what_a_job_is_about_and_why_it_failed(staff, django_asse
 
 
 def test_the_log_does_not_claim_to_have_counted_an_export_above_the_cap(staff, monkeypatch):
-    monkeypatch.setattr(admin_actions, "CAP", 2)
+    monkeypatch.setattr(admin_deeds, "CAP", 2)
     jobs = [make_job() for _ in range(3)]
     assert len(exported(post(staff("export_job"), "export", *jobs))) == 3
     assert LogEntry.objects.get().object_repr == "2+ jobs"

@@ -19,7 +19,7 @@ from django.utils import timezone, translation
 from django_celery_results.models import TaskResult
 
 import async_accept
-from async_accept import admin_actions, admin_detail, admin_list, figures
+from async_accept import admin_deeds, admin_detail, admin_list, figures
 from async_accept.models import Job
 from async_accept.problems import problem
 from async_accept.states import State
@@ -245,16 +245,16 @@ def test_what_else_the_page_of_a_job_may_say(boss, monkeypatch, columns):
     assert unmarked(page(boss, f"{LIST}{shown.pk}/change/")) == set()
 
 
-@pytest.mark.parametrize("name", admin_actions.ACTIONS)
+@pytest.mark.parametrize("name", admin_deeds.ACTIONS)
 def test_questions_and_what_is_said_afterwards(boss, monkeypatch, name):
-    monkeypatch.setattr(admin_actions, "CAP", 3)
-    monkeypatch.setattr(admin_actions.JobAction, "limit", 2)
+    monkeypatch.setattr(admin_deeds, "CAP", 3)
+    monkeypatch.setattr(admin_deeds.JobAction, "limit", 2)
     jobs = [job(state) for state in State for _ in range(2)]
     chosen = {"action": name, "_selected_action": [str(each.pk) for each in jobs]}
     assert unmarked(page(boss, LIST, **chosen)) == set()
 
     if name != "export":
-        one = next(each for each in jobs if admin_actions.ACTIONS[name].applies(each))
+        one = next(each for each in jobs if admin_deeds.ACTIONS[name].applies(each))
         url = f"{LIST}{one.pk}/{name}/"
         assert unmarked(page(boss, url)) == set()
         done = boss.post(LIST, {**chosen, "confirmed": "yes"}, follow=True).content.decode()

@@ -107,7 +107,7 @@ class Cancel(Deed):
 
     def perform(self, request: HttpRequest, jobs: Sequence[Job]) -> Sequence[Job]:
         canceled = [job for job in jobs if job.cancel()]
-        write_down(request, canceled, CHANGE, _("Asked to stop."))
+        _write_down(request, canceled, CHANGE, _("Asked to stop."))
         return canceled
 
 
@@ -132,7 +132,7 @@ class Rerun(Deed):
 
     def perform(self, request: HttpRequest, jobs: Sequence[Job]) -> Sequence[Job]:
         new = [job for job in jobs if self._runs_again(job)]
-        write_down(request, new, CHANGE, _("Run again."))
+        _write_down(request, new, CHANGE, _("Run again."))
         return new
 
     def _runs_again(self, job: Job) -> bool:
@@ -162,7 +162,7 @@ class Purge(Deed):
 
     def perform(self, request: HttpRequest, jobs: Sequence[Job]) -> Sequence[Job]:
         retention.purge([job.pk for job in jobs])
-        write_down(request, jobs, DELETION, _("Purged."))
+        _write_down(request, jobs, DELETION, _("Purged."))
         return jobs
 
 
@@ -222,7 +222,7 @@ def _number(value: int) -> str:
     return formats.number_format(value, use_l10n=True, force_grouping=True)
 
 
-def write_down(request: HttpRequest, jobs: Sequence[Job], flag: int, message: str) -> None:
+def _write_down(request: HttpRequest, jobs: Sequence[Job], flag: int, message: str) -> None:
     """Add an entry for each of *jobs* to the admin's log."""
     if jobs:
         LogEntry.objects.log_actions(cast(int, request.user.pk), jobs, flag, message)

@@ -29,7 +29,7 @@ from .messages import is_job
 from .outages import is_outage
 from .problems import from_exception, is_unexpected, problem
 from .pulse import pulse
-from .reports import report
+from .reports import speak_for
 from .runs import Run, current_run, end
 from .states import State
 
@@ -77,9 +77,9 @@ class JobBackend(DatabaseBackend):  # type: ignore[misc] # comes without types
         run = current_run()
         if run is None:
             if isinstance(exc, TimeLimitExceeded):
-                report(request, lambda job: results.fail(job, from_exception(exc), exc, None))
+                speak_for(request, lambda job: results.fail(job, from_exception(exc), exc, None))
             elif isinstance(exc, WorkerLostError):
-                report(request, lambda job: job.lose("worker: lost"))
+                speak_for(request, lambda job: job.lose("worker: lost"))
             return
         # Celery hands over what other processes may know; what was raised is being handled.
         raised = sys.exc_info()[1] or exc
@@ -101,7 +101,7 @@ class JobBackend(DatabaseBackend):  # type: ignore[misc] # comes without types
             return
         run = current_run()
         if run is None:  # a cold shutdown: the main process has ended the child
-            report(request, lambda job: job.lose("worker: shut down"))
+            speak_for(request, lambda job: job.lose("worker: shut down"))
         elif not run.ended:
             reason = sys.exc_info()[1]
             _store(run, lambda shown: _give_back(run, reason, shown))
@@ -112,11 +112,11 @@ class JobBackend(DatabaseBackend):  # type: ignore[misc] # comes without types
         if not is_job(request):
             self.ordinary.mark_as_revoked(task_id, reason, request=request, **kwargs)
         elif bool(worker_state.should_terminate):
-            report(request, lambda job: job.lose("worker: shut down"))
+            speak_for(request, lambda job: job.lose("worker: shut down"))
         elif reason == "terminated":
-            report(request, lambda job: job.end_canceled(fence=Q(attempt=job.attempt)))
+            speak_for(request, lambda job: job.end_canceled(fence=Q(attempt=job.attempt)))
         elif reason != "expired":  # the message may, the job does not
-            report(request, lambda job: job.cancel(), fenced=False)
+            speak_for(request, lambda job: job.cancel(), fenced=False)
 
     # --- Everything else ------------------------------------------------------------------------------------
 

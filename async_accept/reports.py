@@ -15,17 +15,17 @@ from .models import Job
 from .outages import is_outage
 from .relay import stir
 
-__all__ = ["report", "wait_for_reports"]
+__all__ = ["speak_for", "wait_for_reports"]
 
 logger = logging.getLogger("async_accept.reports")
 
-#: Seconds between tries while the database is away.
+#: Seconds between tries while the database is away, as between the later ones of an outcome.
 PAUSE = 0.5
 
 _reports: set[threading.Thread] = set()
 
 
-def report(request: Any, transition: Callable[[Job], object], *, fenced: bool = True) -> None:
+def speak_for(request: Any, transition: Callable[[Job], object], *, fenced: bool = True) -> None:
     """Make *transition* for an attempt whose own process cannot speak any more.
 
     In a thread: a database that hangs must not keep the worker from its broker.

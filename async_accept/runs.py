@@ -15,7 +15,7 @@ from .encoding import text
 from .exceptions import AttemptLost, JobCanceled
 from .models import Job
 
-__all__ = ["Run", "Stage", "begin", "current_run", "end", "observed", "observer", "running", "words"]
+__all__ = ["Run", "begin", "current_run", "end", "observed", "observer", "running", "words"]
 
 #: How many lines of ``log()`` are kept.
 LOG_LINES = 200

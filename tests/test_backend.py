@@ -9,8 +9,6 @@ from async_accept.dispatch import run_here
 from async_accept.testing import make_job
 from tests.testapp.tasks import add, count
 
-SECRET = "hunter2-secret"
-
 
 def failing(errors, only=""):
     """Let statements that hold *only* fail, as long as there are errors."""

@@ -4,7 +4,6 @@ from datetime import timedelta
 from types import SimpleNamespace
 
 import pytest
-from billiard.exceptions import TimeLimitExceeded, WorkerLostError
 from celery import shared_task
 from celery.exceptions import Ignore, Reject, Retry
 from django.db import OperationalError, connection, transaction
@@ -18,7 +17,6 @@ from async_accept.dispatch import HEADER, limits, run_here
 from async_accept.exceptions import JobCanceled, JobFailed
 from async_accept.models import Job, new_id
 from async_accept.pulse import pulse
-from async_accept.reports import wait_for_reports
 from async_accept.runs import current_run, running
 from async_accept.tasks import JobTask, atomic_from_here
 from async_accept.testing import make_job, run_accepted_jobs
@@ -544,65 +542,6 @@ def test_a_job_that_accepts_another_one_goes_on_after_it(eager, django_capture_o
 
     job = do(work)
     assert (job.state, results.read(job)) == ("succeeded", '["succeeded",true]')
-
-
-# --- The worker's main process speaks for a child that cannot -----------------------------------------------------
-
-
-#: Its threads have connections of their own.
-speaks = pytest.mark.django_db(transaction=True)
-
-
-def message(job, pid=42):
-    """The request as the worker's main process knows it."""
-    return SimpleNamespace(id=str(job.pk), headers={HEADER: 1}, hostname="worker@host", worker_pid=pid)
-
-
-def claimed(pid=42, **columns):
-    return make_job(call, state="running", worker="worker@host", worker_pid=pid, **columns)
-
-
-def report(what, job, *args, pid=42):
-    """Let the worker's main process report; it does so in a thread."""
-    getattr(call.backend, what)(str(job.pk), *args, request=message(job, pid))
-    wait_for_reports(10)
-    job.refresh_from_db()
-
-
-@speaks
-def test_a_child_that_died_loses_its_job():
-    job = claimed()
-    report("mark_as_failure", job, WorkerLostError("killed"))
-    assert (job.state, job.problem["code"]) == ("failed", "lost")
-
-
-@speaks
-def test_a_child_that_died_gives_sound_work_back():
-    job = claimed(retry_when_lost=True, max_attempts=2)
-    report("mark_as_failure", job, WorkerLostError("killed"))
-    assert job.state == "accepted"
-
-
-@speaks
-def test_a_child_over_its_time_limit_fails_its_job():
-    job = claimed(retry_when_lost=True, max_attempts=2)
-    report("mark_as_failure", job, TimeLimitExceeded(5))
-    assert (job.state, job.problem["code"]) == ("failed", "time-limit")
-
-
-@speaks
-@pytest.mark.parametrize("pid", [None, 43])
-def test_the_death_of_a_child_that_does_not_hold_the_job_changes_nothing(pid):
-    job = claimed(pid=42)
-    report("mark_as_failure", job, WorkerLostError("killed"), pid=pid)
-    assert job.state == "running"
-
-
-@speaks
-def test_a_revoked_message_cancels_its_job():
-    job = make_job(call)
-    report("mark_as_revoked", job, "revoked")
-    assert job.state == "canceled"
 
 
 def test_update_state_is_progress():

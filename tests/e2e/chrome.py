@@ -162,7 +162,7 @@ class Browser:
         self.wait(lambda: self.find(css).click() is None, f"{css} should be there to be clicked")
 
     def leave(self, css: str) -> None:
-        """Click what leads to another page, and wait until this one is gone."""
+        """Click what leads to another page, and wait until this one is gone; where it reloads itself, ``press()``."""
         here = self.find("html")
         self.find(css).click()
         self.wait(lambda: _is_gone(here), f"{css} should lead to another page")

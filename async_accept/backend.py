@@ -8,7 +8,6 @@ import logging
 import sys
 from collections.abc import Callable
 from datetime import datetime, timedelta
-from itertools import chain, repeat
 from time import monotonic, sleep
 from traceback import format_exception
 from typing import Any
@@ -26,19 +25,17 @@ from . import progress, results
 from .exceptions import AttemptLost, JobCanceled, WorkFailed
 from .failures import Failure, failure
 from .messages import is_job
-from .outages import is_outage
+from .outages import is_outage, pauses
 from .problems import from_exception, is_unexpected, problem
 from .pulse import pulse
 from .reports import speak_for
 from .runs import Run, current_run, end
 from .states import State
 
-__all__ = ["PAUSES", "JobBackend", "leave"]
+__all__ = ["JobBackend", "leave"]
 
 logger = logging.getLogger("async_accept.backend")
 
-#: Pauses in seconds between tries to store an outcome while the database is away; the last one repeats.
-PAUSES = (0.1, 0.2, 0.5)
 #: For how long an outcome is kept in memory. While the database is away nobody can take the job, and when it is back
 #: the relays wait two pulses, so that there is time to store it then.
 STORE_SECONDS = 600.0
@@ -167,7 +164,7 @@ def _store(
     """
     deadline = monotonic() + STORE_SECONDS
     connection = connections[results.database()]
-    pauses = chain(PAUSES, repeat(PAUSES[-1]))
+    waits = pauses()
     tries: list[Callable[[], object]] = [lambda: transition(run.snapshot()), lambda: transition({})]
     if or_else is not None:
         tries.append(or_else)
@@ -198,7 +195,7 @@ def _store(
                     return
                 if away:
                     connection.close()
-                    pause = next(pauses)
+                    pause = next(waits)
                 else:
                     del tries[0]
     finally:

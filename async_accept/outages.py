@@ -5,12 +5,13 @@ After a failover a client may still be connected to a server that only reads by 
 internal error of the statement, so the class of the error does not tell.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import chain, repeat
 from typing import TypeVar
 
 from django.db import Error, InterfaceError, OperationalError, connections
 
-__all__ = ["DATABASE_FAULTS", "again_after_conflict", "is_conflict", "is_outage"]
+__all__ = ["DATABASE_FAULTS", "PAUSES", "again_after_conflict", "is_conflict", "is_outage", "pauses"]
 
 Result = TypeVar("Result")
 
@@ -29,6 +30,13 @@ CONFLICT_STATES = frozenset({"40001", "40P01"})
 CONFLICT_NUMBERS = frozenset({1020, 1213})
 #: How often a write is tried, where each time the database ends it for the sake of another.
 TRIES = 5
+#: Pauses in seconds between tries while the database is away; the last one repeats.
+PAUSES = (0.1, 0.2, 0.5)
+
+
+def pauses() -> Iterator[float]:
+    """Return the ``PAUSES``, without end."""
+    return chain(PAUSES, repeat(PAUSES[-1]))
 
 
 def is_outage(error: BaseException) -> bool:

@@ -12,15 +12,12 @@ from . import results
 from .conf import conf
 from .messages import find
 from .models import Job
-from .outages import is_outage
+from .outages import PAUSES, is_outage
 from .relay import stir
 
 __all__ = ["speak_for", "wait_for_reports"]
 
 logger = logging.getLogger("async_accept.reports")
-
-#: Seconds between tries while the database is away, as between the later ones of an outcome.
-PAUSE = 0.5
 
 _reports: set[threading.Thread] = set()
 
@@ -60,7 +57,7 @@ def _settle(task_id: str, process: tuple[str, int] | None, transition: Callable[
                 if monotonic() > deadline or not is_outage(error):
                     logger.warning("Job %s is left to its lease: %s", task_id, type(error).__name__)
                     return
-                sleep(PAUSE)
+                sleep(PAUSES[-1])
     finally:
         connection.close()
         _reports.discard(threading.current_thread())

@@ -5,7 +5,6 @@ Without a job behind the message, a ``JobTask`` is an ordinary task.
 
 import os
 from datetime import datetime
-from itertools import chain, repeat
 from time import monotonic, sleep
 from typing import TYPE_CHECKING, Any
 
@@ -15,13 +14,13 @@ from django.db import Error, connections, transaction
 from django.utils import timezone
 
 from . import results, uploads
-from .backend import PAUSES, JobBackend, leave
+from .backend import JobBackend, leave
 from .conf import conf
 from .exceptions import AttemptLost, JobCanceled, JobFailed, WorkEnded, WorkFailed
 from .failures import failure
 from .messages import find, is_job
 from .models import ATTEMPTS_CEILING, Job
-from .outages import is_outage
+from .outages import is_outage, pauses
 from .pulse import pulse
 from .replay import replay
 from .runs import Run, begin, current_run
@@ -97,7 +96,7 @@ class JobTask(BaseTask):
         connection = connections[results.database()]
         deadline = monotonic() + conf.LEASE.total_seconds()
         began = timezone.now()
-        for pause in chain(PAUSES, repeat(PAUSES[-1])):
+        for pause in pauses():
             try:
                 return self._claim(task_id, began)
             except Error as error:

@@ -4,7 +4,7 @@ import pytest
 from celery.exceptions import SoftTimeLimitExceeded
 from django.db import DataError, OperationalError, connection
 
-from async_accept import backend
+from async_accept import backend, outages
 from async_accept.dispatch import run_here
 from async_accept.testing import make_job
 from tests.testapp.tasks import add, count
@@ -30,7 +30,7 @@ def test_an_outcome_is_kept_until_the_database_takes_it(monkeypatch):
     with failing(away, only="finished_at"):
         run_here(job)
     job.refresh_from_db()
-    assert (job.state, job.attempt, pauses) == ("succeeded", 1, list(backend.PAUSES[:2]))
+    assert (job.state, job.attempt, pauses) == ("succeeded", 1, list(outages.PAUSES[:2]))
 
 
 @pytest.mark.django_db(transaction=True)

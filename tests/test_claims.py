@@ -4,7 +4,7 @@ import pytest
 from django.db import OperationalError
 from django.utils import timezone
 
-from async_accept import backend, tasks
+from async_accept import outages, tasks
 from async_accept.models import Job
 from async_accept.testing import make_job
 from tests.testapp.tasks import add
@@ -31,7 +31,7 @@ def test_a_claim_waits_for_a_database_that_is_away(monkeypatch, faults):
     monkeypatch.setattr(tasks, "connections", {"default": Connection()})
     monkeypatch.setattr(tasks, "sleep", pauses.append)
     assert add._claim_patiently("id") == "a job"
-    assert pauses == list(backend.PAUSES[:faults])
+    assert pauses == list(outages.PAUSES[:faults])
 
 
 @pytest.mark.django_db(transaction=True)

@@ -23,9 +23,10 @@ class AsyncAcceptConfig(AppConfig):
         super().import_models()
 
     def ready(self) -> None:
-        from . import checks, tasks, worker  # noqa: F401 registered by being imported
+        from . import checks, tasks  # noqa: F401 registered by being imported
+        from .worker import bootsteps
 
-        worker.connect()
+        bootsteps.connect()
         if apps.is_installed("django_filters"):
             from .contrib import django_filters
 

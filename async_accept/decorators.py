@@ -15,14 +15,14 @@ from django.http.response import HttpResponseBase
 from rest_framework.request import Request
 from rest_framework.views import APIView
 
-from . import generics
-from .accepting import VERBS, Accepting
+from .db.errors import is_outage
 from .exceptions import Unavailable
-from .metadata import with_terms
-from .outages import is_outage
-from .renderers import with_panel
-from .replay import job_of
-from .responses import VARY
+from .http import generic
+from .http.accept import VERBS, Accepting
+from .http.metadata import with_terms
+from .http.renderers import with_panel
+from .http.responses import VARY
+from .jobs.replay import job_of
 
 __all__ = ["accepts"]
 
@@ -90,8 +90,8 @@ def accepts(
             instance = host.get_accept_object()
             if serializer_class is None:
                 return None, instance
-            make = generics.serializer_maker(request.parser_context["view"], request, serializer_class)
-            return generics.validated(make, request, instance), instance
+            make = generic.serializer_maker(request.parser_context["view"], request, serializer_class)
+            return generic.validated(make, request, instance), instance
 
         def ask(work: Callable[[], Any]) -> Any:
             outcome = work()

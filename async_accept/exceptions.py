@@ -37,7 +37,7 @@ __all__ = [
     "WorkFailed",
 ]
 
-logger = logging.getLogger("async_accept.http")
+logger = logging.getLogger(__name__)
 
 #: The members of a problem document that are not a task's to add.
 RESERVED = frozenset({"type", "title", "status", "detail", "code", "message", "reference"})

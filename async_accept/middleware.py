@@ -9,13 +9,13 @@ from typing import Any
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.utils.deprecation import MiddlewareMixin
 
-from .accepting import Accepting
+from .db.errors import is_outage
 from .exceptions import Unavailable
-from .mounts import decorated
-from .outages import is_outage
+from .http.accept import Accepting
+from .http.responses import vary
+from .http.urlconf import decorated
+from .http.views import JobViewSet
 from .problems import problem
-from .responses import vary
-from .views import JobViewSet
 
 __all__ = ["UnavailableMiddleware"]
 

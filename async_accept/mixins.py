@@ -12,7 +12,7 @@ from typing import Any
 
 from rest_framework.request import Request
 
-from .accepting import VERBS, Accepting
+from .http.accept import VERBS, Accepting
 
 __all__ = [
     "AcceptCreateMixin",

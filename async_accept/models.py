@@ -23,11 +23,11 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from . import signals
-from .clock import from_now
-from .commits import after_commit
 from .conf import conf
-from .fields import JSONTextField
-from .outages import again_after_conflict
+from .db.errors import again_after_conflict
+from .db.fields import JSONTextField
+from .db.functions import from_now
+from .db.transactions import after_commit
 from .problems import LOST_AT_EVERY_ATTEMPT, Problem, problem
 from .querysets import JobQuerySet
 from .states import ACTIVE, FINAL, LEASED, State

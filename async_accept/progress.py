@@ -9,8 +9,8 @@ from datetime import UTC, datetime
 from typing import TypeVar, overload
 
 from .encoding import text
+from .jobs.attempt import running, words
 from .models import Job
-from .runs import running, words
 
 __all__ = ["advance", "checkpoint", "current_job", "log", "report", "track"]
 

@@ -7,7 +7,7 @@ from django.contrib.contenttypes.models import ContentType
 from django.db import connections, models
 from django.db.models import BooleanField, ExpressionWrapper, Q
 
-from .clock import DatabaseNow
+from .db.functions import DatabaseNow
 from .states import ACTIVE, FINAL, State
 
 if TYPE_CHECKING:

@@ -13,18 +13,18 @@ from celery.exceptions import Ignore, MaxRetriesExceededError, Reject, Retry
 from django.db import Error, connections, transaction
 from django.utils import timezone
 
-from . import results, uploads
-from .backend import JobBackend, leave
 from .conf import conf
+from .db.errors import is_outage, pauses
 from .exceptions import AttemptLost, JobCanceled, JobFailed, WorkEnded, WorkFailed
-from .failures import failure
-from .messages import find, is_job
+from .jobs import results, uploads
+from .jobs.attempt import Run, begin, current_run
+from .jobs.replay import replay
 from .models import ATTEMPTS_CEILING, Job
-from .outages import is_outage, pauses
-from .pulse import pulse
-from .replay import replay
-from .runs import Run, begin, current_run
 from .states import LEASED, State
+from .worker.backend import JobBackend, leave
+from .worker.errors import failure
+from .worker.heartbeat import pulse
+from .worker.request import find, is_job
 
 __all__ = ["JobBackend", "JobTask", "atomic_from_here", "probe", "replay_view"]
 
@@ -53,8 +53,8 @@ class JobTask(BaseTask):
     #: Attempts in all; None takes ``MAX_ATTEMPTS``, or more where ``max_retries`` allows more.
     max_attempts: int | None = None
 
-    Request = "async_accept.messages:JobRequest"
-    Strategy = "async_accept.messages:strategy"
+    Request = "async_accept.worker.request:JobRequest"
+    Strategy = "async_accept.worker.request:strategy"
     # Failures and retries are reported to the backend even where results are ignored.
     store_errors_even_if_ignored = True
     # An end that was wanted is no error for Celery's log.

@@ -12,13 +12,14 @@ from typing import Any
 from django.db import connections
 from django.utils import timezone
 
-from . import dispatch, encoding, results
-from .backend import leave
+from . import encoding
 from .conf import conf
+from .jobs import publish, results
+from .jobs.attempt import Run, observed, observer
 from .models import Job, new_id
 from .problems import Problem, problem
-from .runs import Run, observed, observer
 from .states import FINAL, State
+from .worker.backend import leave
 
 __all__ = [
     "RanJob",
@@ -185,7 +186,7 @@ def _run_once(job: Job, raises: bool) -> None:
     outer = observer()
     try:
         with observed(watch), _committing():
-            dispatch.run_here(job)
+            publish.run_here(job)
     finally:
         # What would have ended its process, such as SystemExit, ends the work here.
         for run in reversed(runs):
@@ -209,7 +210,7 @@ def _committing() -> Iterator[None]:
     while len(connection.run_on_commit) > before:
         entry: Any = connection.run_on_commit.pop(before)
         _, callback, robust = entry
-        if getattr(callback, "__qualname__", "") == dispatch._ring_quietly.__qualname__:
+        if getattr(callback, "__qualname__", "") == publish._ring_quietly.__qualname__:
             continue  # a job that the work accepted: nobody would hear the ring
         try:
             callback()
@@ -247,7 +248,7 @@ def make_job(
     name = task if isinstance(task, str) else task.name
     columns = {"operation": name.rpartition(".")[2], "anonymous": columns.get("owner") is None, **columns}
     if not isinstance(task, str):
-        columns = {**dispatch.limits(task), **columns}
+        columns = {**publish.limits(task), **columns}
     # What accepting does not know yet is written over what the steps have left.
     later = {key: columns.pop(key) for key in LATER & columns.keys()}
     columns.setdefault("id", new_id(anonymous=columns["anonymous"]))

@@ -3,7 +3,7 @@
 from django.urls import path
 from django.utils.translation import gettext_lazy as _
 
-from .views import JobViewSet
+from .http.views import JobViewSet
 
 app_name = "async_accept"
 

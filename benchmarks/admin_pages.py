@@ -135,7 +135,7 @@ def _measure(client: Any, url: str) -> Figures:
 
     wholes, cpus, sqls = [], [], []
     for _ in range(CALLS):
-        cache.delete("async_accept.figures")
+        cache.delete("async_accept.admin.statistics")
         whole, cpu = time.perf_counter(), time.process_time()
         with CaptureQueriesContext(connection) as captured:
             response = client.get(url)

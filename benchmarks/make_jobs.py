@@ -227,7 +227,7 @@ def _keeps_result(job: dict[str, Any], now: datetime) -> bool:
 
 
 def _task_result(job: dict[str, Any]) -> dict[str, Any]:
-    from async_accept.results import META
+    from async_accept.jobs.results import META
 
     failed = job["state"] == "failed"
     return {

@@ -10,7 +10,7 @@ from django.test import Client, TransactionTestCase
 from hypothesis import settings as hypothesis_settings
 from rest_framework.test import APIClient
 
-from async_accept.runs import current_run, running
+from async_accept.jobs.attempt import current_run, running
 from tests import servers
 
 # The same examples in every run, and no deadline: a slow machine is no bug.

@@ -18,8 +18,8 @@ from django.urls import clear_url_caches, include, path
 from rest_framework.test import APIClient
 
 from async_accept import exceptions, signals, testing
-from async_accept.accepting import Accepting
 from async_accept.conf import DEFAULTS
+from async_accept.http.accept import Accepting
 from async_accept.problems import TYPES
 from async_accept.states import State
 

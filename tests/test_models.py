@@ -9,7 +9,7 @@ from django.test import override_settings
 from django.utils import timezone
 
 from async_accept import signals
-from async_accept.appearance import eta, percent, progress_words
+from async_accept.admin.formatting import eta, percent, progress_words
 from async_accept.models import HISTORY_LENGTH, Job, lost_delay, new_id
 from async_accept.problems import problem
 from async_accept.states import FINAL, LEASED, State

@@ -9,11 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from async_accept import encoding, progress, runs
+from async_accept import encoding, progress
 from async_accept.exceptions import AttemptLost, JobCanceled
+from async_accept.jobs import attempt
+from async_accept.jobs.attempt import Run, begin, running
 from async_accept.models import Job
 from async_accept.progress import advance, checkpoint, current_job, log, report, track
-from async_accept.runs import Run, begin, running
 
 
 @pytest.fixture
@@ -120,7 +121,7 @@ def test_nul_is_taken_out_of_what_people_read(run):
 def test_long_texts_are_cut(run):
     report(1, message="m" * 10_000)
     log("l" * 10_000)
-    assert len(shown(run)["message"]) == runs.MESSAGE_CHARS
+    assert len(shown(run)["message"]) == attempt.MESSAGE_CHARS
     assert len(run.snapshot()["log"]) < progress.LINE_CHARS + 30
 
 
@@ -128,11 +129,11 @@ def test_long_texts_are_cut(run):
 
 
 def test_the_last_lines_of_the_log_are_kept(run):
-    for n in range(runs.LOG_LINES + 5):
+    for n in range(attempt.LOG_LINES + 5):
         log(f"line {n}")
     lines = run.snapshot()["log"].splitlines()
-    assert len(lines) == runs.LOG_LINES
-    assert lines[-1].endswith(f"line {runs.LOG_LINES + 4}")
+    assert len(lines) == attempt.LOG_LINES
+    assert lines[-1].endswith(f"line {attempt.LOG_LINES + 4}")
 
 
 def test_the_log_goes_on_over_attempts():

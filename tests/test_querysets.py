@@ -7,12 +7,12 @@ from django.contrib.auth.models import AnonymousUser, Permission
 from django.test import override_settings
 from django.utils import timezone
 
-from async_accept import results
-from async_accept.messages import find
+from async_accept.jobs import results
 from async_accept.models import Job
 from async_accept.querysets import HEAVY
 from async_accept.states import ACTIVE, FINAL, State
 from async_accept.testing import make_job
+from async_accept.worker.request import find
 from tests.testapp import tasks
 from tests.testapp.models import Note
 

@@ -3,11 +3,11 @@
 import pytest
 from django.utils import timezone
 
-from async_accept import admission, dispatch, retention
 from async_accept.conf import conf
+from async_accept.jobs import accept, publish, retention
+from async_accept.jobs.watcher import watcher
 from async_accept.models import Job
 from async_accept.testing import make_job
-from async_accept.watching import watcher
 from tests.testapp import tasks
 
 pytestmark = pytest.mark.django_db
@@ -18,7 +18,7 @@ URL, DATA = "/api/policies/always/class/", {"x": 1, "y": 2}
 @pytest.fixture
 def vanishing(monkeypatch):
     """Holders of a key that go right before they are looked up: as many as are asked for."""
-    holder = dispatch.holder
+    holder = publish.holder
     left = []
 
     def gone(job):
@@ -27,20 +27,20 @@ def vanishing(monkeypatch):
             return None
         return holder(job)
 
-    monkeypatch.setattr(dispatch, "holder", gone)
+    monkeypatch.setattr(publish, "holder", gone)
     return lambda times: left.extend([True] * times)
 
 
 def test_a_key_whose_holder_went_is_tried_again(alices, monkeypatch):
     """Contract 5: the second try is the first of a free key."""
     first = alices.post(URL, DATA, headers={"idempotency-key": "k"})
-    find = dispatch.holder
+    find = publish.holder
 
     def delete(job):
         Job.objects.filter(pk=first.data["id"]).delete()
         return find(job)
 
-    monkeypatch.setattr(dispatch, "holder", delete)
+    monkeypatch.setattr(publish, "holder", delete)
     again = alices.post(URL, DATA, headers={"idempotency-key": "k"})
     assert again.status_code == 202
     assert again["Location"] != first["Location"]
@@ -49,7 +49,7 @@ def test_a_key_whose_holder_went_is_tried_again(alices, monkeypatch):
 def test_a_key_that_is_never_free_and_never_held_is_503(alices, vanishing):
     """Contract 5, 7: bounded, and the client may come back."""
     first = alices.post(URL, DATA, headers={"idempotency-key": "k"})
-    vanishing(dispatch.TRIES + 1)
+    vanishing(publish.TRIES + 1)
     refused = alices.post(URL, DATA, headers={"idempotency-key": "k"})
     assert (refused.status_code, refused["Retry-After"]) == (503, "5")
     again = alices.post(URL, DATA, headers={"idempotency-key": "k"})
@@ -99,14 +99,14 @@ def end_all():
 
 def test_a_job_that_ends_before_it_is_joined_is_not_joined(alices, active, monkeypatch):
     """Contract 6: it was found, and had ended when the key was to be written down for it."""
-    find = dispatch.holder
+    find = publish.holder
 
     def find_and_end(job):
         earlier = find(job)
         end_all()
         return earlier
 
-    monkeypatch.setattr(dispatch, "holder", find_and_end)
+    monkeypatch.setattr(publish, "holder", find_and_end)
     answer = alices.post(JOIN, ONE, headers=KEY)
     assert answer["Location"] != active
     assert alices.post(JOIN, ONE, headers=KEY)["Location"] == answer["Location"]
@@ -114,7 +114,7 @@ def test_a_job_that_ends_before_it_is_joined_is_not_joined(alices, active, monke
 
 def once_before(monkeypatch, step, do):
     """Do it once, right before a step of admission, with what the step gets."""
-    go_on = getattr(admission, step)
+    go_on = getattr(accept, step)
     left = [do]
 
     def meanwhile(*given):
@@ -122,7 +122,7 @@ def once_before(monkeypatch, step, do):
             left.pop()(*given)
         return go_on(*given)
 
-    monkeypatch.setattr(admission, step, meanwhile)
+    monkeypatch.setattr(accept, step, meanwhile)
 
 
 #: After a request has found its key free, and before it stores a job.
@@ -133,7 +133,7 @@ STORING = "_check_room"
 def rung(monkeypatch):
     """The jobs that were rung for."""
     rung = []
-    monkeypatch.setattr(dispatch, "ring", lambda jobs, *via: rung.extend(jobs) or [pk for pk, _ in jobs])
+    monkeypatch.setattr(publish, "ring", lambda jobs, *via: rung.extend(jobs) or [pk for pk, _ in jobs])
     return rung
 
 
@@ -195,7 +195,7 @@ def test_two_repeats_of_a_key_that_is_too_old_get_one_job(alices, monkeypatch):
     """Contract 5: the second one finds the key freed, and the job of the first."""
     alices.post(URL, DATA, headers={"idempotency-key": "k"})
     Job.objects.update(created_at=timezone.now() - conf.IDEMPOTENCY_KEY_LIFETIME * 2)
-    release = dispatch.release_expired
+    release = publish.release_expired
     faster = []
 
     def release_later(earlier, key):
@@ -204,7 +204,7 @@ def test_two_repeats_of_a_key_that_is_too_old_get_one_job(alices, monkeypatch):
             faster[0] = alices.post(URL, DATA, headers={"idempotency-key": "k"})
         return release(earlier, key)
 
-    monkeypatch.setattr(dispatch, "release_expired", release_later)
+    monkeypatch.setattr(publish, "release_expired", release_later)
     answer = alices.post(URL, DATA, headers={"idempotency-key": "k"})
     assert (answer.status_code, answer["Location"]) == (202, faster[0]["Location"])
     assert Job.objects.count() == 2

@@ -12,14 +12,15 @@ from django.utils import timezone
 from django_celery_results.models import TaskResult
 from rest_framework.response import Response
 
-from async_accept import dispatch, progress, results
-from async_accept.dispatch import HEADER, limits, run_here
+from async_accept import progress
 from async_accept.exceptions import JobCanceled, JobFailed
+from async_accept.jobs import publish, results
+from async_accept.jobs.attempt import current_run, running
+from async_accept.jobs.publish import HEADER, limits, run_here
 from async_accept.models import Job, new_id
-from async_accept.pulse import pulse
-from async_accept.runs import current_run, running
 from async_accept.tasks import JobTask, atomic_from_here
 from async_accept.testing import make_job, run_accepted_jobs
+from async_accept.worker.heartbeat import pulse
 from tests.testapp import tasks
 from tests.testapp.models import Note
 
@@ -111,7 +112,7 @@ def test_an_unknown_exception_fails_the_job_without_its_message():
 def test_the_log_names_the_reference_and_not_the_message(caplog):
     secret = "".join(["hun", "ter", "2"])  # not in the source line that the traceback shows
     job = do(lambda: throw(RuntimeError(secret)))
-    (record,) = [record for record in caplog.records if record.name == "async_accept.backend"]
+    (record,) = [record for record in caplog.records if record.name == "async_accept.worker.backend"]
     assert job.problem["reference"] in record.message
     assert record.job_id == str(job.pk)
     assert record.exc_info is None
@@ -534,7 +535,7 @@ def test_a_job_that_accepts_another_one_goes_on_after_it(eager, django_capture_o
 
     def work():
         with django_capture_on_commit_callbacks(execute=True):
-            inner = dispatch.accept(
+            inner = publish.accept(
                 Job(id=new_id(), operation="inner", task=tasks.add.name, input={"x": 1, "y": 2})
             )
         inner.refresh_from_db()

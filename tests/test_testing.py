@@ -10,14 +10,7 @@ from async_accept.models import Job
 from async_accept.progress import report, track
 from async_accept.states import State
 from async_accept.tasks import JobTask
-from async_accept.testing import (
-    accepted_jobs,
-    assert_accepted,
-    follow,
-    make_job,
-    run_accepted_jobs,
-    run_job,
-)
+from async_accept.testing import accepted_jobs, assert_accepted, follow, make_job, run_accepted_jobs, run_job
 from tests.testapp import tasks
 from tests.testapp.models import Note
 

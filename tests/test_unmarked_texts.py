@@ -19,7 +19,7 @@ from django.utils import timezone, translation
 from django_celery_results.models import TaskResult
 
 import async_accept
-from async_accept import admin_deeds, admin_detail, admin_list, figures
+from async_accept.admin import actions, changelist, detail, statistics
 from async_accept.models import Job
 from async_accept.problems import problem
 from async_accept.states import State
@@ -207,9 +207,9 @@ def test_the_list(boss, query):
 
 
 def test_a_list_above_the_cap_where_nobody_works(boss, monkeypatch):
-    monkeypatch.setattr(admin_list.CappedPaginator, "cap", 1)
+    monkeypatch.setattr(changelist.CappedPaginator, "cap", 1)
     for _ in range(2):
-        make_job(operation=wrapped("a"), created_at=timezone.now() - figures.QUIET * 3)
+        make_job(operation=wrapped("a"), created_at=timezone.now() - statistics.QUIET * 3)
     html = page(boss, LIST)
     assert "⟦No worker is seen" in html
     assert "⟦1+ jobs⟧" in html
@@ -239,22 +239,22 @@ def test_the_page_of_a_job(boss, state):
     ],
 )  # fmt: skip
 def test_what_else_the_page_of_a_job_may_say(boss, monkeypatch, columns):
-    monkeypatch.setattr(admin_detail, "SHOWN_CHARS", 50)
-    monkeypatch.setattr(admin_detail, "PARSED_CHARS", 400)
+    monkeypatch.setattr(detail, "SHOWN_CHARS", 50)
+    monkeypatch.setattr(detail, "PARSED_CHARS", 400)
     shown = job(**{"state": "succeeded", **columns})
     assert unmarked(page(boss, f"{LIST}{shown.pk}/change/")) == set()
 
 
-@pytest.mark.parametrize("name", admin_deeds.ACTIONS)
+@pytest.mark.parametrize("name", actions.ACTIONS)
 def test_questions_and_what_is_said_afterwards(boss, monkeypatch, name):
-    monkeypatch.setattr(admin_deeds, "CAP", 3)
-    monkeypatch.setattr(admin_deeds.JobAction, "limit", 2)
+    monkeypatch.setattr(actions, "CAP", 3)
+    monkeypatch.setattr(actions.JobAction, "limit", 2)
     jobs = [job(state) for state in State for _ in range(2)]
     chosen = {"action": name, "_selected_action": [str(each.pk) for each in jobs]}
     assert unmarked(page(boss, LIST, **chosen)) == set()
 
     if name != "export":
-        one = next(each for each in jobs if admin_deeds.ACTIONS[name].applies(each))
+        one = next(each for each in jobs if actions.ACTIONS[name].applies(each))
         url = f"{LIST}{one.pk}/{name}/"
         assert unmarked(page(boss, url)) == set()
         done = boss.post(LIST, {**chosen, "confirmed": "yes"}, follow=True).content.decode()

@@ -17,10 +17,10 @@ from rest_framework.versioning import (
 from rest_framework.views import APIView
 
 from async_accept import checks
+from async_accept.http.serializers import job_url
+from async_accept.http.views import JobViewSet
 from async_accept.mixins import AcceptMixin
-from async_accept.serializers import job_url
 from async_accept.testing import follow, make_job, run_accepted_jobs
-from async_accept.views import JobViewSet
 
 pytestmark = pytest.mark.django_db
 

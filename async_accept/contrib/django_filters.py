@@ -10,8 +10,8 @@ from django import forms
 from django_filters.filters import Filter
 from django_filters.rest_framework import DjangoFilterBackend, FilterSet
 
-from ..filters import FILTERS
-from ..views import JobViewSet
+from ..http.filters import FILTERS
+from ..http.views import JobViewSet
 
 __all__ = ["JobFilterSet", "connect"]
 

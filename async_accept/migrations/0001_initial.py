@@ -5,7 +5,7 @@ import django.utils.timezone
 from django.conf import settings
 from django.db import migrations, models
 
-import async_accept.fields
+import async_accept.db.fields
 import async_accept.models
 
 
@@ -40,9 +40,15 @@ class Migration(migrations.Migration):
                 ),
                 ("rerun_of", models.UUIDField(blank=True, null=True, verbose_name="rerun of")),
                 ("rerun_as", models.UUIDField(blank=True, null=True, verbose_name="rerun as")),
-                ("input", async_accept.fields.JSONTextField(blank=True, null=True, verbose_name="input")),
-                ("uploads", async_accept.fields.JSONTextField(blank=True, null=True, verbose_name="uploads")),
-                ("request", async_accept.fields.JSONTextField(blank=True, null=True, verbose_name="request")),
+                ("input", async_accept.db.fields.JSONTextField(blank=True, null=True, verbose_name="input")),
+                (
+                    "uploads",
+                    async_accept.db.fields.JSONTextField(blank=True, null=True, verbose_name="uploads"),
+                ),
+                (
+                    "request",
+                    async_accept.db.fields.JSONTextField(blank=True, null=True, verbose_name="request"),
+                ),
                 (
                     "state",
                     models.CharField(
@@ -88,15 +94,21 @@ class Migration(migrations.Migration):
                 ("joins_active", models.BooleanField(default=True, editable=False)),
                 (
                     "progress",
-                    async_accept.fields.JSONTextField(blank=True, null=True, verbose_name="progress"),
+                    async_accept.db.fields.JSONTextField(blank=True, null=True, verbose_name="progress"),
                 ),
                 ("log", models.TextField(blank=True, default="", verbose_name="log")),
-                ("history", async_accept.fields.JSONTextField(blank=True, null=True, verbose_name="history")),
+                (
+                    "history",
+                    async_accept.db.fields.JSONTextField(blank=True, null=True, verbose_name="history"),
+                ),
                 (
                     "response",
-                    async_accept.fields.JSONTextField(blank=True, null=True, verbose_name="response"),
+                    async_accept.db.fields.JSONTextField(blank=True, null=True, verbose_name="response"),
                 ),
-                ("problem", async_accept.fields.JSONTextField(blank=True, null=True, verbose_name="problem")),
+                (
+                    "problem",
+                    async_accept.db.fields.JSONTextField(blank=True, null=True, verbose_name="problem"),
+                ),
                 (
                     "retry_after",
                     models.PositiveIntegerField(blank=True, null=True, verbose_name="retry after"),

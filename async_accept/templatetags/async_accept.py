@@ -20,12 +20,12 @@ from django.utils.text import capfirst
 from django.utils.translation import get_language
 from django.utils.translation import gettext as _
 
-from .. import streaming
+from ..http import streaming
+from ..http.permissions import may_change
+from ..http.responses import retry_after
+from ..http.serializers import JobSerializer
 from ..models import Job
-from ..permissions import may_change
 from ..problems import translated
-from ..responses import retry_after
-from ..serializers import JobSerializer
 from ..states import ACTIVE, State
 
 __all__ = ["async_job", "document_of", "panel"]

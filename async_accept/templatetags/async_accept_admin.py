@@ -7,8 +7,8 @@ from django import template
 from django.utils.html import format_html_join
 from django.utils.safestring import SafeString
 
-from ..admin_cells import moment, moment_in_full
-from ..appearance import duration
+from ..admin.cells import moment, moment_in_full
+from ..admin.formatting import duration
 
 register = template.Library()
 

@@ -7,7 +7,7 @@ from asgiref.sync import iscoroutinefunction
 from django.http import HttpRequest, HttpResponseBase
 from django.utils.decorators import sync_and_async_middleware
 
-from async_accept.renderers import JobPageRenderer
+from async_accept.http.renderers import JobPageRenderer
 
 __all__ = ["POLICY", "strict_status_pages"]
 

@@ -18,8 +18,8 @@ from rest_framework.parsers import FormParser, JSONParser, MultiPartParser
 from rest_framework.request import Request
 from rest_framework.views import APIView
 
-from async_accept.accepting import Accepting
 from async_accept.decorators import accepts
+from async_accept.http.accept import Accepting
 from async_accept.mixins import AcceptCreateMixin
 
 from . import payments

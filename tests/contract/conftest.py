@@ -20,7 +20,8 @@ from django.core.cache import cache
 from django.utils import timezone
 from rest_framework.authtoken.models import Token
 
-from async_accept import dispatch, polls
+from async_accept.http import poll_cache
+from async_accept.jobs import publish
 from async_accept.models import Job
 from async_accept.states import FINAL
 from async_accept.testing import make_job
@@ -131,7 +132,7 @@ def worker(worker_thread: WorkerThread, idle: None) -> WorkerThread:
 def quick(settings: Any) -> Iterator[None]:
     settings.ASYNC_ACCEPT = {"PULSE": timedelta(seconds=0.1), "BROKER_TIMEOUT": 2.0}
     cache.clear()
-    polls.polls.known.clear()
+    poll_cache.polls.known.clear()
     yield
     cache.clear()
 
@@ -140,7 +141,7 @@ def quick(settings: Any) -> Iterator[None]:
 def unrung(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without the fixture ``worker`` no worker hears of a job: the broker takes its message and loses it."""
     if "worker" not in request.fixturenames:
-        monkeypatch.setattr(dispatch, "ring", lambda jobs, *via: [pk for pk, _ in jobs])
+        monkeypatch.setattr(publish, "ring", lambda jobs, *via: [pk for pk, _ in jobs])
 
 
 @pytest.fixture

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 import requests
 
+from async_accept.http.poll_cache import polls
 from async_accept.models import Job
-from async_accept.polls import polls
 from tests.contract.cases import SUM
 from tests.contract.conftest import Client, url
 from tests.testapp import contract_tasks

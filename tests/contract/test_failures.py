@@ -9,10 +9,10 @@ from django.core.exceptions import PermissionDenied, SuspiciousOperation
 from django.core.signals import got_request_exception
 from django.test import Client, override_settings
 
+from async_accept.http.serializers import JobSerializer
+from async_accept.http.views import JobViewSet
 from async_accept.models import Job
-from async_accept.serializers import JobSerializer
 from async_accept.testing import make_job
-from async_accept.views import JobViewSet
 from tests.contract.cases import SUM
 
 pytestmark = pytest.mark.django_db(transaction=True)

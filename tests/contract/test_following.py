@@ -11,9 +11,9 @@ import requests
 from django.contrib.auth import get_user_model
 from django.utils import timezone
 
+from async_accept.jobs.retention import sweep
 from async_accept.models import Job
 from async_accept.problems import problem
-from async_accept.retention import sweep
 from tests.contract.conftest import together, url
 from tests.testapp import contract_tasks
 
@@ -441,7 +441,7 @@ def project(request, monkeypatch):
     """A project whose own views speak no JSON, or speak something else first."""
     from rest_framework import renderers
 
-    from async_accept.views import JobViewSet
+    from async_accept.http.views import JobViewSet
 
     class Csv(renderers.BaseRenderer):
         media_type = "text/csv"
@@ -590,7 +590,7 @@ def test_anonymous_jobs_are_seen_by_whoever_knows_their_url(anybody, bob):
 
 def test_etag_changes_with_the_representation(job, alice):
     """Contract 11: every change of the document changes its tag."""
-    from async_accept.polls import polls
+    from async_accept.http.poll_cache import polls
 
     accepted = job("accepted")
     tags = [alice.get(url(accepted)).headers["ETag"]]
@@ -610,7 +610,7 @@ def test_etag_changes_with_the_representation(job, alice):
 @pytest.mark.parametrize("form", ["{}", "W/{}", '"other", {}', "*"])
 def test_unchanged_is_304_with_the_same_headers(job, alice, state, form):
     """Contract 11: ``If-None-Match`` gives 304 with the same caching headers, from memory and from the database."""
-    from async_accept.polls import polls
+    from async_accept.http.poll_cache import polls
 
     monitored = job(state)
     full = alice.get(url(monitored))
@@ -661,7 +661,7 @@ class Clock:
 
 @pytest.fixture
 def clock(monkeypatch):
-    from async_accept.polls import polls
+    from async_accept.http.poll_cache import polls
 
     clock = Clock()
     monkeypatch.setattr(polls, "clock", clock)
@@ -737,7 +737,7 @@ def forms(monkeypatch):
     """A project whose views speak several forms of JSON, and others."""
     from rest_framework.renderers import BrowsableAPIRenderer, JSONRenderer
 
-    from async_accept.views import JobViewSet
+    from async_accept.http.views import JobViewSet
 
     class Vendor(JSONRenderer):
         media_type = "application/vnd.shop+json"
@@ -961,7 +961,7 @@ def test_long_poll_is_capped(job, alice, settings):
 
 def test_long_poll_answers_with_the_newest_document(job, alice, monkeypatch):
     """Contract 14: also where the status stayed the same; and a job that went meanwhile is 404."""
-    from async_accept.watching import Watcher
+    from async_accept.jobs.watcher import Watcher
 
     running = job("running")
     shown = {"progress": {"current": 1, "message": "half"}, "updated_at": timezone.now()}

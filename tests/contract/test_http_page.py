@@ -23,11 +23,11 @@ import requests
 from django.utils import timezone
 from rest_framework.exceptions import APIException
 
-from async_accept import dispatch
-from async_accept.broker import Broker
 from async_accept.exceptions import AcceptRefused, BrokerUnavailable
+from async_accept.http.poll_cache import polls
+from async_accept.jobs import publish
+from async_accept.jobs.broker import Broker
 from async_accept.models import Job
-from async_accept.polls import polls
 from async_accept.problems import TYPES
 from async_accept.progress import checkpoint
 from example_project.shop import trouble
@@ -140,7 +140,7 @@ def shop(settings: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iter
 def unheard() -> Iterator[None]:
     """Let no worker hear of what is accepted."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(dispatch, "ring", lambda jobs, *via: [pk for pk, _ in jobs])
+        patch.setattr(publish, "ring", lambda jobs, *via: [pk for pk, _ in jobs])
         yield
 
 
@@ -187,7 +187,7 @@ def test_exchanges_of_following(alice, worker, shop):
         record.check("result-waiting", alice.get(accepted.headers["Location"]))
     # Another request uses the reference, before a worker comes to this one.
     assert alice.post(ORDERS, ORDER, headers={"Prefer": "wait=10"}).status_code == 201
-    dispatch.ring([(Job.objects.earliest("id").pk, "async_accept.replay")])
+    publish.ring([(Job.objects.earliest("id").pk, "async_accept.replay")])
     alice.until(accepted, "failed")
     record.check("poll-failed", alice.get(accepted.headers["Operation-Location"]))
     record.check("result-failed", alice.get(accepted.headers["Location"]))

@@ -7,7 +7,7 @@ import pytest
 from django.utils import timezone
 
 from async_accept.conf import DEFAULTS
-from async_accept.idempotency import forget_joined
+from async_accept.jobs.keys import forget_joined
 from async_accept.models import Job, JoinedKey
 from tests.contract.cases import SUM
 from tests.testapp import contract_tasks

@@ -5,9 +5,9 @@ from functools import partial
 import pytest
 from django.utils import timezone
 
-from async_accept.broker import Broker
 from async_accept.conf import DEFAULTS
 from async_accept.exceptions import BrokerUnavailable
+from async_accept.jobs.broker import Broker
 from async_accept.models import Job
 from tests.contract.cases import SUM, every_view, every_view_with_input
 from tests.contract.conftest import together

@@ -4,8 +4,8 @@ from datetime import timedelta
 
 import pytest
 
+from async_accept.http.poll_cache import polls
 from async_accept.models import Job
-from async_accept.polls import polls
 from tests.contract.conftest import url
 
 pytestmark = pytest.mark.django_db(transaction=True)

@@ -12,8 +12,8 @@ from django.db.transaction import Atomic
 from django.test import override_settings
 from rest_framework.test import APIClient
 
-from async_accept.broker import Broker, broker
 from async_accept.exceptions import BrokerUnavailable
+from async_accept.jobs.broker import Broker, broker
 from async_accept.models import Job
 from tests.contract.cases import SUM, every_view
 from tests.contract.conftest import together
@@ -113,7 +113,7 @@ def test_the_log_tells_why_without_passwords(alice, monkeypatch, caplog):
         response = alice.get(monitor)
     assert response.status_code == 503
     assert "does not answer" not in response.text
-    (record,) = [record for record in caplog.records if record.name == "async_accept.http"]
+    (record,) = [record for record in caplog.records if record.name == "async_accept.exceptions"]
     told = logging.Formatter().format(record)
     assert response.json()["reference"] in told
     assert "OperationalError: postgres://" in told
@@ -201,7 +201,7 @@ def test_the_middleware_knows_an_outage_from_a_bug(caller, middleware, monkeypat
         raise RuntimeError("a bug")
 
     monkeypatch.setattr(Job, "save", fail)
-    monkeypatch.setattr("async_accept.dispatch.accept", fail)
+    monkeypatch.setattr("async_accept.jobs.publish.accept", fail)
     assert caller.post("/api/policies/always/class/", SUM).status_code == 500
 
 

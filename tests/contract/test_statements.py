@@ -5,7 +5,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from rest_framework.test import APIClient
 
-from async_accept.polls import polls
+from async_accept.http.poll_cache import polls
 from tests.contract.cases import SUM
 
 pytestmark = pytest.mark.django_db(transaction=True)

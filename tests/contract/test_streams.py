@@ -12,10 +12,10 @@ from django.db import connection
 from django.db.backends.utils import CursorWrapper
 from django.utils import timezone
 
-from async_accept import streaming
+from async_accept.http import streaming
+from async_accept.jobs.watcher import watcher
 from async_accept.models import Job
 from async_accept.problems import problem
-from async_accept.watching import watcher
 from tests.contract.cases import SUM
 from tests.contract.conftest import Client, eventually
 

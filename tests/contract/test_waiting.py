@@ -8,8 +8,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from async_accept.http.poll_cache import polls
 from async_accept.models import Job
-from async_accept.polls import polls
 from tests.contract.cases import SUM
 from tests.contract.conftest import url
 from tests.testapp import contract_tasks

@@ -12,10 +12,10 @@ from django.test import override_settings
 from django.urls import include, path
 from django.utils import timezone
 
-from async_accept.filters import FILTERS, JobFilter
+from async_accept.http.filters import FILTERS, JobFilter
+from async_accept.http.views import JobViewSet
 from async_accept.models import Job
 from async_accept.testing import make_job
-from async_accept.views import JobViewSet
 
 filters = pytest.importorskip("django_filters", reason="needs django-filter (extra: filters)")
 from async_accept.contrib.django_filters import JobFilterSet, connect  # noqa: E402
@@ -129,7 +129,7 @@ def test_a_project_adds_filters_of_its_own(alices, jobs):
 def test_installing_it_is_enough(apps, backend):
     code = (
         f"from tests import settings; settings.INSTALLED_APPS += {apps}; import django; django.setup();"
-        "from async_accept.views import JobViewSet; print(JobViewSet.filter_backends[0].__name__)"
+        "from async_accept.http.views import JobViewSet; print(JobViewSet.filter_backends[0].__name__)"
     )
     command = [sys.executable, "-c", code]
     env = os.environ | {"DJANGO_SETTINGS_MODULE": "tests.settings"}

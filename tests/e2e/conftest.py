@@ -11,8 +11,8 @@ from django.core.cache import cache
 from pytest_django.live_server_helper import LiveServer
 from selenium.webdriver import Chrome
 
+from async_accept.http.poll_cache import polls
 from async_accept.models import Job
-from async_accept.polls import polls
 from async_accept.testing import make_job
 from benchmarks import make_jobs
 from example_project.shop.models import Order

@@ -7,7 +7,7 @@ from django.contrib.admin.models import LogEntry
 from django.utils import timezone
 from selenium.webdriver.support.select import Select
 
-from async_accept import results
+from async_accept.jobs import results
 from async_accept.models import Job
 from async_accept.states import State
 

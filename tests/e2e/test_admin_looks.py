@@ -9,7 +9,7 @@ from django.contrib.contenttypes.models import ContentType
 from django.utils import timezone
 from django_celery_results.models import TaskResult
 
-from async_accept.appearance import LOOKS
+from async_accept.admin.formatting import LOOKS
 from async_accept.models import Job
 from async_accept.problems import problem
 from async_accept.states import State

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from celery import current_app
 
-from async_accept.broker import broker
+from async_accept.jobs.broker import broker
 
 from .tasks import QUEUE
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from django.utils import timezone
 
-from async_accept.broker import broker
+from async_accept.jobs.broker import broker
 from async_accept.models import Job
 from async_accept.testing import make_job
 from tests.testapp import tasks

@@ -15,12 +15,12 @@ from django.db import transaction
 from django.utils import timezone
 from django_celery_results.models import TaskResult
 
-from async_accept import dispatch, results
-from async_accept.broker import Broker, broker
+from async_accept.checks.invariants import violations
 from async_accept.exceptions import BrokerUnavailable
-from async_accept.invariants import violations
+from async_accept.jobs import publish, results
+from async_accept.jobs.broker import Broker, broker
+from async_accept.jobs.relay import Relay
 from async_accept.models import Job
-from async_accept.relay import Relay
 from async_accept.states import FINAL
 from tests.testapp.models import Note
 
@@ -38,8 +38,8 @@ def _healthy_afterwards(transactional_db):
 
 def accept(**given) -> Job:
     given.setdefault("slug", uuid.uuid4().hex)
-    job = Job(operation="notes.take", task=take_note.name, input=given, **dispatch.limits(take_note))
-    return dispatch.accept(job)
+    job = Job(operation="notes.take", task=take_note.name, input=given, **publish.limits(take_note))
+    return publish.accept(job)
 
 
 def until(condition: Callable[[], object], seconds: float = 30) -> None:
@@ -70,9 +70,9 @@ def test_job_runs_and_its_result_is_stored(start_worker: Start):
 
 def test_message_is_repeated_and_the_work_is_not(start_worker: Start):
     job = accept()
-    dispatch.ring([(job.pk, job.task)] * 3)
+    publish.ring([(job.pk, job.task)] * 3)
     last = accept()
-    dispatch.ring([(job.pk, job.task)])
+    publish.ring([(job.pk, job.task)])
     start_worker()
     assert wait_for_end(job).attempt == 1
     wait_for_end(last)
@@ -154,7 +154,7 @@ def test_killed_child_is_replaced_and_its_job_repeated(start_worker: Start):
     ],
 )
 def test_forged_message_is_dropped(start_worker: Start, message):
-    current_app.send_task(take_note.name, task_id=message["id"], headers={dispatch.HEADER: 1}, queue=QUEUE)
+    current_app.send_task(take_note.name, task_id=message["id"], headers={publish.HEADER: 1}, queue=QUEUE)
     start_worker()
     assert wait_for_end(accept()).state == "succeeded"
     assert (Job.objects.count(), Note.objects.count(), TaskResult.objects.count()) == (1, 1, 1)
@@ -167,7 +167,7 @@ def test_message_for_another_task_is_dropped(start_worker: Start):
         input={"x": 1, "y": 2},
         dispatch_at=timezone.now() + timedelta(hours=1),
     )
-    dispatch.ring([(job.pk, take_note.name)])
+    publish.ring([(job.pk, take_note.name)])
     start_worker()
     assert wait_for_end(accept()).state == "succeeded"
     job.refresh_from_db()
@@ -187,7 +187,7 @@ def test_unreadable_message_stops_no_worker(start_worker: Start, body: bytes):
             routing_key=QUEUE,
             content_type="application/json",
             content_encoding="utf-8",
-            headers={"task": take_note.name, "id": str(accepted.pk), "lang": "py", dispatch.HEADER: 1},
+            headers={"task": take_note.name, "id": str(accepted.pk), "lang": "py", publish.HEADER: 1},
         )
     start_worker()
     assert wait_for_end(accepted).state == "succeeded"
@@ -203,7 +203,7 @@ def test_worker_that_does_not_know_the_task_spoils_nothing(start_worker: Start, 
     new.wait()
     old = start_worker(old=True)
     waiting = accept()
-    dispatch.ring([(done.pk, take_note.name)])  # a message that was repeated
+    publish.ring([(done.pk, take_note.name)])  # a message that was repeated
     log = tmp_path / "workers.log"
     until(lambda: log.read_text().count("does not know the task") >= 2)
     assert results.read(done) == answer
@@ -220,7 +220,7 @@ def test_one_message_that_the_broker_refuses_holds_up_no_other(start_worker: Sta
     with current_app.connection_for_write() as connection:
         connection.default_channel.queue_declare(REFUSED, durable=False, auto_delete=False)
         try:
-            bad = dispatch.accept(Job(operation="refused", task=refused.name, input={}))
+            bad = publish.accept(Job(operation="refused", task=refused.name, input={}))
             assert f"Job {bad.pk} cannot be published for {refused.name}: PreconditionFailed" in caplog.text
             good = [accept() for _ in range(3)]
             assert not broker.paused
@@ -244,7 +244,7 @@ def test_large_message_for_nobody_is_dropped(start_worker: Start):
         take_note.name,
         args=["x" * 4_000_000],
         task_id=str(uuid.uuid4()),
-        headers={dispatch.HEADER: 1},
+        headers={publish.HEADER: 1},
         queue=QUEUE,
     )
     start_worker()

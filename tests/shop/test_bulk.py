@@ -11,8 +11,8 @@ from django.test.utils import CaptureQueriesContext
 
 from async_accept.conf import conf
 from async_accept.exceptions import JobCanceled
+from async_accept.jobs.attempt import current_run
 from async_accept.models import Job
-from async_accept.runs import current_run
 from async_accept.testing import run_accepted_jobs
 from example_project.shop import fulfilment, orders, payments, tasks
 from example_project.shop.batches import MAX_ROWS

@@ -6,8 +6,8 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from rest_framework.test import APIClient
 
 from async_accept.exceptions import JobCanceled
+from async_accept.jobs.attempt import observed
 from async_accept.models import Job
-from async_accept.runs import observed
 from async_accept.testing import assert_accepted, run_accepted_jobs
 from example_project.shop import price_lists
 from example_project.shop.models import PriceList

@@ -5,8 +5,8 @@ from django.db import OperationalError
 from rest_framework.test import APIClient
 
 from async_accept.exceptions import JobCanceled
+from async_accept.jobs.attempt import current_run
 from async_accept.models import Job
-from async_accept.runs import current_run
 from async_accept.testing import assert_accepted, run_accepted_jobs
 from example_project.shop import orders, payments
 from example_project.shop.remaining import Remaining

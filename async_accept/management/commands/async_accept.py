@@ -12,10 +12,10 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import Error
 
 from async_accept.checks import TAG
+from async_accept.checks.doctor import Doctor, Finding
 from async_accept.conf import conf
-from async_accept.doctor import Doctor, Finding
+from async_accept.jobs.relay import Relay
 from async_accept.models import Job
-from async_accept.relay import Relay
 
 __all__ = ["Command"]
 

@@ -1,0 +1,121 @@
+"""How staff do something with jobs: each action has its own permission, and asks first.
+
+The list offers all four, and the page of a job those that make sense for one.
+"""
+
+from collections.abc import Iterable
+from typing import Any
+
+from django.contrib import admin
+from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
+from django.core.exceptions import PermissionDenied
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
+from django.utils.translation import gettext_lazy
+
+from ..models import Job
+from ..querysets import JobQuerySet
+from .actions import ACTIONS, JobAction, capped, written
+from .pages import SiteMixin
+
+__all__ = ["ActionsMixin"]
+
+
+class ActionsMixin(SiteMixin):
+    """Offers the actions in the list's menu, and a page that asks first."""
+
+    confirm_template = "admin/async_accept/job/confirm.html"
+    actions: Any = ("cancel", "rerun", "purge", "export")
+
+    def may(self, request: HttpRequest, action: JobAction) -> bool:
+        """Whether *request*'s user may do *action*: what ``has_<name>_permission()`` says."""
+        return bool(getattr(self, f"has_{action.name}_permission")(request))
+
+    def get_actions(self, request: HttpRequest, action_location: Any = None) -> dict[str, Any]:
+        """Return the actions that *request*'s user may do.
+
+        Django's own delete is not among them: it would leave the results behind, and take open jobs too.
+        """
+        where = {} if action_location is None else {"action_location": action_location}  # from Django 6.1 on
+        actions: dict[str, Any] = super().get_actions(request, **where)  # type: ignore[misc]
+        actions.pop("delete_selected", None)
+        return actions
+
+    def has_cancel_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm("async_accept.cancel_job")
+
+    def has_rerun_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm("async_accept.rerun_job")
+
+    def has_purge_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm("async_accept.purge_job")
+
+    def has_export_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm("async_accept.export_job")
+
+    @admin.action(permissions=["cancel"], description=gettext_lazy("Cancel selected jobs"))
+    def cancel(self, request: HttpRequest, queryset: JobQuerySet) -> HttpResponseBase | None:
+        return self.run_action(request, ACTIONS["cancel"], queryset)
+
+    @admin.action(permissions=["rerun"], description=gettext_lazy("Run selected jobs again"))
+    def rerun(self, request: HttpRequest, queryset: JobQuerySet) -> HttpResponseBase | None:
+        return self.run_action(request, ACTIONS["rerun"], queryset)
+
+    @admin.action(permissions=["purge"], description=gettext_lazy("Purge selected jobs that have ended"))
+    def purge(self, request: HttpRequest, queryset: JobQuerySet) -> HttpResponseBase | None:
+        return self.run_action(request, ACTIONS["purge"], queryset)
+
+    @admin.action(permissions=["export"], description=gettext_lazy("Export selected jobs as CSV"))
+    def export(self, request: HttpRequest, queryset: JobQuerySet) -> HttpResponseBase | None:
+        return self.run_action(request, ACTIONS["export"], queryset)
+
+    def run_action(
+        self,
+        request: HttpRequest,
+        action: JobAction,
+        jobs: JobQuerySet,
+        job: Job | None = None,
+        back: str = "",
+    ) -> HttpResponseBase | None:
+        """Ask, or do it where that was answered; None once it is done.
+
+        Args:
+            job: the only one of *jobs*, where it is a button's.
+            back: where a no leads to; the list by default.
+
+        Raises:
+            PermissionDenied: the user may not (403).
+        """
+        if not self.may(request, action):
+            raise PermissionDenied
+        eligible = action.narrow(jobs)
+        if request.method == "POST" and request.POST.get("confirmed"):
+            return action.run(request, eligible)
+        context = {"job": job, "back": back or self._list_url(request)}
+        return self._ask(request, action, capped(eligible), capped(action.leave(jobs)), context)
+
+    def _ask(
+        self, request: HttpRequest, action: JobAction, eligible: int, left: int, context: dict[str, Any]
+    ) -> HttpResponse:
+        taken = min(eligible, action.limit)
+        context |= {
+            "title": action.button,
+            "action": action,
+            "question": action.question(taken) % {"count": written(taken)} if taken else "",
+            "chosen": written(eligible + left),
+            "left_alone": written(left) if left else "",
+            "limited": action.told_limit(eligible),
+            "hidden": list(self._hidden(request)),
+        }
+        return self.render_page(request, self.confirm_template, context)
+
+    def _list_url(self, request: HttpRequest) -> str:
+        """Return the URL of the list as it was, with its filters, its search and its page."""
+        query = request.GET.urlencode()
+        return self.url_to("changelist") + (f"?{query}" if query else "")
+
+    def _hidden(self, request: HttpRequest) -> Iterable[tuple[str, str]]:
+        """Yield the fields that say which jobs were chosen in the list."""
+        if "action" in request.POST:
+            for name in ("action", "select_across", ACTION_CHECKBOX_NAME):
+                for value in request.POST.getlist(name):
+                    yield name, value

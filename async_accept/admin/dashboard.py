@@ -1,0 +1,65 @@
+"""The dashboard: the figures of all jobs, as people read them."""
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+from urllib.parse import urlencode
+
+from django.utils import formats
+from django.utils.translation import gettext as _
+
+from ..states import State
+from .charts import hourly_chart
+from .formatting import duration
+from .statistics import COUNT_CAP, figures
+
+__all__ = ["dashboard_context"]
+
+
+def dashboard_context(url: Callable[..., str]) -> dict[str, Any]:
+    """Return what the dashboard's template shows. Each figure leads to exactly the jobs that it tells of.
+
+    Args:
+        url: gives the URL of a page of jobs, by its name and arguments.
+    """
+    found = figures()
+    jobs = url("changelist")
+    oldest = url("change", found["oldest"]) if found["oldest"] else ""
+    return {
+        "figures": found,
+        "cards": [
+            _card(_("Waiting"), _count(found["waiting"]), "waiting", _narrowed(jobs, state=State.ACCEPTED)),
+            _card(_("Running"), _count(found["running"]), "busy", _narrowed(jobs, state="leased")),
+            _card(
+                _("Failed in 24 hours"), _count(found["failed"]), "bad", _narrowed(jobs, attention="failed")
+            ),
+            _card(_("Longest waiting"), _span(found["longest"]), "waiting", oldest),
+        ],
+        "times": [
+            (_("Wait"), _span(found["wait_p50"]), _span(found["wait_p95"])),
+            (_("Run"), _span(found["run_p50"]), _span(found["run_p95"])),
+        ],
+        "failing": [
+            {**row, "url": _narrowed(jobs, operation=row["operation"], attention="failed")}
+            for row in found["failing"]
+        ],
+        "chart": hourly_chart(found["hours"]),
+    }
+
+
+def _card(label: str, value: str, tone: str, url: str) -> dict[str, str]:
+    return {"label": label, "value": value, "tone": tone, "url": url}
+
+
+def _narrowed(url: str, **filters: str) -> str:
+    return f"{url}?{urlencode(filters)}"
+
+
+def _count(number: int) -> str:
+    if number > COUNT_CAP:
+        return f"{formats.number_format(COUNT_CAP, use_l10n=True, force_grouping=True)}+"
+    return formats.number_format(number, use_l10n=True, force_grouping=True)
+
+
+def _span(value: timedelta | None) -> str:
+    return "–" if value is None else duration(value)

@@ -1,0 +1,194 @@
+"""The filters of the job list. Each one is a range of an index; none counts what it would find."""
+
+from collections.abc import Iterable
+from datetime import timedelta
+from typing import Any
+
+from django.contrib import admin
+from django.contrib.auth import get_user_model
+from django.db import connections
+from django.db.models import Q, Subquery
+from django.http import HttpRequest
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+
+from ..db.functions import DatabaseNow
+from ..jobs.results import database
+from ..models import Job
+from ..querysets import JobQuerySet
+from ..states import ACTIVE, LEASED, State
+from .statistics import failed_lately
+
+__all__ = [
+    "AttentionFilter",
+    "CreatedFilter",
+    "MineFilter",
+    "OperationFilter",
+    "StateFilter",
+    "needs_attention",
+    "of_owner",
+    "operations",
+    "waiting_too_long",
+]
+
+#: A job that waits for longer than this needs somebody's attention.
+TOO_LONG = timedelta(minutes=5)
+#: How many operations the filter offers. A search knows all of them.
+MOST_OPERATIONS = 100
+#: How many names of operations are looked up: they are names in code, not data.
+MOST_NAMES = 1_000
+
+#: One look into the index per operation, however many jobs there are; DISTINCT would read them all.
+LOOSE_SCAN = f"""
+WITH RECURSIVE found (name) AS (
+    SELECT MIN(operation) FROM {Job._meta.db_table}
+    UNION ALL
+    SELECT (SELECT MIN(operation) FROM {Job._meta.db_table} WHERE operation > found.name)
+    FROM found WHERE found.name IS NOT NULL
+)
+SELECT name FROM found WHERE name IS NOT NULL LIMIT %s
+"""  # noqa: S608 the table's own name
+
+
+def operations(request: HttpRequest) -> list[str]:
+    """Return the names of the operations that jobs have, in order.
+
+    Asked once in a request and not kept for longer, so that an operation is found as soon as it has its first job.
+    """
+    names: list[str] | None = getattr(request, "_async_accept_operations", None)
+    if names is None:
+        with connections[database()].cursor() as cursor:
+            cursor.execute(LOOSE_SCAN, [MOST_NAMES])
+            names = [name for (name,) in cursor.fetchall()]
+        request._async_accept_operations = names  # type: ignore[attr-defined]
+    return names
+
+
+def of_owner(jobs: JobQuerySet, **who: Any) -> JobQuerySet:
+    """Narrow *jobs* to those of one user, who is named by a column.
+
+    The user is looked up in the same statement, also where the key is known. Else PostgreSQL, which knows that somebody
+    has many jobs, goes by the primary key to find the newest of them, through all jobs with random ids.
+    """
+    user = get_user_model()._default_manager.filter(**who).values("pk")[:1]
+    return jobs.filter(owner=Subquery(user))
+
+
+def waiting_too_long() -> Q:
+    """Return the condition of jobs that nobody claims, although their time has come long ago."""
+    since = timezone.now() - TOO_LONG
+    fresh = Q(attempt=0, created_at__lt=since)
+    # One that was given back waits for its time first; each ring that nobody followed moves that on.
+    again = Q(attempt__gt=0) & (Q(dispatch_at__lt=since) | Q(dispatches__gt=2, updated_at__lt=since))
+    return Q(state=State.ACCEPTED) & (fresh | again)
+
+
+def needs_attention() -> Q:
+    """Return the condition of jobs that wait for too long, or whose worker gives no sign of life."""
+    lost = Q(lease_until__isnull=False, lease_until__lt=DatabaseNow())
+    return Q(state__in=ACTIVE) & (waiting_too_long() | lost)
+
+
+class OneOf(admin.SimpleListFilter):
+    """A filter with a few fixed choices."""
+
+    choices_: Iterable[tuple[Any, Any]] = ()
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[Any, Any]]:
+        return list(self.choices_)
+
+
+class StateFilter(OneOf):
+    """One state, or those of jobs that have or have not ended."""
+
+    title = _("state")
+    parameter_name = "state"
+    choices_ = (
+        *State.choices,
+        ("active", _("not ended")),
+        ("leased", _("at a worker")),
+        ("ended", _("ended")),
+    )
+
+    def queryset(self, request: HttpRequest, queryset: Any) -> JobQuerySet | None:
+        match self.value():
+            case "active":
+                return queryset.active()  # type: ignore[no-any-return]
+            case "leased":
+                return queryset.filter(state__in=LEASED)  # type: ignore[no-any-return]
+            case "ended":
+                return queryset.ended()  # type: ignore[no-any-return]
+            case state if state in State.values:
+                return queryset.filter(state=state)  # type: ignore[no-any-return]
+        return None
+
+
+class AttentionFilter(OneOf):
+    """What somebody should look at."""
+
+    title = _("attention")
+    parameter_name = "attention"
+    choices_ = (
+        ("any", _("needs attention")),
+        ("waiting", _("waits for too long")),
+        ("lost", _("worker is silent")),
+        ("failed", _("failed in the past 24 hours")),
+    )
+
+    def queryset(self, request: HttpRequest, queryset: Any) -> JobQuerySet | None:
+        match self.value():
+            case "any":
+                return queryset.filter(needs_attention())  # type: ignore[no-any-return]
+            case "waiting":
+                return queryset.filter(waiting_too_long())  # type: ignore[no-any-return]
+            case "lost":
+                return queryset.lease_lost()  # type: ignore[no-any-return]
+            case "failed":
+                return queryset.filter(failed_lately())  # type: ignore[no-any-return]
+        return None
+
+
+class OperationFilter(admin.SimpleListFilter):
+    """One of the operations that jobs have."""
+
+    title = _("operation")
+    parameter_name = "operation"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        names = operations(request)[:MOST_OPERATIONS]
+        # One that is chosen is shown, also where it is not among those that are offered.
+        if (chosen := self._chosen()) and chosen not in names:
+            names.append(chosen)
+        return [(name, name) for name in names]
+
+    def queryset(self, request: HttpRequest, queryset: Any) -> JobQuerySet | None:
+        chosen = self._chosen()
+        return queryset.filter(operation=chosen) if chosen else None
+
+    def _chosen(self) -> str:
+        return (self.value() or "").replace("\0", "")
+
+
+class CreatedFilter(OneOf):
+    """The newest jobs."""
+
+    title = _("created")
+    parameter_name = "created"
+    choices_ = (("1h", _("past hour")), ("24h", _("past 24 hours")), ("7d", _("past 7 days")))
+    spans = {"1h": timedelta(hours=1), "24h": timedelta(hours=24), "7d": timedelta(days=7)}
+
+    def queryset(self, request: HttpRequest, queryset: Any) -> JobQuerySet | None:
+        # By the column, not by the time in the ids: those of anonymous jobs are random.
+        span = self.spans.get(self.value() or "")
+        return queryset.filter(created_at__gte=timezone.now() - span) if span else None
+
+
+class MineFilter(OneOf):
+    """What the user asked for."""
+
+    title = _("owner")
+    parameter_name = "mine"
+    choices_ = (("1", _("only mine")),)
+
+    def queryset(self, request: HttpRequest, queryset: Any) -> JobQuerySet | None:
+        return of_owner(queryset, pk=request.user.pk) if self.value() == "1" else None

@@ -1,0 +1,138 @@
+"""How a job looks to people: one icon, word and tone per state, and times and progress in a few words.
+
+Every page that shows a job takes its look from here, so that a state has the same face everywhere.
+"""
+
+from datetime import datetime, timedelta
+from typing import NamedTuple
+
+from django.utils import formats, timezone
+from django.utils.translation import gettext, pgettext
+
+from ..models import Job
+from ..states import State
+
+__all__ = ["LOOKS", "Look", "ago", "duration", "eta", "exactly", "percent", "progress_words"]
+
+
+class Look(NamedTuple):
+    """A state's face. The word is the state's label, so that colour and icon never stand alone."""
+
+    #: One character, drawn by text fonts (never as an emoji).
+    icon: str
+    #: Which kind of news it is; style sheets give it a colour: waiting, busy, warning, good, bad or quiet.
+    tone: str
+
+
+LOOKS: dict[str, Look] = {
+    State.ACCEPTED: Look("○", "waiting"),
+    State.RUNNING: Look("▸", "busy"),
+    State.CANCELING: Look("…", "warning"),
+    State.SUCCEEDED: Look("✓", "good"),
+    State.FAILED: Look("✕", "bad"),
+    State.CANCELED: Look("⊘", "quiet"),
+}
+
+#: An estimate from less than this is a guess, and no estimate is shown.
+ETA_AFTER = timedelta(seconds=2)
+ETA_FROM_PERCENT = 1.0
+
+MINUTE, HOUR, DAY = 60, 3600, 86400
+
+
+def percent(job: Job) -> float | None:
+    """Return how much of a running job is done, 0 to 100; None where nobody knows."""
+    value = (job.progress or {}).get("percent")
+    return min(max(float(value), 0.0), 100.0) if isinstance(value, int | float) else None
+
+
+def eta(job: Job, now: datetime | None = None) -> timedelta | None:
+    """Return how long a running job is going to take, if it goes on as before; None where that cannot be told."""
+    done = percent(job)
+    if job.state != State.RUNNING or job.started_at is None or done is None:
+        return None
+    elapsed = (now or timezone.now()) - job.started_at
+    if elapsed < ETA_AFTER or not ETA_FROM_PERCENT <= done < 100:
+        return None
+    return elapsed * ((100 - done) / done)
+
+
+def progress_words(job: Job, now: datetime | None = None) -> str:
+    """Return the progress as people say it, such as "30/100 orders, about 40 s"; empty where there is none."""
+    progress = job.progress or {}
+    current, total, unit = progress.get("current"), progress.get("total"), progress.get("unit")
+    words = []
+    if total:
+        amount = f"{_number(current or 0)}/{_number(total)}"
+        words.append(f"{amount} {unit}" if unit else amount)
+    elif current:
+        words.append(f"{_number(current)} {unit}" if unit else _number(current))
+    elif (done := percent(job)) is not None:
+        # Translators: {} is a whole number.
+        words.append(gettext("{}%").replace("{}", _number(round(done))))
+    left = eta(job, now)
+    if left is not None:
+        # Translators: how much longer a job is going to take: "about 40 s".
+        words.append(gettext("about %(duration)s") % {"duration": duration(_rough(left))})
+    return ", ".join(words)
+
+
+def duration(span: timedelta) -> str:
+    """Return *span* in at most two units: 0.4 s, 42 s, 3 min 20 s, 2 h 5 min, 3 d 4 h."""
+    seconds = max(span.total_seconds(), 0.0)
+    if seconds < 9.95 and (tenths := round(seconds, 1)) % 1:
+        return _unit(formats.number_format(tenths, 1), "s")
+    whole = round(seconds)
+    if whole < MINUTE:
+        return _unit(whole, "s")
+    if whole < HOUR:
+        return _pair(whole // MINUTE, "min", whole % MINUTE, "s")
+    if whole < DAY:
+        return _pair(whole // HOUR, "h", whole % HOUR // MINUTE, "min")
+    return _pair(whole // DAY, "d", whole % DAY // HOUR, "h")
+
+
+def ago(moment: datetime, now: datetime | None = None) -> str:
+    """Return when *moment* was or will be, in one unit: 5 min ago, in 23 h; a date once that says more."""
+    seconds = ((now or timezone.now()) - moment).total_seconds()
+    if abs(seconds) < 5:
+        return gettext("just now")
+    words = gettext("%(duration)s ago") if seconds > 0 else gettext("in %(duration)s")
+    for bound, size, unit in ((MINUTE, 1, "s"), (HOUR, MINUTE, "min"), (DAY, HOUR, "h"), (7 * DAY, DAY, "d")):
+        if abs(seconds) < bound:
+            return words % {"duration": _unit(int(abs(seconds) // size), unit)}
+    return formats.date_format(timezone.localtime(moment), "SHORT_DATE_FORMAT")
+
+
+def exactly(moment: datetime) -> str:
+    """Return *moment* to the second, in the reader's language and time zone."""
+    local = timezone.localtime(moment)
+    return f"{formats.date_format(local, 'DATE_FORMAT')}, {formats.time_format(local, 'H:i:s')}"
+
+
+def _rough(span: timedelta) -> timedelta:
+    """Round an estimate to what it is worth: 5 seconds, whole minutes, quarters of an hour."""
+    seconds = span.total_seconds()
+    step = 1 if seconds < 10 else 5 if seconds < 2 * MINUTE else MINUTE if seconds < 2 * HOUR else 15 * MINUTE
+    return timedelta(seconds=max(step * round(seconds / step), 1))
+
+
+def _number(value: float) -> str:
+    shown = int(value) if value == int(value) else round(value, 1)
+    return formats.number_format(shown, use_l10n=True, force_grouping=True)
+
+
+def _pair(large: int, large_unit: str, small: int, small_unit: str) -> str:
+    first = _unit(large, large_unit)
+    return f"{first} {_unit(small, small_unit)}" if small else first
+
+
+def _unit(amount: int | str, unit: str) -> str:
+    words = {
+        "s": pgettext("duration", "%(amount)s s"),
+        "min": pgettext("duration", "%(amount)s min"),
+        "h": pgettext("duration", "%(amount)s h"),
+        "d": pgettext("duration", "%(amount)s d"),
+    }
+    # A number and its unit stay on one line.
+    return (words[unit] % {"amount": amount}).replace(" ", "\u00a0")

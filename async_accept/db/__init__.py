@@ -1,0 +1,1 @@
+"""What the databases need of us: columns, functions, errors, transactions."""

@@ -1,0 +1,1 @@
+"""What a client meets: views, accepting, answers, streams."""

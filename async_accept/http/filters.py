@@ -1,0 +1,83 @@
+"""Filters of the job list: ``status``, ``operation``, ``created_after``, ``created_before``."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
+
+from django.utils import timezone
+from django.utils.dateparse import parse_datetime
+from rest_framework.exceptions import ValidationError
+from rest_framework.filters import BaseFilterBackend
+from rest_framework.request import Request
+
+from ..states import State
+
+__all__ = ["FILTERS", "Filter", "JobFilter"]
+
+
+class Filter(NamedTuple):
+    """How one query parameter narrows the list."""
+
+    #: Returns what the text stands for; where that is nothing, raises ValueError with a message for the client.
+    parse: Callable[[str], Any]
+    field: str
+    lookup: str
+
+
+class JobFilter(BaseFilterBackend):
+    """Narrows the list by query parameters; unknown parameters are ignored.
+
+    ``status`` takes one or several, separated by commas; the times are RFC 3339.
+
+    Raises:
+        ValidationError: an unknown status, or a time that is none (400).
+    """
+
+    def filter_queryset(self, request: Request, queryset: Any, view: Any) -> Any:
+        errors, wanted = {}, {}
+        for name, (parse, field, lookup) in FILTERS.items():
+            if text := request.query_params.get(name):
+                try:
+                    wanted[f"{field}__{lookup}"] = parse(text)
+                except ValueError as error:
+                    errors[name] = [str(error)]
+        if errors:
+            raise ValidationError(errors)
+        return queryset.filter(**wanted)
+
+    def get_schema_operation_parameters(self, view: Any) -> list[dict[str, Any]]:
+        return [
+            {"name": name, "in": "query", "required": False, "schema": {"type": "string"}} for name in FILTERS
+        ]
+
+
+def _states(text: str) -> list[str]:
+    wanted = text.split(",")
+    if unknown := sorted(set(wanted) - set(State.values)):
+        raise ValueError(f"Unknown status {unknown[0][:40]!r}; there are {', '.join(State.values)}.")
+    return wanted
+
+
+def _operation(text: str) -> str:
+    if "\0" in text:
+        raise ValueError("An operation has no NUL.")
+    return text
+
+
+def _moment(text: str) -> datetime:
+    # A plus sign that was not escaped arrives as a space.
+    moment = parse_datetime(text.replace(" ", "+") if "T" in text else text)
+    if moment is None:
+        raise ValueError("Not a time in RFC 3339, such as 2026-05-04T03:02:01Z.")
+    try:
+        return (timezone.make_aware(moment) if timezone.is_naive(moment) else moment).astimezone(UTC)
+    except OverflowError:
+        raise ValueError("Before or after all times.") from None
+
+
+FILTERS = {
+    "status": Filter(_states, "state", "in"),
+    "operation": Filter(_operation, "operation", "exact"),
+    "created_after": Filter(_moment, "created_at", "gte"),
+    "created_before": Filter(_moment, "created_at", "lt"),
+}

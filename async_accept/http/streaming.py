@@ -1,0 +1,95 @@
+"""Server-sent events: the status document, again whenever it changes.
+
+A stream costs a coroutine, so it is offered on ASGI only; a WSGI server would spend a thread on each client. All
+streams of a process share one watcher, which asks for all their jobs in one query.
+"""
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+from django.core.handlers.asgi import ASGIRequest
+from django.db import connections
+from django.http import HttpResponse, StreamingHttpResponse
+from django.http.response import HttpResponseBase
+from rest_framework.renderers import JSONRenderer
+from rest_framework.request import Request
+
+from ..jobs.watcher import watcher
+from ..models import Job
+from .serializers import JobSerializer
+
+__all__ = ["EventStreamRenderer", "event_id", "is_offered", "last_event_id", "stream"]
+
+MEDIA_TYPE = "text/event-stream"
+#: Silence of that many seconds is filled by a comment, so that proxies keep the connection.
+HEARTBEAT_SECONDS = 15.0
+#: How many milliseconds a client waits before it connects again.
+RETRY_MILLISECONDS = 2000
+
+
+class EventStreamRenderer(JSONRenderer):
+    """Takes part in content negotiation for streams; what is no stream (a problem) is JSON."""
+
+    media_type = MEDIA_TYPE
+    format = "event-stream"
+    charset = None
+
+
+def is_offered(request: Any) -> bool:
+    """Tell whether this server can hold streams."""
+    return isinstance(getattr(request, "_request", request), ASGIRequest)
+
+
+def event_id(job: Job) -> str:
+    """Return the id of the event that tells of the job as it stands."""
+    return f"{job.updated_at.timestamp():.6f}-{job.state}"
+
+
+def last_event_id(request: Request) -> str | None:
+    """Return the id of the event that the client has seen last; None where it does not say.
+
+    A browser's ``EventSource`` sends the header when it connects again by itself. A new one, such as that of a page
+    that was hidden meanwhile, has no means to send it: there the URL says it (``?last_event_id=``).
+    """
+    header: str | None = request.META.get("HTTP_LAST_EVENT_ID")
+    return header or request.query_params.get("last_event_id")
+
+
+def stream(job: Job, request: Request) -> HttpResponseBase:
+    """Return the stream of *job*: what the client has not seen, then every change, until the end.
+
+    For HEAD its headers only: an ASGI server would run the stream to its end, and throw it away.
+    """
+    response: HttpResponseBase
+    if request.method == "HEAD":
+        response = HttpResponse(content_type=MEDIA_TYPE)
+    else:
+        response = StreamingHttpResponse(_events(job, request), content_type=MEDIA_TYPE)
+        # Django would keep this thread's connection until the stream ends: a hundred clients, a hundred connections.
+        for connection in connections.all(initialized_only=True):
+            if not connection.in_atomic_block:
+                connection.close()
+    response["Cache-Control"] = "no-store"
+    response["X-Accel-Buffering"] = "no"  # nginx would hold events back
+    return response
+
+
+async def _events(job: Job, request: Request) -> AsyncIterator[bytes]:
+    yield f"retry: {RETRY_MILLISECONDS}\n\n".encode()
+    told = last_event_id(request)
+    now: Job | None = job
+    while now is not None:
+        if event_id(now) != told:
+            told = event_id(now)
+            yield _event(now, request)
+        if now.is_final:
+            return
+        try:
+            now = await watcher.changed(now, HEARTBEAT_SECONDS)
+        except TimeoutError:
+            yield b": still here\n\n"
+
+
+def _event(job: Job, request: Request) -> bytes:
+    document = JSONRenderer().render(JobSerializer(job, context={"request": request}).data)
+    return b"id: %b\nevent: status\ndata: %b\n\n" % (event_id(job).encode(), document)

@@ -1,0 +1,1 @@
+"""Services: accept, publish, relay, retain, replay a job."""

@@ -1,0 +1,237 @@
+"""Our own way to the broker: bounded in time, rebuilt after an error, and quiet while the broker is down.
+
+Celery's own pool waits and retries for ever by default, and a connection that Kombu closed by force refuses ever
+after. A request that was promised an answer cannot wait for that. So publishers have connections of their own with
+short timeouts, and after a failure nobody asks again for ``BROKER_PAUSE``; then one asks for all.
+"""
+
+import os
+import selectors
+import threading
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
+from time import monotonic
+from typing import Any, TypeVar
+
+from amqp.exceptions import ChannelError
+from celery import current_app
+from kombu import Connection, Producer
+from kombu.exceptions import OperationalError
+
+from ..conf import conf
+from ..exceptions import BrokerUnavailable
+
+__all__ = ["Broker", "broker"]
+
+T = TypeVar("T")
+
+#: A connection that was idle for longer may have been closed by the broker or a firewall: a new one is cheaper.
+#: It is also why no heartbeats are needed.
+IDLE_SECONDS = 30.0
+#: AMQP's word for a queue that does not exist. The other transports of Kombu use it too, as text: with Redis
+#: every empty queue is one that does not exist.
+NOT_FOUND = "404"
+
+#: Connections of a parent process. Closing them, even by garbage collection, would close the parent's too.
+_inherited: list[object] = []
+
+
+class Broker:
+    """Producers with bounded connections, one for each thread that publishes at the same time.
+
+    Args:
+        seconds: how long a single step may take; None takes ``BROKER_TIMEOUT``.
+        clock: gives seconds, monotonic; replaced in tests.
+    """
+
+    def __init__(self, seconds: float | None = None, clock: Callable[[], float] = monotonic) -> None:
+        self._seconds = seconds
+        self.clock = clock
+        self._reset()
+
+    def _reset(self) -> None:
+        self.idle: deque[tuple[Producer, float]] = deque()
+        self.pause_until = float("-inf")
+        self.failing = False
+        self.probe = threading.Lock()
+        self.pid = os.getpid()
+
+    @property
+    def seconds(self) -> float:
+        return float(conf.BROKER_TIMEOUT if self._seconds is None else self._seconds)
+
+    @property
+    def paused(self) -> bool:
+        """Whether the broker failed so recently that nobody should ask it."""
+        return self.clock() < self.pause_until
+
+    def use(self, work: Callable[[Producer], T]) -> T:
+        """Lend a producer to *work* and return what it returns.
+
+        *work* may be called twice: a connection that was kept may turn out to be a dead one, and then a fresh one is
+        tried at once. It must go on where it stopped.
+
+        Raises:
+            BrokerUnavailable: the broker failed now, or within the last ``BROKER_PAUSE``.
+            Exception: what *work* raised itself, and what the broker refused it while it is well otherwise.
+        """
+        if self.pid != os.getpid():
+            _inherited.append(self.idle)
+            self._reset()
+        if self.paused:
+            raise BrokerUnavailable("The broker failed a moment ago.")
+        if not self.failing:
+            return self._use(work)
+        # After a pause one caller finds out; the others do not wait with it.
+        if not self.probe.acquire(blocking=False):
+            raise BrokerUnavailable("The broker failed, and is being asked again.")
+        try:
+            return self._use(work)
+        finally:
+            self.probe.release()
+
+    def check(self) -> None:
+        """Find out whether the broker answers.
+
+        Raises:
+            BrokerUnavailable: it does not.
+        """
+
+        def ask(producer: Producer) -> None:
+            connection: Any = producer.connection
+            connection.channel().close()  # a round trip, with every transport
+
+        self.use(ask)
+
+    def depth(self, queue: str) -> int | None:
+        """Return how many messages wait in *queue*: 0 where it does not exist, None where the broker does not tell.
+
+        Raises:
+            BrokerUnavailable: the broker does not answer.
+        """
+
+        def ask(producer: Producer) -> int | None:
+            connection = producer.connection
+            assert connection is not None
+            channel: Any = connection.channel()  # a question about a missing queue ends its channel
+            try:
+                return int(channel.queue_declare(queue=queue, passive=True).message_count)
+            except connection.channel_errors as error:
+                return 0 if str(getattr(error, "reply_code", "")) == NOT_FOUND else None
+            finally:
+                with suppress(*connection.connection_errors, *connection.channel_errors):
+                    channel.close()
+
+        return self.use(ask)
+
+    def close(self) -> None:
+        """Drop every idle connection."""
+        with suppress(IndexError):
+            while True:
+                _drop(self.idle.pop()[0])
+
+    def _use(self, work: Callable[[Producer], T]) -> T:
+        while True:
+            producer = self._take()
+            kept = producer is not None
+            began = self.clock()
+            try:
+                producer = producer or self._connect()
+                value = work(producer)
+            except Exception as error:
+                if producer is not None:
+                    _drop(producer)
+                self.close()  # they are as old as this one
+                # A reset comes at once; who ran into a timeout has waited for long enough.
+                if kept and self.clock() - began < self.seconds / 2:
+                    continue
+                if producer is not None and not _is_brokers(error, producer):
+                    raise
+                self.failing = True
+                self.pause_until = self.clock() + conf.BROKER_PAUSE.total_seconds()
+                raise BrokerUnavailable(type(error).__name__) from error
+            self.failing = False
+            self.pause_until = float("-inf")
+            self.idle.append((producer, self.clock()))
+            return value
+
+    def _take(self) -> Producer | None:
+        with suppress(IndexError):
+            while True:
+                producer, since = self.idle.pop()
+                if self.clock() - since < IDLE_SECONDS and not _is_dropped(producer):
+                    return producer
+                _drop(producer)
+        return None
+
+    def _connect(self) -> Producer:
+        seconds = self.seconds
+        connection: Connection = current_app.connection_for_write(
+            connect_timeout=seconds, heartbeat=0, transport_options=_bounded(seconds)
+        )
+        # Each of the project's brokers is tried once: Kombu's own retries would outlast any bound.
+        connection.ensure_connection(
+            max_retries=max(len(connection.alt) - 1, 0), interval_start=0, interval_step=0
+        )
+        producer: Producer = current_app.amqp.Producer(connection, auto_declare=False)
+        return producer
+
+
+def _bounded(seconds: float) -> dict[str, Any]:
+    """Return the project's transport options with every wait bounded, for the transport in use."""
+    options = dict(current_app.conf.broker_transport_options or {})
+    driver = current_app.connection_for_write().transport_cls
+    if "redis" in str(driver) or "sentinel" in str(driver):
+        for name in ("retry", "retry_on_error"):
+            options.pop(name, None)
+        waits = {"socket_timeout": seconds, "socket_connect_timeout": seconds}
+        options.update(waits, retry_on_timeout=False, max_retries=0)
+        if "sentinel_kwargs" in options:
+            options["sentinel_kwargs"] = {**options["sentinel_kwargs"], **waits}
+    elif "amqp" in str(driver):
+        options.update(read_timeout=seconds, write_timeout=seconds, max_retries=0)
+        # The row is the truth: nobody needs the broker's word for each message.
+        options.pop("confirm_publish", None)
+    return options
+
+
+def _is_dropped(producer: Producer) -> bool:
+    """Tell whether the broker has closed this connection: AMQP does not notice before the second message.
+
+    Nothing is to be read on an idle publisher's connection, unless it is the end.
+    """
+    try:
+        sock = producer.connection.connection.sock  # type: ignore[union-attr] # AMQP's own; others have none
+    except AttributeError:
+        return False
+    except Exception:
+        return True
+    if sock is None:
+        return True
+    with selectors.DefaultSelector() as selector:
+        selector.register(sock, selectors.EVENT_READ)
+        return bool(selector.select(0))
+
+
+def _is_brokers(error: Exception, producer: Producer) -> bool:
+    """Tell whether *error* means that the broker, or the way to it, is broken.
+
+    AMQP ends a channel over one thing that it refuses, such as a queue that exists with other arguments; everything
+    else goes on.
+    """
+    connection: Any = producer.connection
+    if connection is None or isinstance(error, ChannelError):
+        return connection is None
+    faults = (OSError, OperationalError, *connection.connection_errors, *connection.channel_errors)
+    return isinstance(error, faults)
+
+
+def _drop(producer: Producer) -> None:
+    """Close a connection that may be broken; never wait for it."""
+    with suppress(Exception):
+        producer.connection.collapse()  # type: ignore[union-attr] # None is as good as closed
+
+
+#: The way to the broker for a process that serves requests.
+broker = Broker()

@@ -1,0 +1,88 @@
+"""What is kept, and for how long: first the result goes, then the row. Only jobs that have ended are touched.
+
+Everything happens in small batches over an index of open appointments (``sweep_at``), so that a million old rows
+cost no long transaction.
+"""
+
+from collections.abc import Collection, Sequence
+from uuid import UUID
+
+from django.db import transaction
+from django.db.models import F, QuerySet
+from django.utils import timezone
+from django_celery_results.models import TaskResult
+
+from ..conf import conf
+from ..db.transactions import after_commit
+from ..models import Job
+from ..states import FINAL
+from . import uploads
+from .results import database
+
+__all__ = ["forget", "purge", "sweep"]
+
+
+def sweep(limit: int) -> int:
+    """Expire results and purge rows that are due, at most *limit* jobs; return how many were due."""
+    due = list(Job.objects.to_sweep().order_by("sweep_at").only("id", "uploads")[:limit])
+    for job in due:
+        if job.uploads:
+            uploads.remove(job)
+    if due:
+        with transaction.atomic(using=database()):
+            # Several relays sweep: each takes what no other has in hand.
+            mine = Job.objects.to_sweep().filter(pk__in=[job.pk for job in due]).unlocked()
+            _sweep(list(mine.only("id", "forgotten", "finished_at", "expires_at")))
+    return len(due)
+
+
+def _sweep(due: Sequence[Job]) -> None:
+    purged = {job.pk for job in due if _row_is_due(job)}
+    expired = {job.pk for job in due if job.is_expired} - purged
+    waiting = {job.pk for job in due} - purged - expired
+    if purged:
+        _delete(purged)
+    if expired:
+        _results(expired).delete()
+        Job.objects.filter(pk__in=expired).update(sweep_at=F("finished_at") + conf.JOB_LIFETIME)
+    if waiting:  # only the uploads were due
+        Job.objects.filter(pk__in=waiting).update(sweep_at=F("expires_at"))
+
+
+def purge(ids: Collection[UUID]) -> int:
+    """Delete ended jobs with their results; return how many jobs went."""
+    with transaction.atomic(using=database()):
+        ended = []
+        for job in Job.objects.filter(pk__in=ids, state__in=FINAL).only("id", "uploads"):
+            ended.append(job.pk)
+            if job.uploads:
+                after_commit(uploads.discard, job, using=database())
+        _delete(ended)
+    return len(ended)
+
+
+def forget(job: Job) -> bool:
+    """Delete *job* for its owner: an ended one at once, an open one is hidden, stopped, and goes at its end.
+
+    Returns:
+        Whether the row is gone already.
+    """
+    Job.objects.filter(pk=job.pk).update(forgotten=True, idempotency_key=None)
+    job.cancel()
+    return purge([job.pk]) > 0
+
+
+def _row_is_due(job: Job) -> bool:
+    """Whether the row is to go; otherwise its result is."""
+    assert job.finished_at is not None  # a constraint of the table
+    return job.forgotten or job.finished_at + conf.JOB_LIFETIME <= timezone.now()
+
+
+def _delete(ids: Collection[UUID]) -> None:
+    _results(ids).delete()
+    Job.objects.filter(pk__in=ids).delete()
+
+
+def _results(ids: Collection[UUID]) -> QuerySet[TaskResult]:
+    rows: QuerySet[TaskResult] = TaskResult.objects.using(database())
+    return rows.filter(task_id__in=[str(pk) for pk in ids])

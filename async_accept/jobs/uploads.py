@@ -1,0 +1,176 @@
+"""Uploaded files on their way to the worker: kept in Django's storage, removed when the job has ended.
+
+The row refers to a file by a generated name; what the client called it is data. Files are saved right before the
+insert, and removed by retention: when the job has ended, and, where a web process died in between, when no job knows
+them.
+"""
+
+import hashlib
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from datetime import timedelta
+from functools import partial
+from typing import Any
+from uuid import UUID
+
+from django.core.files.base import File
+from django.core.files.storage import Storage, storages
+from django.core.files.uploadedfile import UploadedFile
+from django.utils import timezone
+
+from ..conf import conf
+from ..db.errors import is_conflict, is_outage
+from ..models import Job
+
+__all__ = ["close", "discard", "fingerprints", "keep", "remove", "remove_orphans", "restore"]
+
+logger = logging.getLogger(__name__)
+
+#: Where the files are in the storage; below it one folder for each job.
+FOLDER = "async_accept/uploads"
+#: The member that marks a reference to a file in a job's input.
+MARK = "async_accept.upload"
+#: The attribute of a job that holds, by their names in the storage, the files which its work has open.
+OPENED = "_opened_uploads"
+#: A folder without a job is younger than this only while its request is under way.
+ORPHAN_AGE = timedelta(days=1)
+
+
+def storage() -> Storage:
+    """Return the storage named by ``UPLOAD_STORAGE``."""
+    return storages[conf.UPLOAD_STORAGE]
+
+
+def fingerprints(value: Any) -> Any:
+    """Replace files in *value* by what their contents hash to, so that repeats can be compared."""
+    return _replace(value, File, _digest)
+
+
+@contextmanager
+def keep(job: Job) -> Iterator[None]:
+    """Save the files in the input of *job*, and refer to them instead; on an error they are removed again.
+
+    But not where the database was away: the job may have been stored, and only the word of it was lost.
+    """
+    saved: list[str] = []
+    references: dict[int, dict[str, Any]] = {}
+
+    def save(file: "File[Any]") -> dict[str, Any]:
+        # One file may stand in two places: among the data, and among the files.
+        if id(file) not in references:
+            name = storage().save(f"{FOLDER}/{job.pk.hex}/{len(saved)}", file)
+            saved.append(name)
+            references[id(file)] = {
+                MARK: name,
+                "name": str(getattr(file, "name", "") or ""),
+                "size": file.size,
+                "content_type": getattr(file, "content_type", None),
+                "charset": getattr(file, "charset", None),
+            }
+        return references[id(file)]
+
+    try:
+        job.input = _replace(job.input, File, save)
+        job.uploads = saved or None
+        yield
+    except BaseException as error:
+        if not is_outage(error) or is_conflict(error):
+            _delete(saved)
+        raise
+
+
+def restore(job: Job) -> Any:
+    """Return the input of *job* with its files, opened in the storage until ``close()``."""
+    # A client can write what looks like a reference: only names that this job was given are opened.
+    return _replace(job.input, _Reference, partial(_open, job)) if job.uploads else job.input
+
+
+def close(job: Job) -> None:
+    """Close the files that ``restore()`` has opened; for those that the work has closed it does nothing."""
+    for file in vars(job).pop(OPENED, {}).values():
+        file.close()
+
+
+def remove(job: Job) -> None:
+    """Remove the files of an ended job; its input is gone with them."""
+    _delete(job.uploads or [])
+    Job.objects.filter(pk=job.pk).update(uploads=None, input=None)
+
+
+def discard(job: Job) -> None:
+    """Remove the files of a job that was not stored, because an earlier one stands for it."""
+    _delete(job.uploads or [])
+
+
+def remove_orphans() -> int:
+    """Remove folders that no job knows, left by a process that died before its insert; return how many.
+
+    Storages that cannot list their folders are left alone.
+    """
+    store = storage()
+    removed = 0
+    with suppress(NotImplementedError, FileNotFoundError):
+        for folder in store.listdir(FOLDER)[0]:
+            with suppress(ValueError):
+                if _is_old(folder) and not Job.objects.filter(pk=UUID(folder)).exists():
+                    _delete([f"{FOLDER}/{folder}/{name}" for name in store.listdir(f"{FOLDER}/{folder}")[1]])
+                    removed += 1
+    return removed
+
+
+class _Reference(dict[str, Any]):
+    """A reference to a file in a job's input."""
+
+
+def _is_old(folder: str) -> bool:
+    store = storage()
+    names = store.listdir(f"{FOLDER}/{folder}")[1]
+    youngest = max((store.get_modified_time(f"{FOLDER}/{folder}/{name}") for name in names), default=None)
+    return youngest is None or youngest < timezone.now() - ORPHAN_AGE
+
+
+def _replace(value: Any, kind: type, by: Any) -> Any:
+    """Return *value* with every item of *kind* in its lists and dicts replaced."""
+    if isinstance(value, kind) or (kind is _Reference and isinstance(value, dict) and MARK in value):
+        return by(value)
+    if isinstance(value, dict):
+        return {key: _replace(item, kind, by) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_replace(item, kind, by) for item in value]
+    return value
+
+
+def _open(job: Job, reference: dict[str, Any]) -> Any:
+    name = reference[MARK]
+    if name not in job.uploads:
+        return reference
+    opened = vars(job).setdefault(OPENED, {})
+    if name not in opened:
+        opened[name] = UploadedFile(
+            file=storage().open(name),
+            name=reference["name"],
+            content_type=reference["content_type"],
+            size=reference["size"],
+            charset=reference["charset"],
+        )
+    return opened[name]
+
+
+def _digest(file: "File[Any]") -> list[Any]:
+    digest = hashlib.sha256()
+    for chunk in file.chunks():
+        digest.update(chunk if isinstance(chunk, bytes) else chunk.encode())
+    file.seek(0)
+    return [getattr(file, "name", ""), file.size, digest.hexdigest()]
+
+
+def _delete(names: list[str]) -> None:
+    for name in names:
+        try:
+            storage().delete(name)
+        except Exception:
+            logger.exception("An uploaded file could not be removed; it is left behind.")
+    for folder in {name.rpartition("/")[0] for name in names}:
+        with suppress(Exception):  # object storages have no folders
+            storage().delete(folder)

@@ -1,0 +1,168 @@
+"""Waiting for jobs: one watcher per process asks for all jobs that somebody waits for, in one query.
+
+So a hundred clients that wait cost one query in a quarter of a second, not a hundred loops.
+"""
+
+import asyncio
+import logging
+import os
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from django.db import Error, connections
+
+from ..conf import conf
+from ..models import Job
+from ..states import FINAL
+from .results import database
+
+__all__ = ["Seen", "Watcher", "watcher"]
+
+logger = logging.getLogger(__name__)
+
+#: How often the watcher looks, in seconds.
+INTERVAL_SECONDS = 0.25
+
+
+class Seen(NamedTuple):
+    """What a waiting client knows of a job: it is told as soon as the row differs."""
+
+    state: str
+    updated_at: Any
+
+    @classmethod
+    def of(cls, job: Job) -> "Seen":
+        return cls(str(job.state), job.updated_at)
+
+
+#: Called once with the job as it is now (None: it is gone); from the watcher's thread.
+Told = Callable[[Job | None], None]
+
+
+class Watcher:
+    """Tells waiting clients about changes of their jobs."""
+
+    def __init__(self) -> None:
+        self._reset()
+
+    def _reset(self) -> None:
+        self.pid = os.getpid()
+        self.lock = threading.Lock()
+        self.waiting: dict[object, tuple[UUID, Callable[[Seen | None], bool], Told]] = {}
+        #: How many threads wait; coroutines cost little, and are not counted.
+        self.blocked = 0
+        self.thread: threading.Thread | None = None
+        self.stir = threading.Event()
+
+    def _check_fork(self) -> None:
+        if self.pid != os.getpid():
+            self._reset()
+
+    @contextmanager
+    def watch(self, pk: UUID, concerns: Callable[[Seen | None], bool], told: Told) -> Iterator[None]:
+        """Call *told* once, as soon as the row of *pk* is something that *concerns* the caller."""
+        self._check_fork()
+        token = object()
+        with self.lock:
+            self.waiting[token] = (pk, concerns, told)
+            if self.thread is None or not self.thread.is_alive():
+                self.thread = threading.Thread(target=self._live, name="async_accept watcher", daemon=True)
+                self.thread.start()
+        self.stir.set()
+        try:
+            yield
+        finally:
+            with self.lock:
+                self.waiting.pop(token, None)
+
+    def look(self) -> None:
+        """Ask once for all jobs that somebody waits for, and tell those whom it concerns."""
+        with self.lock:
+            waiting = dict(self.waiting)
+        if not waiting:
+            return
+        jobs = Job.objects.filter(forgotten=False)
+        rows = jobs.filter(pk__in={pk for pk, *_ in waiting.values()})
+        now = {
+            pk: Seen(state, updated) for pk, state, updated in rows.values_list("pk", "state", "updated_at")
+        }
+        concerned = {
+            token: (pk, told)
+            for token, (pk, concerns, told) in waiting.items()
+            if (seen := now.get(pk)) is None or concerns(seen)
+        }
+        if not concerned:
+            return
+        # Once for all of them: whoever waits in a coroutine has no connection of its own.
+        changed = jobs.light().in_bulk({pk for pk, _ in concerned.values()})
+        for token, (pk, told) in concerned.items():
+            with self.lock:
+                still = self.waiting.pop(token, None)
+            if still is not None:
+                told(changed.get(pk))
+
+    def _live(self) -> None:
+        connection = connections[database()]
+        while True:
+            if not self.waiting:
+                connection.close()
+                self.stir.clear()
+                if not self.waiting:
+                    self.stir.wait()
+            try:
+                self.look()
+            except Error as error:
+                logger.warning("The watcher could not reach the database: %s", type(error).__name__)
+                connection.close()
+            except Exception:
+                logger.exception("The watcher failed; it goes on.")
+            threading.Event().wait(INTERVAL_SECONDS)
+
+    # --- The two ways to wait ---------------------------------------------------------------------------
+
+    def wait(self, job: Job, timeout_seconds: float, *, for_end: bool) -> bool | None:
+        """Block until the job ends, or its status changes; False where it did not in time.
+
+        None at once, and nothing was waited for, where ``MAX_WAITERS`` threads of this process wait already.
+        """
+        self._check_fork()
+        with self.lock:
+            if self.blocked >= conf.MAX_WAITERS:
+                return None
+            self.blocked += 1
+        event = threading.Event()
+        before = str(job.state)
+        concerns = (lambda seen: seen.state in FINAL) if for_end else (lambda seen: seen.state != before)
+        try:
+            with self.watch(job.pk, concerns, lambda now: event.set()):
+                return event.wait(timeout_seconds)
+        finally:
+            with self.lock:
+                self.blocked -= 1
+
+    async def changed(self, job: Job, timeout_seconds: float) -> Job | None:
+        """Wait in a coroutine until the row differs from *job*, and return it as it is then; None where it is gone.
+
+        Raises:
+            TimeoutError: it did not change in time.
+        """
+        seen = Seen.of(job)
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[Job | None] = loop.create_future()
+
+        def settle(now: Job | None) -> None:
+            if not future.done():
+                future.set_result(now)
+
+        def tell(now: Job | None) -> None:
+            loop.call_soon_threadsafe(settle, now)
+
+        with self.watch(job.pk, lambda now: now != seen, tell):
+            return await asyncio.wait_for(future, timeout_seconds)
+
+
+#: The process's watcher.
+watcher = Watcher()

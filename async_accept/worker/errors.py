@@ -1,0 +1,49 @@
+"""What Celery, its log and other processes may know of an error: its kind and its place, and nothing of its message.
+
+The error itself stays in the process that raised it, for the backend.
+"""
+
+from traceback import walk_tb
+from typing import Any
+
+from ..exceptions import AttemptLost, WorkEnded, WorkFailed
+from ..problems import Problem, from_exception, is_unexpected
+
+__all__ = ["Failure", "failure"]
+
+
+class Failure(WorkFailed):
+    """Carries an error from the task to its backend. Celery cannot pickle it, so it passes the base class on."""
+
+    def __init__(
+        self, summary: str, error: BaseException | None = None, document: Problem | None = None
+    ) -> None:
+        super().__init__(summary)
+        self.error = error
+        self.document = document or {}
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        raise TypeError("An error stays in its process.")
+
+
+class Ending(Failure, WorkEnded):
+    """As ``Failure``, for an end that was wanted."""
+
+
+def failure(error: BaseException) -> Failure:
+    """Wrap what a task raised in an exception that tells its kind, and nothing of its message."""
+    document = from_exception(error)
+    kind = type(error).__name__
+    if isinstance(error, AttemptLost):
+        return Ending(kind, error, document)
+    if is_unexpected(document):
+        return Failure(f"{kind} in {_place(error)}, reference {document['reference']}", error, document)
+    return Ending(f"{kind}, {document['code']}", error, document)
+
+
+def _place(error: BaseException) -> str:
+    """Tell where *error* was raised: module and line, without the source, which a traceback would show."""
+    place = "no code of ours"
+    for frame, line in walk_tb(error.__traceback__):
+        place = f"{frame.f_globals.get('__name__', '?')}:{line}"
+    return place

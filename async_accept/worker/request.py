@@ -1,0 +1,82 @@
+"""The messages that ring for jobs, as a worker takes them from the broker.
+
+A message is a doorbell and nothing more: it is let go as soon as a process has heard it, and one that cannot be read
+is dropped.
+"""
+
+from collections.abc import Callable
+from typing import Any
+from uuid import UUID
+
+from billiard.exceptions import WorkerLostError
+from celery.exceptions import InvalidTaskError
+from celery.worker.request import Request
+from celery.worker.strategy import default as default_strategy
+
+from ..jobs.publish import HEADER
+from ..jobs.relay import stir
+from ..models import Job
+
+__all__ = ["JobRequest", "find", "is_job", "strategy"]
+
+
+def is_job(request: Any) -> bool:
+    """Tell whether the message behind *request* is a job's doorbell."""
+    return bool(request) and bool(getattr(request, HEADER, None) or (request.headers or {}).get(HEADER))
+
+
+def find(task_id: Any) -> Job | None:
+    """Return the job that a message names; None where there is none, or the id is no id."""
+    try:
+        return Job.objects.filter(pk=UUID(task_id)).first()
+    except (AttributeError, TypeError, ValueError):  # a forged message
+        return None
+
+
+class JobRequest(Request):
+    """Lets go of a job's message as soon as a child has it: the row is the truth, and the message a doorbell.
+
+    So late acknowledgement (``acks_late``, ``reject_on_worker_lost``) is for messages without a job.
+    """
+
+    @property
+    def _is_jobs(self) -> bool:
+        return bool(self.request_dict.get(HEADER))
+
+    def on_accepted(self, pid: Any, time_accepted: float) -> None:
+        # The death of a child is charged to the attempt that it has begun and no other.
+        self.request_dict["worker_pid"] = pid
+        if self._is_jobs:
+            self.acknowledge()
+        super().on_accepted(pid, time_accepted)
+
+    def on_failure(self, exc_info: Any, *args: Any, **kwargs: Any) -> Any:
+        super().on_failure(exc_info, *args, **kwargs)
+        request: Any = self
+        if self._is_jobs and request.task.acks_late and request.task.reject_on_worker_lost:
+            # Celery has left the rest to the broker, which has no message any more.
+            error = getattr(exc_info.exception, "exc", exc_info.exception)
+            stopped = request._already_cancelled or request._already_revoked
+            if isinstance(error, WorkerLostError | SystemExit | KeyboardInterrupt) and not stopped:
+                lost = WorkerLostError("The process is gone.")
+                request.task.backend.mark_as_failure(self.id, lost, request=request._context)
+
+    def on_retry(self, exc_info: Any) -> None:
+        super().on_retry(exc_info)
+        stir()
+
+
+def strategy(task: Any, app: Any, consumer: Any, **kwargs: Any) -> Callable[..., Any]:
+    """Handle messages as Celery does, but drop those it cannot read: some of them would end the whole worker.
+
+    The broker would deliver such a message again to the next one.
+    """
+    handle = default_strategy(task, app, consumer, **kwargs)
+
+    def handle_or_drop(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return handle(*args, **kwargs)
+        except (AttributeError, LookupError, TypeError, ValueError) as error:
+            raise InvalidTaskError(f"The message is malformed ({type(error).__name__}).") from None
+
+    return handle_or_drop

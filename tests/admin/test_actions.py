@@ -1,0 +1,413 @@
+"""What staff do with jobs: each with its permission, a question first, and a line in the log."""
+
+import csv
+import io
+
+import pytest
+from asgiref.sync import async_to_sync
+from django.contrib.admin.models import CHANGE, DELETION, LogEntry
+from django.contrib.auth.models import Permission
+from django.contrib.contenttypes.models import ContentType
+from django.contrib.messages import get_messages
+from django.core.cache import cache
+from django.db.models.signals import post_init
+from django.test import AsyncClient, Client
+from django_celery_results.models import TaskResult
+
+from async_accept.admin import actions, export
+from async_accept.admin.actions import ACTIONS
+from async_accept.models import Job
+from async_accept.problems import problem
+from async_accept.states import State
+from async_accept.testing import make_job
+from tests.testapp import tasks
+from tests.testapp.models import Note
+
+pytestmark = pytest.mark.django_db
+
+LIST = "/admin/async_accept/job/"
+PERMISSIONS = ("cancel_job", "rerun_job", "purge_job", "export_job")
+
+
+@pytest.fixture(autouse=True)
+def _fresh_cache():
+    cache.clear()
+
+
+@pytest.fixture
+def staff(django_user_model):
+    def make(*codenames: str, **options) -> Client:
+        user = django_user_model.objects.create_user(f"staff{len(codenames)}", is_staff=True)
+        user.user_permissions.set(Permission.objects.filter(codename__in=["view_job", *codenames]))
+        client = Client(**options)
+        client.force_login(user)
+        return client
+
+    return make
+
+
+def post(client: Client, action: str, *jobs: Job, confirmed: bool = True, query: str = "", **more):
+    data = {"action": action, "_selected_action": [str(job.pk) for job in jobs], **more}
+    if confirmed:
+        data["confirmed"] = "yes"
+    return client.post(LIST + query, data)
+
+
+def said(response) -> list[str]:
+    return [str(message) for message in get_messages(response.wsgi_request)]
+
+
+# --- Permissions -----------------------------------------------------------------------------------------
+
+
+def test_every_permission_is_made_by_the_migration():
+    assert set(
+        Permission.objects.filter(content_type__app_label="async_accept").values_list("codename", flat=True)
+    ) == {
+        "view_job",
+        "delete_job",
+        *PERMISSIONS,
+        "view_input",
+        "view_traceback",
+    }
+
+
+@pytest.mark.parametrize("name", ACTIONS)
+def test_the_menu_offers_what_one_may_do_and_nothing_else(staff, name):
+    make_job()
+    codename = f"{name}_job"
+    response = staff(codename).get(LIST)
+    offered = [value for value, _label in response.context["action_form"].fields["action"].choices if value]
+    assert offered == [name]
+
+
+def test_without_a_permission_there_is_no_menu(staff):
+    make_job()
+    assert 'name="action"' not in staff().get(LIST).content.decode()
+
+
+@pytest.mark.parametrize("name", ACTIONS)
+def test_another_permission_does_not_do(staff, name):
+    """Neither from the list nor from the button, neither the question nor the deed."""
+    job = make_job(state="accepted" if name == "cancel" else "succeeded", result=1)
+    others = [p for p in PERMISSIONS if p != f"{name}_job"]
+    client = staff(*others)
+
+    post(client, name, job)
+    assert client.get(f"{LIST}{job.pk}/{name}/").status_code == 403
+    assert client.post(f"{LIST}{job.pk}/{name}/", {"confirmed": "yes"}).status_code == 403
+
+    assert list(Job.objects.values_list("state", flat=True)) == [job.state]
+    assert not LogEntry.objects.exists()
+
+
+@pytest.mark.parametrize("name", ["cancel", "rerun", "purge"])
+@pytest.mark.parametrize("state", State)
+def test_buttons_show_where_they_are_allowed_and_fit_the_state(staff, name, state):
+    job = make_job(state=state, result=1, input={})
+    url = f"{LIST}{job.pk}/{name}/"
+    fits = ACTIONS[name].applies(job)
+    assert fits == ((name == "cancel") == (state in ("accepted", "running", "canceling")))
+
+    allowed = staff(f"{name}_job")
+    assert (url in allowed.get(f"{LIST}{job.pk}/change/").content.decode()) == fits
+    assert url not in staff("view_input", "view_traceback").get(f"{LIST}{job.pk}/change/").content.decode()
+
+
+# --- Asking first ------------------------------------------------------------------------------------------
+
+
+def test_the_question_tells_how_many_and_changes_nothing(staff):
+    client = staff("cancel_job")
+    jobs = [make_job(), make_job(state="running"), make_job(state="succeeded", result=1)]
+
+    response = post(client, "cancel", *jobs, confirmed=False)
+
+    html = response.content.decode()
+    assert "Cancel 2 jobs?" in html
+    assert response.context["chosen"] == "3"
+    assert response.context["left_alone"] == "1"
+    assert [Job.objects.get(pk=job.pk).state for job in jobs] == ["accepted", "running", "succeeded"]
+
+
+def test_the_question_carries_the_choice_along(staff):
+    client = staff("cancel_job")
+    job = make_job()
+    hidden = post(client, "cancel", job, confirmed=False, select_across="0").context["hidden"]
+    assert hidden == [("action", "cancel"), ("select_across", "0"), ("_selected_action", str(job.pk))]
+
+
+def test_where_nothing_can_be_done_it_says_so(staff):
+    client = staff("cancel_job")
+    response = post(client, "cancel", make_job(state="failed"), confirmed=False)
+    assert "none of the chosen jobs" in response.content.decode()
+    assert 'name="confirmed"' not in response.content.decode()
+
+
+@pytest.mark.parametrize(
+    ("name", "chosen", "left_alone", "question"),
+    [
+        ("cancel", "3+", "2", "Cancel 3+ jobs?"),
+        ("purge", "3+", "3+", "Delete 2 jobs with their results, for good?"),
+        ("export", "3+", "", "Export 3+ jobs as CSV?"),
+    ],
+)
+def test_above_the_cap_nothing_is_said_that_was_not_counted(
+    staff, monkeypatch, name, chosen, left_alone, question
+):
+    monkeypatch.setattr(actions, "CAP", 3)
+    jobs = [make_job() for _ in range(4)] + [make_job(state="failed") for _ in range(2)]
+    response = post(staff(f"{name}_job"), name, *jobs, confirmed=False)
+    assert response.context["chosen"] == chosen
+    assert response.context["left_alone"] == left_alone
+    assert response.context["question"] == question
+    assert question in response.content.decode()
+
+
+def test_a_file_that_may_be_cut_says_so(staff, monkeypatch):
+    client, jobs = staff("export_job"), [make_job() for _ in range(3)]
+    assert "at most" not in post(client, "export", *jobs, confirmed=False).content.decode()
+    monkeypatch.setattr(actions, "CAP", 2)
+    html = post(client, "export", *jobs, confirmed=False).content.decode()
+    assert "A file has at most 1,000,000 jobs, in the order of the list." in html
+
+
+def test_no_leads_back_to_the_list_as_it_was(staff):
+    client = staff("cancel_job")
+    query = "?state=accepted&q=op%3Aorders&p=2"
+    job = make_job(operation="orders.create")
+    response = post(client, "cancel", job, confirmed=False, query=query)
+    assert response.context["back"] == LIST + query
+    assert f'href="{LIST}?state=accepted&amp;q=op%3Aorders&amp;p=2"' in response.content.decode()
+    assert post(client, "cancel", job, query=query)["Location"] == LIST + query
+
+
+def test_a_get_of_a_button_only_asks(staff):
+    client = staff("purge_job")
+    job = make_job(state="succeeded", result=1)
+    assert "Delete 1 job with its result, for good?" in client.get(f"{LIST}{job.pk}/purge/").content.decode()
+    assert Job.objects.filter(pk=job.pk).exists()
+
+
+def test_a_post_without_the_answer_only_asks(staff):
+    client = staff("purge_job")
+    job = make_job(state="succeeded", result=1)
+    assert client.post(f"{LIST}{job.pk}/purge/").status_code == 200
+    assert Job.objects.filter(pk=job.pk).exists()
+
+
+@pytest.mark.parametrize("name", ["cancel", "rerun", "purge", "export"])
+def test_nothing_is_done_without_a_csrf_token(staff, name):
+    client = staff(f"{name}_job", enforce_csrf_checks=True)
+    job = make_job(state="accepted" if name == "cancel" else "succeeded", result=1)
+    assert post(client, name, job).status_code == 403
+    assert client.post(f"{LIST}{job.pk}/{name}/", {"confirmed": "yes"}).status_code == 403
+    assert list(Job.objects.values_list("state", flat=True)) == [job.state]
+
+
+# --- Doing it ------------------------------------------------------------------------------------------------
+
+
+def test_cancel(staff):
+    client = staff("cancel_job")
+    waiting, running, ended = make_job(), make_job(state="running"), make_job(state="failed")
+
+    response = post(client, "cancel", waiting, running, ended)
+
+    assert response.status_code == 302
+    assert said(response) == ["2 jobs were asked to stop."]
+    states = [Job.objects.get(pk=job.pk).state for job in (waiting, running, ended)]
+    assert states == ["canceled", "canceling", "failed"]
+    entries = LogEntry.objects.order_by("object_id")
+    assert {entry.object_id for entry in entries} == {str(waiting.pk), str(running.pk)}
+    assert {(entry.action_flag, entry.get_change_message()) for entry in entries} == {
+        (CHANGE, "Asked to stop.")
+    }
+
+
+def test_rerun_leaves_alone_what_is_active_already(staff):
+    client = staff("rerun_job")
+    job = make_job(state="failed", input={"x": 1}, active_hash="k")
+    make_job(active_key="k", active_hash="k")
+    response = post(client, "rerun", job)
+    assert said(response) == ["0 jobs run again."]
+    assert not Job.objects.filter(rerun_of=job.pk).exists()
+    assert not LogEntry.objects.exists()
+
+
+def test_rerun_keeps_input_and_owner(staff, django_user_model):
+    client = staff("rerun_job")
+    alice = django_user_model.objects.create_user("alice")
+    job = make_job(tasks.add, state="failed", input={"x": 1, "y": 2}, owner=alice)
+
+    response = post(client, "rerun", job)
+
+    assert said(response) == ["1 job runs again."]
+    again = Job.objects.get(rerun_of=job.pk)
+    job.refresh_from_db()
+    assert (again.input, again.owner, again.state) == ({"x": 1, "y": 2}, alice, "accepted")
+    assert (job.state, job.rerun_as) == ("failed", again.pk)
+    assert LogEntry.objects.get().object_id == str(job.pk)
+
+
+def test_without_its_input_a_job_is_not_run_again(staff):
+    """That of a job with uploads goes with them, right after its end."""
+    client = staff("rerun_job")
+    gone = make_job(tasks.add, state="failed", input=None)
+    going = make_job(tasks.add, state="failed", input={"x": 1}, uploads=["async_accept/uploads/x/0"])
+    kept = make_job(tasks.add, state="failed", input={"x": 1, "y": 2})
+
+    asked = post(client, "rerun", gone, going, kept, confirmed=False)
+    assert asked.context["question"].startswith("Run 1 job again")
+    assert asked.context["left_alone"] == "2"
+    assert "their input is gone" in asked.content.decode()
+
+    response = post(client, "rerun", gone, going, kept)
+    assert said(response) == ["1 job runs again."]
+    assert Job.objects.get(rerun_of__isnull=False).rerun_of == kept.pk
+
+    for job in (gone, going):
+        assert f"{job.pk}/rerun/" not in client.get(f"{LIST}{job.pk}/change/").content.decode()
+        url = f"{LIST}{job.pk}/rerun/"
+        assert "There is nothing to do" in client.get(url).content.decode()
+        client.post(url, {"confirmed": "yes"})
+    assert Job.objects.count() == 4
+
+
+def test_purge_takes_the_result_along_and_leaves_open_jobs(staff):
+    client = staff("purge_job")
+    ended, running = make_job(state="succeeded", result=1), make_job(state="running")
+
+    response = post(client, "purge", ended, running)
+
+    assert said(response) == ["1 job was purged."]
+    assert list(Job.objects.all()) == [running]
+    assert not TaskResult.objects.filter(task_id=str(ended.pk)).exists()
+    entry = LogEntry.objects.get()
+    assert (entry.object_id, entry.action_flag) == (str(ended.pk), DELETION)
+
+
+def test_a_button_does_it_for_one_job_and_leads_back(staff):
+    client = staff("cancel_job", "purge_job")
+    job = make_job()
+    response = client.post(f"{LIST}{job.pk}/cancel/", {"confirmed": "yes"})
+    assert response["Location"] == f"{LIST}{job.pk}/change/"
+    response = client.post(f"{LIST}{job.pk}/purge/", {"confirmed": "yes"})
+    assert response["Location"] == LIST
+    assert not Job.objects.exists()
+
+
+def test_a_job_that_ended_meanwhile_is_left_alone(staff):
+    client = staff("cancel_job")
+    job = make_job(state="succeeded", result=1)
+    response = client.post(f"{LIST}{job.pk}/cancel/", {"confirmed": "yes"}, follow=True)
+    assert "0 jobs were asked to stop." in response.content.decode()
+    job.refresh_from_db()
+    assert job.state == State.SUCCEEDED
+
+
+def test_select_across_takes_all_that_the_list_shows(staff):
+    client = staff("cancel_job")
+    jobs = [make_job(operation="a") for _ in range(3)]
+    other = make_job(operation="b")
+    post(client, "cancel", jobs[0], query="?operation=a", select_across="1")
+    assert {Job.objects.get(pk=job.pk).state for job in jobs} == {"canceled"}
+    assert Job.objects.get(pk=other.pk).state == "accepted"
+
+
+def test_one_go_is_bounded_and_says_so(staff, monkeypatch):
+    monkeypatch.setattr(actions.JobAction, "limit", 2)
+    client = staff("cancel_job")
+    jobs = [make_job() for _ in range(3)]
+    assert "at most 2 jobs" in post(client, "cancel", *jobs, confirmed=False).content.decode()
+    post(client, "cancel", *jobs)
+    assert Job.objects.filter(state="canceled").count() == 2
+
+
+# --- Export --------------------------------------------------------------------------------------------------
+
+
+def exported(response) -> list[dict[str, str]]:
+    text = b"".join(response.streaming_content).decode()
+    assert text.startswith("\ufeff")  # for Excel
+    text = text.removeprefix("\ufeff")
+    return list(csv.DictReader(io.StringIO(text)))
+
+
+def test_export_streams_what_was_chosen(staff, django_user_model):
+    client = staff("export_job")
+    alice = django_user_model.objects.create_user("alice")
+    job = make_job(
+        operation="orders.create", owner=alice, state="succeeded", result=1, input={"password": "s3cret"}
+    )
+    make_job()
+
+    response = post(client, "export", job)
+
+    assert response.streaming
+    assert response["Content-Type"] == "text/csv; charset=utf-8"
+    assert response["Content-Disposition"].startswith('attachment; filename="jobs-')
+    (row,) = exported(response)
+    assert (row["id"], row["operation"], row["state"]) == (str(job.pk), "orders.create", "succeeded")
+    assert row["owner"] == "alice"
+    assert row["created_at"] == job.created_at.isoformat()
+    assert (row["object_type"], row["object_id"], row["problem"]) == ("", "", "")
+    assert "s3cret" not in str(row)
+    assert LogEntry.objects.get().object_repr == "1 job"
+
+
+def test_an_export_says_what_a_job_is_about_and_why_it_failed(staff, django_assert_num_queries):
+    client, note = staff("export_job"), Note.objects.create(slug="a", title="A")
+    kind = ContentType.objects.get_for_model(Note)
+    about = {"object_type": kind, "object_id": str(note.pk)}
+    jobs = [
+        make_job(state="failed", problem=problem("failed") | {"code": "card-declined"}, **about)
+        for _ in range(3)
+    ]
+    response = post(client, "export", *jobs)
+    with django_assert_num_queries(1):
+        rows = exported(response)
+    told = {(row["object_type"], row["object_id"], row["problem"]) for row in rows}
+    assert told == {("testapp.note", str(note.pk), "card-declined")}
+
+
+def test_the_log_does_not_claim_to_have_counted_an_export_above_the_cap(staff, monkeypatch):
+    monkeypatch.setattr(actions, "CAP", 2)
+    jobs = [make_job() for _ in range(3)]
+    assert len(exported(post(staff("export_job"), "export", *jobs))) == 3
+    assert LogEntry.objects.get().object_repr == "2+ jobs"
+
+
+@pytest.mark.django_db(transaction=True)
+def test_on_asgi_an_export_is_sent_while_it_is_read(request, django_user_model, monkeypatch):
+    """Django would make a list of a synchronous one first, and warns of it."""
+    monkeypatch.setattr(export, "CHUNK", 2)
+    read: list[Job] = []
+    post_init.connect(remember := lambda instance, **kwargs: read.append(instance), sender=Job)
+    request.addfinalizer(lambda: post_init.disconnect(remember, sender=Job))
+    client = AsyncClient()
+    jobs = [make_job() for _ in range(7)]
+
+    async def fetch() -> tuple[list[str], int]:
+        await client.aforce_login(await django_user_model.objects.acreate_superuser("boss"))
+        data = {"action": "export", "_selected_action": [str(job.pk) for job in jobs], "confirmed": "yes"}
+        response = await client.post(LIST, data)
+        assert response.is_async
+        read.clear()
+        lines = aiter(response.streaming_content)
+        first = [await anext(lines), await anext(lines)]
+        so_far = len(read)
+        return first + [line async for line in lines], so_far
+
+    lines, so_far = async_to_sync(fetch)()
+    rows = list(csv.DictReader(io.StringIO(b"".join(lines).decode("utf-8-sig"))))
+    assert {row["id"] for row in rows} == {str(job.pk) for job in jobs}
+    assert so_far <= 2
+
+
+@pytest.mark.parametrize("text", ['=HYPERLINK("http://evil")', "+1", "-1", "@SUM(A1)", "\tx", "\rx"])
+def test_no_cell_is_a_formula(staff, text):
+    client = staff("export_job")
+    job = make_job(operation=text, state="running", worker=text, queue=text)
+    (row,) = exported(post(client, "export", job))
+    assert (row["operation"], row["worker"], row["queue"]) == (f"'{text}",) * 3

@@ -1,0 +1,173 @@
+"""Which errors say that the database is away, and which that another transaction went first."""
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from django.db import (
+    DataError,
+    Error,
+    IntegrityError,
+    InterfaceError,
+    InternalError,
+    OperationalError,
+    ProgrammingError,
+    connection,
+    transaction,
+)
+
+from async_accept.db.errors import TRIES, again_after_conflict, is_conflict, is_outage
+from tests.testapp.models import Note
+
+
+def caused(error: Error, cause: Exception) -> Error:
+    error.__cause__ = cause
+    return error
+
+
+class DriverError(Exception):
+    def __init__(self, *args: object, **attributes: object) -> None:
+        super().__init__(*args)
+        vars(self).update(attributes)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OperationalError("server closed the connection unexpectedly"),
+        InterfaceError("connection already closed"),
+        caused(InternalError("read-only"), DriverError("read-only", sqlstate="25006")),
+        caused(InternalError("read-only"), DriverError("read-only", pgcode="25006")),
+        caused(InternalError("read-only"), DriverError(1290, "running with the --read-only option")),
+        InternalError(1836, "Running in read-only mode"),
+    ],
+)
+def test_a_database_that_is_away_or_only_reads_is_an_outage(error):
+    assert is_outage(error)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        InternalError("current transaction is aborted"),
+        InternalError(),
+        caused(InternalError("aborted"), DriverError("aborted", sqlstate="25P02")),
+        IntegrityError("duplicate key"),
+        OperationalError(1366, "Incorrect string value"),
+        DataError("out of range"),
+        ProgrammingError("no such column"),
+        DriverError(1290),
+        ConnectionError(1290),
+        RuntimeError("25006"),
+    ],
+)
+def test_what_is_wrong_with_a_statement_is_none(error):
+    assert not is_outage(error)
+
+
+@pytest.mark.postgres
+@pytest.mark.django_db(transaction=True)
+def test_postgresql_after_a_failover_is_one():
+    """The server's own error, in a session that may only read."""
+
+    def write():
+        with transaction.atomic():
+            connection.cursor().execute("SET TRANSACTION READ ONLY")
+            Note.objects.create(slug="a", title="A")
+
+    with pytest.raises(Error) as caught:
+        write()
+    assert not isinstance(caught.value, OperationalError)
+    assert is_outage(caught.value)
+
+
+DEADLOCK = caused(OperationalError("deadlock"), DriverError("deadlock", sqlstate="40P01"))
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (DEADLOCK, True),
+        (caused(OperationalError("serialize"), DriverError("serialize", sqlstate="40001")), True),
+        (OperationalError(1213, "Deadlock found when trying to get lock"), True),
+        (OperationalError(1205, "Lock wait timeout exceeded"), False),
+        (OperationalError("server closed the connection unexpectedly"), False),
+        (IntegrityError("duplicate key"), False),
+        (DriverError(1213), False),
+    ],
+)
+def test_who_had_to_make_way_for_another_is_known_by_the_code(error, expected):
+    assert is_conflict(error) is expected
+
+
+@pytest.fixture
+def victim():
+    """A statement that ends in a conflict as often as it is told, and then is done."""
+
+    def make(times, error=DEADLOCK):
+        def write():
+            write.given += 1
+            if write.given <= times:
+                raise error
+            return "done"
+
+        write.given = 0
+        return write
+
+    return make
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_victim_of_a_deadlock_is_given_again(victim):
+    assert again_after_conflict(victim(TRIES - 1), "default") == "done"
+
+
+@pytest.mark.django_db(transaction=True)
+def test_but_not_for_ever(victim):
+    write = victim(TRIES)
+    with pytest.raises(OperationalError):
+        again_after_conflict(write, "default")
+    assert write.given == TRIES
+
+
+@pytest.mark.django_db(transaction=True)
+def test_an_outage_is_not_given_again(victim):
+    write = victim(1, OperationalError("server closed the connection"))
+    with pytest.raises(OperationalError):
+        again_after_conflict(write, "default")
+    assert write.given == 1
+
+
+@pytest.mark.django_db(transaction=True)
+def test_inside_a_transaction_its_owner_hears_of_the_conflict(victim):
+    write = victim(1)
+    with pytest.raises(OperationalError), transaction.atomic():
+        again_after_conflict(write, "default")
+    assert write.given == 1
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_real_deadlock_costs_nobody_an_answer():
+    """Two rows taken in both orders: one of the two transactions ends for the other, and its statement goes again."""
+    if connection.vendor == "sqlite":
+        pytest.skip("sqlite locks no rows")
+    notes = [Note.objects.create(slug=slug, title="A") for slug in "ab"]
+    taken = [threading.Event(), threading.Event()]
+
+    def rename(mine, other, title):
+        def write():
+            with transaction.atomic():
+                Note.objects.filter(pk=notes[mine].pk).update(title=title)
+                taken[mine].set()
+                assert taken[other].wait(20)
+                Note.objects.filter(pk=notes[other].pk).update(title=title)
+
+        try:
+            again_after_conflict(write, "default")
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(2) as threads:
+        for answer in [threads.submit(rename, 0, 1, "B"), threads.submit(rename, 1, 0, "C")]:
+            answer.result(30)
+    assert set(Note.objects.values_list("title", flat=True)) in ({"B"}, {"C"})

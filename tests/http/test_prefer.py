@@ -1,0 +1,59 @@
+"""``Prefer`` is read as RFC 7240 says, and nothing in it is an error."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from async_accept.http.prefer import Preferences, parse, seconds
+
+
+@pytest.mark.parametrize(
+    ("header", "expected"),
+    [
+        # RFC 7240, section 2 and its examples
+        ("foo; bar", Preferences()),
+        ('foo; bar=""', Preferences()),
+        ("respond-async, wait=10", Preferences(respond_async=True, wait_seconds=10)),
+        ("respond-async; wait=10", Preferences(respond_async=True)),  # a parameter is no preference
+        ('respond-async=""', Preferences(respond_async=True)),
+        ("Respond-ASYNC , WAIT = 7", Preferences(respond_async=True, wait_seconds=7)),
+        ("wait=1, wait=2", Preferences(wait_seconds=1)),
+        ("return=minimal, return=representation", Preferences(minimal=True)),
+        ("return=representation, return=minimal", Preferences()),
+        ('return="minimal"', Preferences(minimal=True)),
+        ('x="a, respond-async, b", wait=3', Preferences(wait_seconds=3)),
+        (r'x="a\", respond-async", wait="3"', Preferences(wait_seconds=3)),
+        ("wait=1.5", Preferences()),
+        ("wait=-1", Preferences()),
+        ("wait=9999999999", Preferences()),
+        ("wait", Preferences()),
+        ("respond-async=true", Preferences()),
+        (",,,;=;,", Preferences()),
+        ("", Preferences()),
+        (None, Preferences()),
+        ("x" * 5000 + ", respond-async", Preferences()),
+    ],
+)
+def test_examples(header, expected):
+    assert parse(header) == expected
+
+
+@given(st.text())
+def test_nothing_raises(header):
+    found = parse(header)
+    assert found.wait_seconds is None or found.wait_seconds >= 0
+
+
+@given(st.text(alphabet='respond-async, wait=0123"\\; \t', max_size=300))
+def test_what_looks_like_it_does_not_raise_either(header):
+    parse(header)
+
+
+@given(st.integers(0, 999_999_999), st.sampled_from(["", "foo, ", 'a="b,c" , ', ",,"]))
+def test_wait_is_found_wherever_it_stands(number, before):
+    assert parse(f"{before}wait={number}").wait_seconds == number
+
+
+@pytest.mark.parametrize("text", [None, "", " 1", "1 ", "+1", "1e3", "٣", "1_0"])
+def test_no_number_of_seconds(text):
+    assert seconds(text) is None

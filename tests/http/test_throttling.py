@@ -1,0 +1,88 @@
+"""Polls have a throttle of their own."""
+
+import logging
+from types import SimpleNamespace
+from uuid import uuid4
+
+import pytest
+from django.core.cache import caches
+from rest_framework.test import APIRequestFactory
+
+from async_accept.http.throttling import PollThrottle
+
+
+def key(pk, user=None):
+    request = APIRequestFactory().get("/")
+    request.user = user or SimpleNamespace(is_authenticated=False, pk=None)
+    return PollThrottle().get_cache_key(request, SimpleNamespace(kwargs={"pk": pk} if pk else {}))
+
+
+def test_one_per_caller_and_job():
+    pk, alice, bob = str(uuid4()), *(SimpleNamespace(is_authenticated=True, pk=pk) for pk in (1, 2))
+    assert key(pk, alice) == key(pk.upper(), alice)
+    assert len({key(pk, alice), key(pk, bob), key(pk), key(str(uuid4()), alice), key(None, alice)}) == 5
+
+
+@pytest.mark.parametrize("pk", ["x" * 5000, "\0", "a b", "é"])
+def test_a_malformed_id_makes_no_key_that_a_cache_may_refuse(pk):
+    assert len(key(pk)) < 100
+    assert key(pk).isascii()
+
+
+@pytest.mark.parametrize("history", [[], [100.0], [100.0, 99.9]])
+def test_retry_after_is_at_least_a_second(history, settings):
+    settings.ASYNC_ACCEPT = {"POLL_RATE": "1/s"}
+    throttle = PollThrottle()
+    throttle.history, throttle.now = history, 101.0
+    assert throttle.wait() >= 1
+
+
+@pytest.fixture
+def no_cache(monkeypatch):
+    """Let the cache refuse every connection."""
+
+    def refuse(*args, **kwargs):
+        raise ConnectionError("redis://:hunter2@cache:6379/0 refused the connection")
+
+    monkeypatch.setattr(PollThrottle, "cache_is_away", False)
+    monkeypatch.setattr(PollThrottle, "cache", SimpleNamespace(get=refuse, set=refuse))
+    return monkeypatch
+
+
+@pytest.fixture
+def view():
+    return SimpleNamespace(kwargs={"pk": str(uuid4())})
+
+
+def read(method="GET"):
+    request = APIRequestFactory().generic(method, "/")
+    request.user = None
+    return request
+
+
+def test_a_cache_that_is_away_slows_nobody_down_and_is_told_once(no_cache, view, caplog):
+    """Contract 19."""
+    with caplog.at_level(logging.WARNING, "async_accept.http"):
+        assert all(PollThrottle().allow_request(read(), view) for _ in range(3))
+    (record,) = caplog.records
+    assert "ConnectionError" in record.getMessage()
+    assert "hunter2" not in caplog.text
+
+
+def test_the_next_outage_of_the_cache_is_told_again(no_cache, view, caplog):
+    assert PollThrottle().allow_request(read(), view)
+    with no_cache.context() as healthy:
+        healthy.setattr(PollThrottle, "cache", caches["default"])
+        assert PollThrottle().allow_request(read(), view)
+    assert PollThrottle().allow_request(read(), view)
+    assert len(caplog.records) == 2
+
+
+@pytest.mark.parametrize("method", ["POST", "DELETE"])
+def test_changes_are_no_polls(settings, view, method):
+    """Contract 19: they are neither counted nor refused."""
+    settings.ASYNC_ACCEPT = {"POLL_RATE": "1/h"}
+    assert all(PollThrottle().allow_request(read(method), view) for _ in range(3))
+    assert PollThrottle().allow_request(read("HEAD"), view)
+    assert not PollThrottle().allow_request(read(), view)
+    assert PollThrottle().allow_request(read(method), view)

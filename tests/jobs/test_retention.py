@@ -1,0 +1,183 @@
+"""What is kept, and for how long: first the result goes, then the row."""
+
+from datetime import timedelta
+
+import pytest
+from django.db.models import F
+from django.test import override_settings
+from django.utils import timezone
+from django_celery_results.models import TaskResult
+
+from async_accept.jobs.retention import forget, purge, sweep
+from async_accept.models import Job
+from async_accept.states import ACTIVE, FINAL
+from async_accept.testing import make_job
+
+pytestmark = pytest.mark.django_db
+
+DAY = timedelta(days=1)
+#: SQLite's clock knows milliseconds, so it may stand behind ours by one.
+TICK = timedelta(milliseconds=2)
+
+
+def ended(ago, state="succeeded", **columns):
+    """A job that ended some time ago, with the appointments that it got then."""
+    finished_at = timezone.now() - ago - TICK
+    times = {"finished_at": finished_at, "expires_at": finished_at + DAY, "sweep_at": finished_at + DAY}
+    return make_job(state=state, **{**times, **columns})
+
+
+def has_result(job):
+    return TaskResult.objects.filter(task_id=str(job.pk)).exists()
+
+
+def exists(job):
+    return Job.objects.filter(pk=job.pk).exists()
+
+
+# --- Sweeping --------------------------------------------------------------------------------------------
+
+
+def test_a_result_is_kept_for_its_promised_life():
+    job = ended(DAY - timedelta(minutes=1))
+    assert sweep(100) == 0
+    assert has_result(job)
+
+
+def test_first_the_result_goes():
+    job = ended(DAY)
+    assert sweep(100) == 1
+    assert not has_result(job)
+    job.refresh_from_db()
+    assert job.sweep_at == job.finished_at + 30 * DAY
+
+
+def test_then_the_row_goes():
+    job = ended(DAY)
+    sweep(100)
+    Job.objects.filter(pk=job.pk).update(
+        finished_at=timezone.now() - 30 * DAY, sweep_at=timezone.now() - timedelta(seconds=1)
+    )
+    assert sweep(100) == 1
+    assert not exists(job)
+
+
+def test_a_job_that_was_long_overdue_goes_at_once():
+    job = ended(31 * DAY)
+    sweep(100)
+    assert not exists(job)
+    assert not has_result(job)
+
+
+@override_settings(ASYNC_ACCEPT={"JOB_LIFETIME": timedelta(hours=1)})
+def test_a_row_lives_at_least_as_long_as_its_result():
+    young, old = ended(timedelta(hours=2)), ended(DAY)
+    sweep(100)
+    assert exists(young)
+    assert not exists(old)
+
+
+@override_settings(ASYNC_ACCEPT={"RESULT_LIFETIME": DAY, "JOB_LIFETIME": 30 * DAY})
+def test_a_row_whose_result_was_promised_for_as_long_goes_too():
+    """Ended while RESULT_LIFETIME was as long as JOB_LIFETIME is now: both appointments fall together."""
+    finished_at = timezone.now() - 30 * DAY
+    job = make_job(
+        state="succeeded",
+        finished_at=finished_at,
+        expires_at=finished_at + 30 * DAY,
+        sweep_at=finished_at + 30 * DAY,
+    )
+    sweep(100)
+    assert not exists(job)
+
+
+def test_a_job_is_swept_only_once_per_appointment():
+    ended(DAY)
+    sweep(100)
+    assert sweep(100) == 0
+
+
+def test_at_most_so_many_at_a_time_the_oldest_first():
+    jobs = [ended(timedelta(days=31, hours=n)) for n in range(5)]
+    assert sweep(2) == 2
+    assert [exists(job) for job in jobs] == [True, True, True, False, False]
+
+
+@pytest.mark.parametrize("state", ACTIVE)
+def test_an_open_job_is_never_touched(state):
+    job = make_job(state=state, created_at=timezone.now() - 1000 * DAY)
+    sweep(100)
+    assert exists(job)
+
+
+@pytest.mark.parametrize("state", FINAL)
+def test_every_end_is_swept(state):
+    job = ended(31 * DAY, state=state)
+    sweep(100)
+    assert not exists(job)
+
+
+def test_results_of_other_tasks_are_not_touched():
+    TaskResult.objects.create(task_id="somebody else's")
+    ended(31 * DAY)
+    sweep(100)
+    assert TaskResult.objects.get().task_id == "somebody else's"
+
+
+def test_looking_in_vain_is_one_query(django_assert_num_queries):
+    make_job()
+    with django_assert_num_queries(1):
+        sweep(100)
+
+
+def test_the_number_of_jobs_does_not_change_the_number_of_statements(django_assert_num_queries):
+    for _ in range(20):
+        ended(DAY)
+        ended(31 * DAY)
+    with django_assert_num_queries(8):
+        sweep(100)
+
+
+# --- Forgetting --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("state", FINAL)
+def test_forgetting_an_ended_job_deletes_it_at_once(state):
+    job = make_job(state=state)
+    assert forget(job) is True
+    assert not exists(job)
+    assert not has_result(job)
+
+
+def test_forgetting_a_waiting_job_deletes_it_at_once():
+    job = make_job()
+    assert forget(job) is True
+    assert not exists(job)
+
+
+@pytest.mark.parametrize("state", ["running", "canceling"])
+def test_forgetting_a_running_job_hides_and_stops_it(state, django_user_model):
+    owner = django_user_model.objects.create(username="alice")
+    job = make_job(state=state, owner=owner)
+    assert forget(job) is False
+    assert not Job.objects.visible_to(owner).exists()
+    job.refresh_from_db()
+    assert job.state == "canceling"
+
+
+def test_a_forgotten_job_goes_when_it_has_ended():
+    job = make_job(state="running")
+    forget(job)
+    job.end_canceled()
+    Job.objects.filter(pk=job.pk).update(sweep_at=F("sweep_at") - TICK)
+    assert sweep(100) == 1
+    assert not exists(job)
+
+
+# --- Purging -----------------------------------------------------------------------------------------------
+
+
+def test_only_ended_jobs_are_purged():
+    jobs = [make_job(state=state) for state in (*ACTIVE, *FINAL)]
+    assert purge([job.pk for job in jobs]) == len(FINAL)
+    assert {job.state for job in Job.objects.all()} == set(ACTIVE)

@@ -1,0 +1,83 @@
+"""Uploads on their way to the worker."""
+
+import os
+import time
+
+import pytest
+from django.core.files.base import ContentFile
+from django.core.files.storage import default_storage
+
+from async_accept.jobs import uploads
+from async_accept.models import Job
+from async_accept.testing import make_job, run_job
+from tests.testapp import tasks
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture(autouse=True)
+def media(tmp_path, settings):
+    settings.MEDIA_ROOT = tmp_path
+    return tmp_path
+
+
+def kept(**columns):
+    job = make_job(tasks.echo, **columns)
+    job.input = {"file": ContentFile(b"text", "list.csv"), "n": 1}
+    with uploads.keep(job):
+        job.save()
+    return Job.objects.get(pk=job.pk)
+
+
+def test_a_file_comes_back_under_its_own_name_from_a_generated_one():
+    job = kept()
+    assert job.uploads == [f"async_accept/uploads/{job.pk.hex}/0"]
+    file = uploads.restore(job)["file"]
+    assert (file.name, file.size, file.read()) == ("list.csv", 4, b"text")
+    uploads.close(job)
+    assert file.closed
+
+
+def test_a_refused_request_leaves_no_file(media):
+    job = make_job(tasks.echo)
+    job.input = {"file": ContentFile(b"text", "list.csv")}
+    with pytest.raises(ValueError, match="refused"), uploads.keep(job):
+        raise ValueError("refused")
+    assert [name for _, _, names in os.walk(media) for name in names] == []
+
+
+def test_the_files_of_a_job_are_closed_after_its_attempt(monkeypatch):
+    opened = []
+    plain = uploads.storage().open
+    monkeypatch.setattr(
+        type(default_storage._wrapped), "open", lambda self, name: opened.append(plain(name)) or opened[-1]
+    )
+    job = kept()
+    job.task = tasks.crash.name
+    job.input = {"message": job.input["file"]}
+    job.save()
+    from async_accept.jobs.publish import run_here
+
+    run_here(job)
+    assert [file.closed for file in opened] == [True]
+
+
+def test_old_folders_without_a_job_are_orphans(media):
+    job = kept()
+    folder = media / "async_accept/uploads" / ("0" * 32)
+    folder.mkdir()
+    (folder / "0").write_bytes(b"left")
+    assert uploads.remove_orphans() == 0  # its request may be under way
+    for path in (folder / "0", media / job.uploads[0]):
+        os.utime(path, (time.time() - 200_000,) * 2)
+    assert uploads.remove_orphans() == 1
+    assert not folder.exists()
+    assert (media / job.uploads[0]).exists()
+
+
+def test_without_any_upload_there_is_nothing_to_tidy():
+    assert uploads.remove_orphans() == 0
+
+
+def test_run_job_needs_no_upload():
+    assert run_job(tasks.echo, a=1).job.uploads is None

@@ -1,0 +1,94 @@
+"""One watcher for all who wait."""
+
+import asyncio
+import threading
+from datetime import timedelta
+
+import pytest
+from django.utils import timezone
+
+from async_accept.jobs.watcher import Watcher
+from async_accept.models import Job
+from async_accept.testing import make_job
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture
+def watcher(monkeypatch):
+    """A watcher without its thread: the tests look."""
+    watcher = Watcher()
+    monkeypatch.setattr(watcher, "_live", lambda: threading.Event().wait(0.5))
+    return watcher
+
+
+def test_one_look_is_one_query_and_one_more_for_what_changed(watcher, django_assert_num_queries):
+    jobs = [make_job() for _ in range(3)]
+    told = []
+    with (
+        watcher.watch(jobs[0].pk, lambda seen: seen.state != "accepted", told.append),
+        watcher.watch(jobs[1].pk, lambda seen: seen.state != "accepted", told.append),
+        watcher.watch(jobs[1].pk, lambda seen: seen.state != "accepted", told.append),
+    ):
+        with django_assert_num_queries(1):
+            watcher.look()
+        assert told == []
+        jobs[1].cancel()
+        with django_assert_num_queries(2):
+            watcher.look()
+        assert [job.state for job in told] == ["canceled", "canceled"]
+        with django_assert_num_queries(1):
+            watcher.look()
+    assert not watcher.waiting
+    with django_assert_num_queries(0):
+        watcher.look()
+
+
+def test_a_job_that_is_gone_concerns_everybody(watcher):
+    told = []
+    forgotten, deleted = make_job(), make_job()
+    with (
+        watcher.watch(forgotten.pk, lambda seen: False, told.append),
+        watcher.watch(deleted.pk, lambda seen: False, told.append),
+    ):
+        Job.objects.filter(pk=forgotten.pk).update(forgotten=True)
+        deleted.delete()
+        watcher.look()
+    assert told == [None, None]
+
+
+def test_too_many_threads_are_not_kept(watcher, settings):
+    settings.ASYNC_ACCEPT = {"MAX_WAITERS": 0}
+    assert watcher.wait(make_job(), 60, for_end=True) is None
+
+
+def test_time_runs_out(watcher):
+    assert watcher.wait(make_job(), 0.01, for_end=True) is False
+    assert watcher.blocked == 0
+
+
+def test_a_forked_process_begins_anew(watcher):
+    watcher.waiting[object()] = ()
+    watcher.blocked = 4
+    watcher.pid = -1
+    assert watcher.wait(make_job(), 0.01, for_end=True) is False
+    assert not watcher.waiting
+
+
+def test_a_coroutine_gets_the_job_as_it_is_then(watcher):
+    job = make_job()
+
+    async def wait():
+        task = asyncio.create_task(watcher.changed(job, 10))
+        while not watcher.waiting:
+            await asyncio.sleep(0)
+        await asyncio.to_thread(change)
+        return await task
+
+    def change():
+        Job.objects.update(updated_at=timezone.now() + timedelta(seconds=1), progress={"current": 1})
+        watcher.look()
+
+    assert asyncio.run(wait()).progress == {"current": 1}
+    with pytest.raises(TimeoutError):
+        asyncio.run(watcher.changed(Job.objects.get(), 0.01))

@@ -5,6 +5,7 @@ Above ``@api_view`` it takes charge of the whole view: then what fails before th
 authenticating while the database is away, gets the answers of an accepting view too.
 """
 
+import inspect
 from collections.abc import Callable, Mapping
 from functools import partial, wraps
 from typing import Any, TypeVar, cast
@@ -18,13 +19,14 @@ from rest_framework.views import APIView
 from .db.errors import is_outage
 from .exceptions import Unavailable
 from .http import generic
-from .http.accept import VERBS, Accepting
+from .http.accept import Accepting
+from .http.generic import VERBS
 from .http.metadata import with_terms
 from .http.renderers import with_panel
 from .http.responses import VARY
 from .jobs.replay import job_of
 
-__all__ = ["accepts"]
+__all__ = ["accepts", "decorated"]
 
 Handler = TypeVar("Handler", bound=Callable[..., Any])
 
@@ -139,3 +141,17 @@ class _Host(Accepting):
         if self.accept_operation is None and type(self.view).__name__ == self.handler.__name__:
             return self.handler.__name__  # a function view: @api_view names its class after it
         return super().get_accept_operation(request)
+
+
+def decorated(handler: Any) -> Any:
+    """Return what ``@accepts`` made of a handler, else None; ``@api_view`` above it hides it in its own function."""
+    if hasattr(handler, "accept_options"):
+        return handler
+    for cell in getattr(handler, "__closure__", None) or ():
+        try:
+            inner = cell.cell_contents
+        except ValueError:  # an empty cell
+            continue
+        if inspect.isfunction(inner) and hasattr(inner, "accept_options"):
+            return inner
+    return None

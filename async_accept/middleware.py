@@ -10,10 +10,10 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.utils.deprecation import MiddlewareMixin
 
 from .db.errors import is_outage
+from .decorators import decorated
 from .exceptions import Unavailable
 from .http.accept import Accepting
 from .http.responses import vary
-from .http.urlconf import decorated
 from .http.views import JobViewSet
 from .problems import problem
 

@@ -12,7 +12,8 @@ from typing import Any
 
 from rest_framework.request import Request
 
-from .http.accept import VERBS, Accepting
+from .http.accept import Accepting
+from .http.generic import VERBS
 
 __all__ = [
     "AcceptCreateMixin",

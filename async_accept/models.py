@@ -37,7 +37,7 @@ if sys.version_info >= (3, 14):
 else:
     from uuid_utils.compat import uuid7
 
-__all__ = ["Job", "JoinedKey", "new_id"]
+__all__ = ["Job", "JoinedKey", "database", "new_id"]
 
 #: No further condition on a transition.
 ANY = Q()
@@ -452,6 +452,11 @@ class Job(models.Model):
     def _tell(self, signal: Signal) -> None:
         if signal.has_listeners(Job):
             after_commit(signal.send_robust, sender=Job, job=self, using=router.db_for_write(Job))
+
+
+def database() -> str:
+    """Return the alias of the database that holds the jobs."""
+    return router.db_for_write(Job)
 
 
 class JoinedKey(models.Model):

@@ -19,7 +19,7 @@ from .exceptions import AttemptLost, JobCanceled, JobFailed, WorkEnded, WorkFail
 from .jobs import results, uploads
 from .jobs.attempt import Run, begin, current_run
 from .jobs.replay import replay
-from .models import ATTEMPTS_CEILING, Job
+from .models import ATTEMPTS_CEILING, Job, database
 from .states import LEASED, State
 from .worker.backend import JobBackend, leave
 from .worker.errors import failure
@@ -93,7 +93,7 @@ class JobTask(BaseTask):
 
     def _claim_patiently(self, task_id: str) -> Job | None:
         """Claim, also when the database is away for a moment: a worker that went on would empty the queue in vain."""
-        connection = connections[results.database()]
+        connection = connections[database()]
         deadline = monotonic() + conf.LEASE.total_seconds()
         began = timezone.now()
         for pause in pauses():
@@ -142,7 +142,7 @@ class JobTask(BaseTask):
 
     def _attempt(self, run: Run) -> Any:
         try:
-            run.depth = len(connections[results.database()].atomic_blocks)
+            run.depth = len(connections[database()].atomic_blocks)
             with run.scope:
                 if self.is_atomic(run.job):
                     atomic_from_here()
@@ -213,10 +213,10 @@ def atomic_from_here() -> None:
     run = current_run()
     if run is None or run.atomic:
         return
-    connection = connections[results.database()]
+    connection = connections[database()]
     if len(connection.atomic_blocks) != run.depth:
         raise RuntimeError("atomic_from_here() cannot begin inside another transaction of the work.")
-    run.scope.enter_context(transaction.atomic(using=results.database()))
+    run.scope.enter_context(transaction.atomic(using=database()))
     run.atomic = True
 
 

@@ -16,7 +16,7 @@ from . import encoding
 from .conf import conf
 from .jobs import publish, results
 from .jobs.attempt import Run, observed, observer
-from .models import Job, new_id
+from .models import Job, database, new_id
 from .problems import Problem, problem
 from .states import FINAL, State
 from .worker.backend import leave
@@ -204,7 +204,7 @@ def _is_unexpected(run: Run) -> bool:
 @contextmanager
 def _committing() -> Iterator[None]:
     """Do what the work leaves to the commit inside ``TestCase`` too, whose transaction never commits."""
-    connection = connections[results.database()]
+    connection = connections[database()]
     before = len(connection.run_on_commit)
     yield
     while len(connection.run_on_commit) > before:

@@ -100,7 +100,7 @@ def test_every_check_is_documented():
     source = "".join(path.read_text() for path in (ROOT / "async_accept").rglob("*.py"))
     ids = set(re.findall(r"async_accept\.[EWI]\d{3}", source))
     for kind, letter in (("error", "E"), ("warning", "W")):
-        numbers = re.findall(rf"\b_{kind}\(\s*(\d+),", source)
+        numbers = re.findall(rf"\b{kind}\(\s*(\d+),", source)
         assert numbers
         ids |= {f"async_accept.{letter}{int(number):03}" for number in numbers}
     assert not documented("reference/checks", sorted(ids))

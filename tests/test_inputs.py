@@ -4,8 +4,7 @@ from decimal import Decimal
 
 import pytest
 
-from async_accept.encoding import DEPTH
-from async_accept.inputs import is_deep, plain
+from async_accept.encoding import DEPTH, is_deep, plain
 from tests.testapp.models import Note
 
 

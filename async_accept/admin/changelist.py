@@ -12,9 +12,9 @@ from django.db.models import Q
 from django.http import HttpRequest
 from django.utils.functional import cached_property
 
+from ..db.functions import CountOf
 from ..models import Job
 from ..querysets import JobQuerySet
-from ..scalars import CountOf
 from .filters import MineFilter, of_owner, operations
 from .statistics import starving
 

@@ -13,8 +13,7 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from ..db.functions import DatabaseNow
-from ..jobs.results import database
-from ..models import Job
+from ..models import Job, database
 from ..querysets import JobQuerySet
 from ..states import ACTIVE, LEASED, State
 from .statistics import failed_lately

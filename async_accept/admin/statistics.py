@@ -24,10 +24,9 @@ from django.db.models.functions import TruncHour
 from django.db.models.lookups import GreaterThan
 from django.utils import timezone
 
-from ..db.functions import DatabaseNow
+from ..db.functions import CountOf, DatabaseNow, NewestOf
 from ..models import Job
 from ..querysets import JobQuerySet
-from ..scalars import CountOf, NewestOf
 from ..states import LEASED, State
 
 __all__ = ["HOURS", "collect", "failed_lately", "figures", "starving", "with_alarm"]

@@ -25,8 +25,7 @@ from ..exceptions import BrokerUnavailable
 from ..http.serializers import job_url
 from ..jobs import publish, retention
 from ..jobs.broker import Broker
-from ..jobs.results import database
-from ..models import Job, new_id
+from ..models import Job, database, new_id
 from ..states import State
 from ..tasks import JobTask, probe
 from . import TAG, invariants

@@ -14,8 +14,7 @@ from django.utils import timezone
 from django_celery_results.models import TaskResult
 
 from ..db.functions import DatabaseNow, from_now
-from ..jobs.results import database
-from ..models import Job
+from ..models import Job, database
 from ..states import ACTIVE, FINAL, LEASED, State
 
 __all__ = ["GRACE", "INVARIANTS", "Violation", "violations"]

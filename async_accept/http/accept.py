@@ -24,18 +24,19 @@ from rest_framework.views import set_rollback
 from .. import encoding
 from ..conf import conf
 from ..db.errors import is_outage
+from ..encoding import is_deep, plain
 from ..exceptions import InputTooLarge, Unavailable, Unencodable
-from ..inputs import is_deep, plain
 from ..jobs import keys, publish, replay, uploads
 from ..jobs.accept import Terms, admit, first_of
 from ..models import Job, new_id
 from . import generic, prefer
 from .conditional import check_if_match
-from .metadata import VERBS, add_terms
+from .generic import VERBS
+from .metadata import add_terms
 from .renderers import adopt_form_key, with_panel
 from .responses import promised, vary
 
-__all__ = ["VERBS", "Accepting"]
+__all__ = ["Accepting"]
 
 
 class Accepting:

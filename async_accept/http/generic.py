@@ -6,9 +6,10 @@ from typing import Any
 from rest_framework.generics import GenericAPIView
 from rest_framework.request import Request
 
-from .metadata import VERBS
+__all__ = ["VERBS", "object_of", "serializer_maker", "validated"]
 
-__all__ = ["object_of", "serializer_maker", "validated"]
+#: The methods that can be accepted, and what generic views call their handlers.
+VERBS = {"POST": "create", "PUT": "update", "PATCH": "partial_update", "DELETE": "destroy"}
 
 
 def object_of(view: Any) -> Any:

@@ -11,11 +11,9 @@ from rest_framework.request import Request, override_method
 from rest_framework.response import Response
 
 from ..conf import conf
+from .generic import VERBS
 
-__all__ = ["VERBS", "add_terms", "terms", "with_terms"]
-
-#: The methods that can be accepted, and what generic views call their handlers.
-VERBS = {"POST": "create", "PUT": "update", "PATCH": "partial_update", "DELETE": "destroy"}
+__all__ = ["add_terms", "terms", "with_terms"]
 
 
 def add_terms(response: Response, view: Any, request: Request) -> Response:

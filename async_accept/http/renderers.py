@@ -27,7 +27,7 @@ from rest_framework.reverse import reverse
 from rest_framework.settings import api_settings
 
 from ..problems import OWN, translated
-from ..templatetags.async_accept import panel
+from .panel import panel
 from .serializers import job_url
 
 __all__ = [

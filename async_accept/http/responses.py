@@ -18,7 +18,7 @@ from .. import encoding
 from ..conf import conf
 from ..jobs import results
 from ..jobs.watcher import watcher
-from ..models import Job
+from ..models import Job, database
 from ..problems import problem
 from .prefer import Preferences
 from .serializers import JobSerializer, job_url
@@ -83,7 +83,7 @@ def promised(job: Job, request: Any, wishes: Preferences) -> Response:
     seconds = min(wishes.wait_seconds or 0, int(conf.MAX_WAIT_SECONDS))
     waited = None
     # Inside the caller's transaction nobody else sees the job yet: it cannot end.
-    if seconds and not transaction.get_connection(results.database()).in_atomic_block:
+    if seconds and not transaction.get_connection(database()).in_atomic_block:
         ended = watcher.wait(job, seconds, for_end=True)
         waited = None if ended is None else seconds
         if ended:

@@ -1,10 +1,9 @@
-"""Where a project has mounted the URLs of jobs, and which of its handlers accept.
+"""Where a project has mounted the URLs of jobs.
 
 They may stand below a version. Then ``reverse()`` alone does not find them, and REST framework's does, with a request
 of that version; so a check must look them up in the URLconf itself.
 """
 
-import inspect
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -12,7 +11,7 @@ from django.urls import URLResolver, get_resolver, get_urlconf
 from rest_framework.settings import api_settings
 from rest_framework.versioning import NamespaceVersioning, URLPathVersioning
 
-__all__ = ["Mount", "below_a_version", "decorated", "mounts"]
+__all__ = ["Mount", "below_a_version", "mounts"]
 
 
 class Mount(NamedTuple):
@@ -76,17 +75,3 @@ def below_a_version(name: str) -> tuple[str, dict[str, str]] | None:
 def _versioning(view: Any) -> Any:
     options = getattr(view, "initkwargs", {})
     return options.get("versioning_class", getattr(getattr(view, "cls", None), "versioning_class", None))
-
-
-def decorated(handler: Any) -> Any:
-    """Return what ``@accepts`` made of a handler, else None; ``@api_view`` above it hides it in its own function."""
-    if hasattr(handler, "accept_options"):
-        return handler
-    for cell in getattr(handler, "__closure__", None) or ():
-        try:
-            inner = cell.cell_contents
-        except ValueError:  # an empty cell
-            continue
-        if inspect.isfunction(inner) and hasattr(inner, "accept_options"):
-            return inner
-    return None

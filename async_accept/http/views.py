@@ -25,9 +25,8 @@ from ..exceptions import InputGone, PreconditionFailed
 from ..jobs import keys as idempotency
 from ..jobs import retention
 from ..jobs.accept import first_of, readmit
-from ..jobs.results import database
 from ..jobs.watcher import watcher
-from ..models import Job
+from ..models import Job, database
 from ..querysets import JobQuerySet, acting
 from ..states import State
 from . import prefer, streaming

@@ -14,10 +14,9 @@ from .. import encoding
 from ..conf import conf
 from ..db.errors import again_after_conflict
 from ..exceptions import BrokerUnavailable, InputTooLarge, JobActive, TooManyJobs, Unavailable
-from ..models import Job
+from ..models import Job, database
 from . import keys as idempotency
 from . import publish, uploads
-from .results import database
 
 __all__ = ["Terms", "admit", "first_of", "readmit"]
 

@@ -22,8 +22,7 @@ from .. import encoding
 from ..conf import conf
 from ..db.errors import again_after_conflict
 from ..exceptions import IdempotencyKeyInvalid, IdempotencyKeyMissing, IdempotencyKeyReused, Unavailable
-from ..models import Job, JoinedKey
-from .results import database
+from ..models import Job, JoinedKey, database
 
 __all__ = [
     "check_repeat",

@@ -23,10 +23,9 @@ from ..db.errors import again_after_conflict
 from ..db.functions import from_now
 from ..db.transactions import after_commit
 from ..exceptions import BrokerUnavailable, InputGone, Unavailable
-from ..models import ATTEMPTS_CEILING, Job, new_id
+from ..models import ATTEMPTS_CEILING, Job, database, new_id
 from .broker import Broker, broker
 from .keys import release_expired
-from .results import database
 
 __all__ = ["HEADER", "accept", "holder", "insist_on_broker", "limits", "queue_of", "rerun", "ring"]
 

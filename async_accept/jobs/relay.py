@@ -7,6 +7,7 @@ relays may run side by side.
 
 import logging
 import threading
+import time
 from collections import defaultdict
 from collections.abc import Callable
 from datetime import timedelta
@@ -19,16 +20,15 @@ from django.utils import timezone
 
 from ..conf import conf
 from ..db.errors import is_outage
-from ..db.functions import DatabaseNow, from_now, steady
+from ..db.functions import DatabaseNow, from_now
 from ..exceptions import BrokerUnavailable
-from ..models import Job
+from ..models import Job, database
 from ..querysets import JobQuerySet
 from ..states import State
 from . import uploads
 from .broker import Broker
 from .keys import forget_joined
 from .publish import queue_of, ring
-from .results import database
 from .retention import sweep
 
 __all__ = ["Relay", "step", "stir"]
@@ -47,6 +47,15 @@ TIDY_SECONDS = 3600.0
 SHORTEST_REST = timedelta(seconds=0.25)
 #: Messages of a job that may have been lost without making it wait for longer.
 LOSSES = 10
+
+
+#: Goes on while the machine sleeps: on Linux the one, on macOS the other.
+_CLOCK = getattr(time, "CLOCK_BOOTTIME", getattr(time, "CLOCK_MONOTONIC", None))
+
+
+def steady() -> float:
+    """Return the seconds of a clock that nobody sets, and that goes on while the machine sleeps."""
+    return time.monotonic() if _CLOCK is None else time.clock_gettime(_CLOCK)
 
 
 def step(dispatches: int) -> timedelta:

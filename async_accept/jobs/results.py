@@ -20,10 +20,10 @@ from rest_framework.status import HTTP_201_CREATED
 from .. import encoding
 from ..conf import conf
 from ..exceptions import ResultTooLarge, ViewFailed
-from ..models import OBJECT_ID_CHARS, Job
+from ..models import OBJECT_ID_CHARS, Job, database
 from ..problems import Problem
 
-__all__ = ["Answer", "answer", "content", "database", "fail", "read", "succeed"]
+__all__ = ["Answer", "answer", "content", "fail", "read", "succeed"]
 
 #: Tells our rows from those that celery's own backend writes, which has nothing but "children" there.
 META = '{"children":[],"async_accept":true}'
@@ -63,11 +63,6 @@ class Answer(NamedTuple):
     body: str | None
     content_type: str | None = None
     made: Model | None = None
-
-
-def database() -> str:
-    """Return the alias of the database that holds the jobs."""
-    return router.db_for_write(Job)
 
 
 def answer(value: Any) -> Answer:

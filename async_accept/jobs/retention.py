@@ -14,10 +14,9 @@ from django_celery_results.models import TaskResult
 
 from ..conf import conf
 from ..db.transactions import after_commit
-from ..models import Job
+from ..models import Job, database
 from ..states import FINAL
 from . import uploads
-from .results import database
 
 __all__ = ["forget", "purge", "sweep"]
 

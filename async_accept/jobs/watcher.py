@@ -15,9 +15,8 @@ from uuid import UUID
 from django.db import Error, connections
 
 from ..conf import conf
-from ..models import Job
+from ..models import Job, database
 from ..states import FINAL
-from .results import database
 
 __all__ = ["Seen", "Watcher", "watcher"]
 

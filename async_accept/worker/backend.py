@@ -26,6 +26,7 @@ from ..db.errors import is_outage, pauses
 from ..exceptions import AttemptLost, JobCanceled, WorkFailed
 from ..jobs import results
 from ..jobs.attempt import Run, current_run, end
+from ..models import database
 from ..problems import from_exception, is_unexpected, problem
 from ..states import State
 from .errors import Failure, failure
@@ -164,7 +165,7 @@ def _store(
         or_else: ends the job with nothing but a problem.
     """
     deadline = monotonic() + STORE_SECONDS
-    connection = connections[results.database()]
+    connection = connections[database()]
     waits = pauses()
     tries: list[Callable[[], object]] = [lambda: transition(run.snapshot()), lambda: transition({})]
     if or_else is not None:

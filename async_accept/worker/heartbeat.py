@@ -18,8 +18,7 @@ from django.utils import timezone
 from ..conf import conf
 from ..db.functions import from_now
 from ..jobs.attempt import Run
-from ..jobs.results import database
-from ..models import Job
+from ..models import Job, database
 from ..states import LEASED, State
 
 __all__ = ["Pulse", "pulse"]

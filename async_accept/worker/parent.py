@@ -10,9 +10,8 @@ from django.db import Error, connections
 
 from ..conf import conf
 from ..db.errors import PAUSES, is_outage
-from ..jobs import results
 from ..jobs.relay import stir
-from ..models import Job
+from ..models import Job, database
 from .request import find
 
 __all__ = ["speak_for", "wait_for_reports"]
@@ -41,7 +40,7 @@ def speak_for(request: Any, transition: Callable[[Job], object], *, fenced: bool
 
 
 def _settle(task_id: str, process: tuple[str, int] | None, transition: Callable[[Job], object]) -> None:
-    connection = connections[results.database()]
+    connection = connections[database()]
     deadline = monotonic() + conf.LEASE.total_seconds()
     try:
         while True:

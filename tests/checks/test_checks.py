@@ -51,7 +51,7 @@ def celery(monkeypatch):
     def make(**options):
         app = Celery("checked", set_as_current=False)
         app.config_from_object({"broker_url": "memory://", "result_backend": "django-db", **options})
-        monkeypatch.setattr(checks, "current_app", app)
+        monkeypatch.setattr(checks.celery, "current_app", app)
         return app
 
     return make
@@ -67,9 +67,9 @@ def test_ids_are_known():
     import re
     from pathlib import Path
 
-    source = Path(checks.__file__).read_text()
-    used = {f"E{int(n):03}" for n in re.findall(r"_error\(\s*(\d+)", source)}
-    used |= {f"W{int(n):03}" for n in re.findall(r"_warning\(\s*(\d+)", source)}
+    source = "".join(path.read_text() for path in Path(checks.__file__).parent.glob("*.py"))
+    used = {f"E{int(n):03}" for n in re.findall(r"error\(\s*(\d+)", source)}
+    used |= {f"W{int(n):03}" for n in re.findall(r"warning\(\s*(\d+)", source)}
     assert used == {f"E{n:03}" for n in range(2, 9)} | {f"W{n:03}" for n in range(1, 11)}
 
 
@@ -395,7 +395,8 @@ def database(monkeypatch, tmp_path):
         connection = SimpleNamespace(
             vendor=vendor, settings_dict={"NAME": str(tmp_path / name), "OPTIONS": options}
         )
-        monkeypatch.setattr(checks, "connections", {"default": connection})
+        for module in (checks.celery, checks.databases):
+            monkeypatch.setattr(module, "connections", {"default": connection})
         return tmp_path / name
 
     return pretend
@@ -428,7 +429,8 @@ def test_a_file_that_keeps_a_write_ahead_log_needs_no_command(database):
 
 def test_sqlite_in_memory_is_not_told(monkeypatch):
     connection = SimpleNamespace(vendor="sqlite", settings_dict={"NAME": ":memory:"})
-    monkeypatch.setattr(checks, "connections", {"default": connection})
+    for module in (checks.celery, checks.databases):
+        monkeypatch.setattr(module, "connections", {"default": connection})
     assert told(checks.check_databases) == {}
 
 
@@ -570,7 +572,7 @@ def test_a_task_longer_than_the_visibility_timeout_is_told(celery, broker, limit
 
 
 def test_a_project_without_a_celery_app_is_told(monkeypatch):
-    monkeypatch.setattr(checks, "current_app", Celery("default", set_as_current=False))
+    monkeypatch.setattr(checks.celery, "current_app", Celery("default", set_as_current=False))
     assert "from .celery import app" in told(checks.check_celery)["W009"].hint
 
 

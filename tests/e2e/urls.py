@@ -6,8 +6,8 @@ from django.http import HttpRequest, HttpResponse
 from django.template import engines
 from django.urls import include, path
 
+from async_accept.http.panel import document_of
 from async_accept.models import Job
-from async_accept.templatetags.async_accept import document_of
 
 PAGE = """{% load async_accept static %}<!doctype html>
 <html lang="en">

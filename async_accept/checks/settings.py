@@ -10,8 +10,10 @@ from difflib import get_close_matches
 from typing import Any, NamedTuple
 
 from django.conf import settings
+from django.core import checks
 
 from ..conf import DEFAULTS, conf
+from .messages import TAG, error
 
 __all__ = ["Complaint", "complaints", "unknown_names", "written"]
 
@@ -159,3 +161,14 @@ RULES: dict[str, Rule] = {
         "a rate such as '120/min', or None",
     ),
 }
+
+
+@checks.register(TAG)
+def check_settings(**kwargs: Any) -> list[checks.CheckMessage]:
+    """E002: an unknown key. E004: a value that makes no sense."""
+    if not isinstance(getattr(settings, "ASYNC_ACCEPT", {}), dict):
+        return [error(2, "ASYNC_ACCEPT is no dict.", 'ASYNC_ACCEPT = {"RESULT_LIFETIME": timedelta(days=1)}')]
+    return [
+        *(error(2, found.message, found.hint) for found in unknown_names()),
+        *(error(4, found.message, found.hint) for found in complaints()),
+    ]

@@ -1,0 +1,102 @@
+"""Checks of Celery: jobs run, and their results are kept for as long as was promised."""
+
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+
+from celery import current_app
+from django.conf import settings
+from django.core import checks, mail
+from django.db import connections, router
+
+from ..conf import conf
+from .messages import TAG, warning
+from .settings import written
+
+__all__ = ["check_celery"]
+
+
+@checks.register(TAG)
+def check_celery(**kwargs: Any) -> list[checks.CheckMessage]:
+    """W001, W002, W004, W006, W007, W009: what Celery is told. I001: what it could be told."""
+    app: Any = current_app
+    if app.main == "default" and not app.configured:
+        return [
+            warning(
+                9,
+                "No Celery app is loaded with Django, so messages would go to a broker on localhost.",
+                "In your project's __init__.py: from .celery import app as celery_app",
+            )
+        ]
+    return [*_check_options(app), *_check_tasks(app)]
+
+
+def _check_options(app: Any) -> Iterator[checks.CheckMessage]:
+    expires = app.conf.result_expires
+    life = timedelta(seconds=expires) if isinstance(expires, int | float) else expires
+    in_database = str(app.conf.result_backend or "").startswith(("django-db", "django_celery_results"))
+    if in_database and life and life < conf.RESULT_LIFETIME:
+        yield warning(
+            1,
+            f"celery deletes results after {life} (result_expires), and clients were promised "
+            f"{conf.RESULT_LIFETIME} (RESULT_LIFETIME).",
+            f"CELERY_RESULT_EXPIRES = {written(conf.RESULT_LIFETIME)}",
+        )
+    testing = hasattr(mail, "outbox")  # Django's own mark of a test run
+    if app.conf.task_always_eager and not settings.DEBUG and not testing:
+        yield warning(
+            2,
+            "task_always_eager is on: every job runs inside the request that asks for it.",
+            "CELERY_TASK_ALWAYS_EAGER = False",
+        )
+    names = {
+        "accept_content": app.conf.accept_content,
+        "task_serializer": [app.conf.task_serializer],
+        "result_serializer": [app.conf.result_serializer],
+    }
+    for name, formats in names.items():
+        if {"pickle", "application/x-python-serialize"} & set(formats or ()):
+            yield warning(
+                4,
+                f"{name} allows pickle: whoever can write to the broker can run code in your workers.",
+                f"CELERY_{name.upper()} = " + ('["json"]' if name == "accept_content" else '"json"'),
+            )
+    if not app.conf.get("db_reuse_max") and connections[_alias()].vendor != "sqlite":
+        yield checks.Info(
+            "Celery closes the database connection before and after each task, which costs more than most jobs.",
+            hint="CELERY_DB_REUSE_MAX = 1000",
+            id="async_accept.I001",
+        )
+
+
+def _alias() -> str:
+    from ..models import Job
+
+    return router.db_for_write(Job)
+
+
+def _check_tasks(app: Any) -> Iterator[checks.CheckMessage]:
+    from ..tasks import JobTask
+
+    urls = app.conf.broker_url or ""
+    first = urls.split(";")[0] if isinstance(urls, str) else next(iter(urls), "")
+    transport = str(first).split(":", 1)[0]
+    visible = (app.conf.broker_transport_options or {}).get("visibility_timeout", 3600)
+    for name, task in sorted(app.tasks.items()):
+        if not isinstance(task, JobTask) or not task.acks_late:
+            continue
+        if task.reject_on_worker_lost:
+            yield warning(
+                6,
+                f"{name} gives the message of a lost worker back to the broker (reject_on_worker_lost): called without "
+                "a job, one that kills its worker does so for ever. Jobs are not concerned.",
+                f"@shared_task(base=JobTask, reject_on_worker_lost=False)  # {name}",
+            )
+        limit = task.time_limit or app.conf.task_time_limit or task.soft_time_limit
+        if transport in ("redis", "rediss", "sentinel") and limit and limit > visible:
+            yield warning(
+                7,
+                f"{name} may run for {limit} s, and Redis delivers its message again after {visible} s "
+                "(visibility_timeout): called without a job, it runs twice. Jobs are not concerned.",
+                f'CELERY_BROKER_TRANSPORT_OPTIONS = {{"visibility_timeout": {int(limit * 2)}}}',
+            )

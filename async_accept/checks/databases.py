@@ -1,0 +1,113 @@
+"""Checks of the databases: they can hold what is promised."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+from django.core import checks
+from django.db import connections, router
+
+from .messages import TAG, error, warning
+
+__all__ = ["check_databases"]
+
+
+@checks.register(TAG)
+def check_databases(**kwargs: Any) -> list[checks.CheckMessage]:
+    """E007: jobs and results apart. W003: SQLite as nobody can write to it. W008: no time zone. W010: isolation.
+
+    I002: what fails outside of a view.
+    """
+    from django_celery_results.models import TaskResult
+
+    from ..models import Job
+
+    alias, results = router.db_for_write(Job), router.db_for_write(TaskResult)
+    found: list[checks.CheckMessage] = []
+    if alias != results:
+        found.append(
+            error(
+                7,
+                f'Jobs are in the database "{alias}" and celery\'s results in "{results}": they cannot be written '
+                "in one transaction.",
+                f"Let DATABASE_ROUTERS send django_celery_results to {alias!r} as well.",
+            )
+        )
+    vendor = connections[alias].vendor
+    if vendor == "sqlite":
+        found.extend(_check_sqlite(alias))
+    if not settings.USE_TZ and vendor in ("sqlite", "mysql") and settings.TIME_ZONE != "UTC":
+        found.append(
+            warning(
+                8,
+                f"USE_TZ is off, so {vendor} keeps times of {settings.TIME_ZONE}, and its clock cannot be compared "
+                "with them: jobs are rung for and swept too early or too late.",
+                "USE_TZ = True",
+            )
+        )
+    found.extend(_check_isolation(alias, vendor))
+    found.extend(_check_atomic_requests())
+    return found
+
+
+def _check_atomic_requests() -> Iterator[checks.CheckMessage]:
+    middleware = "async_accept.middleware.UnavailableMiddleware"
+    atomic = [alias for alias in connections if connections[alias].settings_dict.get("ATOMIC_REQUESTS")]
+    if atomic and middleware not in settings.MIDDLEWARE:
+        yield checks.Info(
+            f'ATOMIC_REQUESTS is on for "{atomic[0]}": while the database is away, its transaction fails outside of '
+            "an accepting view, which could answer 503, and the client gets a 500.",
+            hint=f'MIDDLEWARE += ["{middleware}"]',
+            id="async_accept.I002",
+        )
+
+
+def _check_isolation(alias: str, vendor: str) -> Iterator[checks.CheckMessage]:
+    options = connections[alias].settings_dict.get("OPTIONS", {})
+    hint = '"isolation_level": "read committed",'
+    if vendor == "postgresql" and "isolation_level" in options:
+        from django.db.backends.postgresql.psycopg_any import IsolationLevel
+
+        level = IsolationLevel(options["isolation_level"]).name.lower().replace("_", " ")
+        hint = '"isolation_level": IsolationLevel.READ_COMMITTED,'
+    elif vendor == "mysql":
+        level = options.get("isolation_level", "read committed") or "the server's own isolation level"
+    else:
+        return
+    if level.lower() != "read committed":
+        yield warning(
+            10,
+            f'The database "{alias}" runs at {level}: a transaction there does not see what was committed meanwhile, '
+            "so atomic work that outlives a pulse may not commit, and a repeated key is not found in one.",
+            hint,
+        )
+
+
+def _check_sqlite(alias: str) -> Iterator[checks.CheckMessage]:
+    database = connections[alias].settings_dict
+    name, options = str(database["NAME"]), database.get("OPTIONS", {})
+    if name == ":memory:" or "mode=memory" in name:
+        return
+    lacking = []
+    if "wal" not in str(options.get("init_command", "")).lower() and not _is_wal(name):
+        lacking.append("journal_mode=WAL")
+    if str(options.get("transaction_mode", "")).upper() != "IMMEDIATE":
+        lacking.append("transaction_mode IMMEDIATE")
+    if lacking:
+        yield warning(
+            3,
+            f'The SQLite database "{alias}" lacks {" and ".join(lacking)}: with a worker beside the web process, '
+            'requests fail with "database is locked".',
+            '"OPTIONS": {"transaction_mode": "IMMEDIATE", "timeout": 20, '
+            '"init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;"},',
+        )
+
+
+def _is_wal(path: str) -> bool:
+    """Tell from the file's header (https://www.sqlite.org/fileformat.html) whether it keeps a write-ahead log."""
+    try:
+        with Path(path).open("rb") as file:
+            return file.read(20)[18:] == b"\x02\x02"
+    except OSError:
+        return False

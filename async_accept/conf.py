@@ -41,11 +41,11 @@ DEFAULTS: dict[str, Any] = {
     # False gives them time-ordered ids as everybody else.
     "RANDOM_ANONYMOUS_IDS": True,
     # --- Running -----------------------------------------------------------------------------------
-    # How long a claim holds without a pulse. Shorter notices a dead worker sooner, longer forgives a
+    # How long a claim holds without a heartbeat. Shorter notices a dead worker sooner, longer forgives a
     # database that is away for longer.
     "LEASE": timedelta(seconds=15),
     # How often a worker process writes progress, prolongs its leases and learns of cancellations.
-    "PULSE": timedelta(seconds=1),
+    "HEARTBEAT": timedelta(seconds=1),
     # How many attempts a job has in all, lost ones included; a task's max_attempts overrides it.
     "MAX_ATTEMPTS": 5,
     # The largest result in bytes of JSON; more fails the job with a clear problem.

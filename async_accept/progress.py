@@ -1,4 +1,4 @@
-"""Progress of the job that runs here: set in memory, written by the pulse.
+"""Progress of the job that runs here: set in memory, written by the heartbeat.
 
 ``report()`` and ``track()`` find their job by a context variable and do nothing outside a job, so a function
 that uses them can be called from anywhere. They never touch the database.

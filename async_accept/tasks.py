@@ -23,7 +23,7 @@ from .models import ATTEMPTS_CEILING, Job, database
 from .states import LEASED, State
 from .worker.backend import JobBackend, leave
 from .worker.errors import failure
-from .worker.heartbeat import pulse
+from .worker.heartbeat import heartbeat
 from .worker.request import find, is_job
 
 __all__ = ["JobBackend", "JobTask", "atomic_from_here", "probe", "replay_view"]
@@ -89,7 +89,7 @@ class JobTask(BaseTask):
         self.request.retries = job.retries
         run = Run(job)
         begin(run, inside=bool(self.request.is_eager))
-        pulse.add(run, thread=not self.request.is_eager)
+        heartbeat.add(run, thread=not self.request.is_eager)
 
     def _claim_patiently(self, task_id: str) -> Job | None:
         """Claim, also when the database is away for a moment: a worker that went on would empty the queue in vain."""

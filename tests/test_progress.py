@@ -366,7 +366,7 @@ def test_inside_a_job_its_id_is_at_hand(run):
     assert current_job() is run.job
 
 
-# --- What the pulse writes --------------------------------------------------------------------------------
+# --- What the heartbeat writes --------------------------------------------------------------------------------
 
 
 def test_only_what_changed_is_written(run):
@@ -425,7 +425,7 @@ class Unspeakable:
 
 
 def test_words_become_text_at_once_and_never_fail_the_work(run):
-    """The pulse writes them later, for all jobs of the process, and the outcome after it."""
+    """The heartbeat writes them later, for all jobs of the process, and the outcome after it."""
     spoken = []
 
     class Speaker:

@@ -20,7 +20,7 @@ from async_accept.jobs.publish import HEADER, limits, run_here
 from async_accept.models import Job, new_id
 from async_accept.tasks import JobTask, atomic_from_here
 from async_accept.testing import make_job, run_accepted_jobs
-from async_accept.worker.heartbeat import pulse
+from async_accept.worker.heartbeat import heartbeat
 from tests.testapp import tasks
 from tests.testapp.models import Note
 
@@ -79,7 +79,7 @@ def throw(error):
 def nothing_is_left_running():
     yield
     assert current_run() is None
-    assert not pulse.runs
+    assert not heartbeat.runs
 
 
 # --- Ends ------------------------------------------------------------------------------------------------
@@ -173,7 +173,7 @@ def test_a_process_that_is_told_to_exit_leaves_the_job_to_its_lease(error):
     with pytest.raises(type(error)):
         run_here(job)
     running.set(None)
-    pulse.runs.clear()
+    heartbeat.runs.clear()
     job.refresh_from_db()
     assert job.state == "running"
 

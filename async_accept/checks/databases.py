@@ -79,7 +79,7 @@ def _check_isolation(alias: str, vendor: str) -> Iterator[checks.CheckMessage]:
         yield warning(
             10,
             f'The database "{alias}" runs at {level}: a transaction there does not see what was committed meanwhile, '
-            "so atomic work that outlives a pulse may not commit, and a repeated key is not found in one.",
+            "so atomic work that outlives a heartbeat may not commit, and a repeated key is not found in one.",
             hint,
         )
 

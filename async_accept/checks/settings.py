@@ -54,12 +54,12 @@ def complaints() -> Iterator[Complaint]:
 
 
 def _together() -> Iterator[Complaint]:
-    if conf.PULSE * 3 > conf.LEASE:
+    if conf.HEARTBEAT * 3 > conf.LEASE:
         yield Complaint(
             "LEASE",
-            f"LEASE ({conf.LEASE}) is shorter than three pulses (PULSE is {conf.PULSE}): healthy jobs would be "
-            "taken for lost.",
-            f'"LEASE": {written(conf.PULSE * 15)},',
+            f"LEASE ({conf.LEASE}) is shorter than three heartbeats (HEARTBEAT is {conf.HEARTBEAT}): "
+            "healthy jobs would be taken for lost.",
+            f'"LEASE": {written(conf.HEARTBEAT * 15)},',
         )
     if conf.DISPATCH_STEP > conf.DISPATCH_STEP_MAX:
         yield Complaint(

@@ -1,9 +1,9 @@
 """What this process told a client a moment ago, so that "nothing new" (304) costs no query.
 
-A poll that names the entity tag of a status document whose row was read less than one pulse ago would learn nothing
-from the database that matters: progress is written once a pulse. So a 304 is never more than one ``PULSE`` behind what
-another process did, be it an end, a cancellation, or that the job is gone; and it is never behind what this process
-has answered.
+A poll that names the entity tag of a status document whose row was read less than one heartbeat ago would learn
+nothing from the database that matters: progress is written once a heartbeat. So a 304 is never more than one
+``HEARTBEAT`` behind what another process did, be it an end, a cancellation, or that the job is gone; and it is never
+behind what this process has answered.
 """
 
 from collections import OrderedDict
@@ -78,9 +78,9 @@ class Polls:
                 self.known.popitem(last=False)
 
     def recall(self, pk: UUID, form: str, user: Any) -> Poll | None:
-        """Return what *user* may know of the job and was read less than one pulse ago."""
+        """Return what *user* may know of the job and was read less than one heartbeat ago."""
         poll = self.known.get((pk, form))
-        fresh = poll is not None and self.clock() - poll.at < conf.PULSE.total_seconds()
+        fresh = poll is not None and self.clock() - poll.at < conf.HEARTBEAT.total_seconds()
         return poll if poll is not None and fresh and poll.is_for(user) else None
 
     def forget(self, pk: UUID) -> None:

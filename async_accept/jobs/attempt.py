@@ -1,6 +1,6 @@
 """One attempt at a job under way in this process, and which one runs here.
 
-Everything about it is set in memory; the pulse and the outcome write what ``snapshot()`` shows.
+Everything about it is set in memory; the heartbeat and the outcome write what ``snapshot()`` shows.
 """
 
 import contextvars
@@ -246,7 +246,7 @@ def end(run: Run) -> None:
 
 
 def words(value: Any) -> str:
-    """Make *value* text here and now, where its own code may run; the pulse and the outcome must not fail over it."""
+    """Return *value* as text, made here, where its own code may run: the heartbeat must not fail over it."""
     if type(value) is str:
         return value
     try:

@@ -86,7 +86,7 @@ class Relay:
         """Act once on everything that is due; return how many jobs were lost, rung and swept.
 
         Raises:
-            django.db.Error: the database is away; leases are not believed for two pulses after it is back.
+            django.db.Error: the database is away; leases are not believed for two heartbeats after it is back.
         """
         try:
             done = {"lost": self.take_lost(), "rung": self.ring_due(), "swept": sweep(conf.RELAY_BATCH)}
@@ -122,7 +122,7 @@ class Relay:
             return 0
 
     def _take(self, ids: list[UUID]) -> int:
-        still = Q(lease_until__lt=DatabaseNow())  # a pulse may come in between
+        still = Q(lease_until__lt=DatabaseNow())  # a heartbeat may come in between
         with transaction.atomic(using=database()):
             # The history is needed to give a job back.
             lost = Job.objects.filter(still, pk__in=ids).defer("input", "request", "log").unlocked()
@@ -139,14 +139,14 @@ class Relay:
     def _trusts(self) -> bool:
         """Tell, right after an answer of the database, whether a lease that ran out means a dead worker.
 
-        After an outage, or where database or relay stood still, every healthy worker looks dead until its next pulse;
-        and one of those may have just begun to wait for a connection.
+        After an outage, or after a pause of the database or the relay, every healthy worker looks dead until its next
+        heartbeat; and one of those may have just begun to wait for a connection.
         """
         now = self.clock()
         # A gap of a third of a lease takes no lease from anybody: they are prolonged every third.
         harmless: timedelta = conf.RELAY_INTERVAL + conf.LEASE / 3
         if now - self.ended_at > harmless.total_seconds():
-            self.trust_at = now + 2 * float(conf.PULSE.total_seconds()) + _connect_timeout()
+            self.trust_at = now + 2 * float(conf.HEARTBEAT.total_seconds()) + _connect_timeout()
         return now >= self.trust_at
 
     def _distrust(self) -> None:

@@ -30,7 +30,7 @@ from ..models import database
 from ..problems import from_exception, is_unexpected, problem
 from ..states import State
 from .errors import Failure, failure
-from .heartbeat import pulse
+from .heartbeat import heartbeat
 from .parent import speak_for
 from .request import is_job
 
@@ -39,7 +39,7 @@ __all__ = ["JobBackend", "leave"]
 logger = logging.getLogger(__name__)
 
 #: For how long an outcome is kept in memory. While the database is away nobody can take the job, and when it is back
-#: the relays wait two pulses, so that there is time to store it then.
+#: the relays wait two heartbeats, so that there is time to store it then.
 STORE_SECONDS = 600.0
 
 
@@ -149,7 +149,7 @@ class JobBackend(DatabaseBackend):  # type: ignore[misc] # comes without types
 def leave(run: Run) -> None:
     """The attempt is over, whatever came of it."""
     run.ended = True
-    pulse.remove(run)
+    heartbeat.remove(run)
     end(run)
 
 

@@ -1,4 +1,4 @@
-"""The pulse: one thread per worker process that keeps its jobs alive and current.
+"""The heartbeat: one thread per worker process that keeps its jobs alive and current.
 
 At each beat it asks once where all jobs of this process stand (canceled? taken away?) and writes once what is new
 (progress, log, longer leases). So ``report()`` sets a value in memory, progress shows through a task's open
@@ -21,7 +21,7 @@ from ..jobs.attempt import Run
 from ..models import Job, database
 from ..states import LEASED, State
 
-__all__ = ["Pulse", "pulse"]
+__all__ = ["Heartbeat", "heartbeat"]
 
 logger = logging.getLogger(__name__)
 
@@ -29,7 +29,7 @@ logger = logging.getLogger(__name__)
 NEWS_SECONDS = 0.2
 
 
-class Pulse:
+class Heartbeat:
     """The heartbeat of all runs of this process."""
 
     def __init__(self) -> None:
@@ -51,7 +51,7 @@ class Pulse:
         run.announce = self.news.set
         if thread:
             if self.thread is None or not self.thread.is_alive():
-                self.thread = threading.Thread(target=self._live, name="async_accept pulse", daemon=True)
+                self.thread = threading.Thread(target=self._live, name="async_accept heartbeat", daemon=True)
                 self.thread.start()
             self.stir.set()
 
@@ -61,7 +61,7 @@ class Pulse:
     def beat(self) -> None:
         """Learn and write, in at most two statements however many jobs run here; none for jobs that just began."""
         self.news.clear()
-        now, interval = monotonic(), conf.PULSE.total_seconds()
+        now, interval = monotonic(), conf.HEARTBEAT.total_seconds()
         runs = [
             run for run in list(self.runs) if now - run.began >= (NEWS_SECONDS if run.fresh else interval)
         ]
@@ -131,17 +131,17 @@ class Pulse:
                 self.stir.clear()
                 if not self.runs:
                     self.stir.wait()
-            if self.news.wait(conf.PULSE.total_seconds()):
+            if self.news.wait(conf.HEARTBEAT.total_seconds()):
                 sleep(NEWS_SECONDS)
             try:
                 self.beat()
             except Error as error:
                 # The database is away. The jobs go on; the lease decides if it stays away for too long.
-                logger.warning("The pulse could not reach the database: %s", type(error).__name__)
+                logger.warning("The heartbeat could not reach the database: %s", type(error).__name__)
                 connection.close()
             except Exception:
-                logger.exception("The pulse failed; it beats again.")
+                logger.exception("The heartbeat failed; it beats again.")
 
 
-#: The process's pulse.
-pulse = Pulse()
+#: The process's heartbeat.
+heartbeat = Heartbeat()

@@ -19,7 +19,7 @@ __all__ = ["Kind", "Trouble", "stumble"]
 _STEP_SECONDS = 0.5
 _SLOW_STEPS = 240
 _STEPS = 10
-# Enough for the pulse to show the last message.
+# Enough for the heartbeat to show the last message.
 _FAREWELL_STEPS = 5
 
 

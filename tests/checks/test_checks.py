@@ -202,10 +202,10 @@ def test_a_value_that_makes_sense_is_not_told(name, value):
         assert told(checks.check_settings) == {}
 
 
-def test_a_lease_shorter_than_three_pulses_is_told():
-    with set_to(PULSE=timedelta(seconds=6)):
+def test_a_lease_shorter_than_three_heartbeats_is_told():
+    with set_to(HEARTBEAT=timedelta(seconds=6)):
         message = told(checks.check_settings)["E004"]
-    assert "three pulses" in message.msg
+    assert "three heartbeats" in message.msg
     assert message.hint == '"LEASE": timedelta(seconds=90),'
 
 

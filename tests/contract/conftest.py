@@ -130,7 +130,7 @@ def worker(worker_thread: WorkerThread, idle: None) -> WorkerThread:
 
 @pytest.fixture(autouse=True)
 def quick(settings: Any) -> Iterator[None]:
-    settings.ASYNC_ACCEPT = {"PULSE": timedelta(seconds=0.1), "BROKER_TIMEOUT": 2.0}
+    settings.ASYNC_ACCEPT = {"HEARTBEAT": timedelta(seconds=0.1), "BROKER_TIMEOUT": 2.0}
     cache.clear()
     poll_cache.polls.known.clear()
     yield

@@ -59,7 +59,7 @@ def test_every_change_is_seen_at_once(cached, wire, alice, job):
     ):
         seen += [cached.get(url(waiting)).json()["status"] for _ in range(2)]
         change()
-        polls.known.clear()  # of another process, what this one remembers for a pulse
+        polls.known.clear()  # of another process, what this one remembers for a heartbeat
     done = cached.get(url(waiting))
     assert seen == ["accepted"] * 2 + ["running"] * 2 + ["canceling"] * 2
     assert done.json()["status"] == "canceled"

@@ -682,13 +682,13 @@ def clock(monkeypatch):
     ],
     ids=["canceled", "ended", "progress", "forgotten", "purged", "withdrawn"],
 )
-def test_304_is_at_most_one_pulse_behind_another_process(job, alice, clock, change, status):
-    """Contract 11, 18: what another process did to a job is told after one ``PULSE``, however the client asks."""
+def test_304_is_at_most_one_heartbeat_behind_another_process(job, alice, clock, change, status):
+    """Contract 11, 18: what another process did to a job is told after one ``HEARTBEAT``, however the client asks."""
     running = job("running")
     tag = {"If-None-Match": alice.get(url(running)).headers["ETag"]}
     change(running)
     assert alice.get(url(running), headers={"If-None-Match": '"an-older-one"'}).status_code == status
-    clock.tick(0.11)  # PULSE is 0.1 here
+    clock.tick(0.11)  # HEARTBEAT is 0.1 here
     for headers in (tag, tag | {"Prefer": "return=minimal"}):
         assert alice.get(url(running), headers=headers).status_code == status
 

@@ -126,7 +126,7 @@ def shop(settings: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iter
     def sleep(seconds: float) -> None:
         if next(steps) > 3:
             gate.wait(SECONDS)
-        # The pulse may be slower than the gate: no step is made after the job was canceled.
+        # The heartbeat may be slower than the gate: no step is made after the job was canceled.
         while Job.objects.filter(state="canceling").exists():
             checkpoint()
             time.sleep(0.02)

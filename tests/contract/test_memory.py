@@ -1,4 +1,4 @@
-"""Contract 11: what a process remembers of its answers spares queries, and hides no change for longer than a pulse."""
+"""Contract 11: what a process remembers spares queries, and hides no change for longer than a heartbeat."""
 
 from datetime import timedelta
 
@@ -13,8 +13,8 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 @pytest.fixture
 def clock(monkeypatch, settings):
-    """The memory's clock, which stands still unless a test moves it; a pulse is a minute of it."""
-    settings.ASYNC_ACCEPT = settings.ASYNC_ACCEPT | {"PULSE": timedelta(minutes=1)}
+    """The memory's clock, which stands still unless a test moves it; a heartbeat is a minute of it."""
+    settings.ASYNC_ACCEPT = settings.ASYNC_ACCEPT | {"HEARTBEAT": timedelta(minutes=1)}
     now = [0.0]
     monkeypatch.setattr(polls, "clock", lambda: now[0])
     return now
@@ -30,8 +30,8 @@ def test_a_change_made_here_is_seen_at_once(job, alice, clock, method, endpoint)
     assert alice.get(url(running), headers=tag).status_code == (200 if endpoint else 404)
 
 
-def test_a_change_made_elsewhere_is_seen_after_a_pulse(job, alice, clock):
-    """Contract 11: 304 is from memory for one pulse, and from the database after it."""
+def test_a_change_made_elsewhere_is_seen_after_a_heartbeat(job, alice, clock):
+    """Contract 11: 304 is from memory for one heartbeat, and from the database after it."""
     waiting = job("accepted")
     tag = {"If-None-Match": alice.get(url(waiting)).headers["ETag"]}
     Job.objects.get().claim("w", 1)

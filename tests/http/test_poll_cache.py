@@ -34,14 +34,14 @@ def job():
     return Job(id=uuid4(), owner_id=1)
 
 
-def test_it_recalls_for_the_owner_within_one_pulse(polls, job):
+def test_it_recalls_for_the_owner_within_one_heartbeat(polls, job):
     polls.remember(job, "json", '"a"', {"ETag": '"a"'}, polls.now())
     assert polls.recall(job.pk, "json", user()).etag == '"a"'
     assert polls.recall(job.pk, "html", user()) is None
     assert polls.recall(uuid4(), "json", user()) is None
     for other in (user(2), user(is_active=False), NOBODY, STRANGER, None):
         assert polls.recall(job.pk, "json", other) is None
-    polls.seconds = conf.PULSE.total_seconds()
+    polls.seconds = conf.HEARTBEAT.total_seconds()
     assert polls.recall(job.pk, "json", user()) is None
 
 
@@ -69,9 +69,9 @@ def test_what_was_read_before_a_change_is_not_remembered_after_it(polls, job):
 
 
 def test_it_counts_from_when_the_row_was_read(polls, job):
-    """However long the answer took to be made, or its client waited: what is older than a pulse is asked for anew."""
+    """What is older than a heartbeat is asked for anew, however long the answer took or its client waited."""
     since = polls.now()
-    polls.seconds += conf.PULSE.total_seconds() - 0.01
+    polls.seconds += conf.HEARTBEAT.total_seconds() - 0.01
     polls.remember(job, "json", '"a"', {}, since)
     assert polls.recall(job.pk, "json", user()) is not None
     polls.seconds += 0.01

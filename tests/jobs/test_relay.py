@@ -227,7 +227,7 @@ def test_a_lease_that_holds_is_not_touched(trusted):
     assert job.state == "running"
 
 
-def test_a_pulse_in_between_keeps_the_job(trusted, monkeypatch):
+def test_a_heartbeat_in_between_keeps_the_job(trusted, monkeypatch):
     job = lost()
 
     def beat(self, *args, **kwargs):
@@ -239,7 +239,7 @@ def test_a_pulse_in_between_keeps_the_job(trusted, monkeypatch):
     assert trusted.tick()["lost"] == 0
 
 
-def test_after_its_start_the_relay_believes_in_no_lost_lease_for_two_pulses(relay, clock):
+def test_after_its_start_the_relay_believes_in_no_lost_lease_for_two_heartbeats(relay, clock):
     lost()
     assert relay.tick()["lost"] == 0
     clock.go_on(TRUST - 0.1)
@@ -283,7 +283,7 @@ def test_one_job_that_cannot_be_taken_holds_up_no_other(trusted, monkeypatch, ca
 
 
 def test_its_clock_goes_on_while_the_machine_sleeps():
-    """Else a machine that wakes up would take the jobs of all its workers before their next pulse."""
+    """Else a machine that wakes up would take the jobs of all its workers before their next heartbeat."""
     clock = getattr(time, "CLOCK_BOOTTIME", None)
     if clock is None:
         pytest.skip("needs a system whose clocks differ")

@@ -80,13 +80,13 @@ def test_once_acts_on_what_is_due():
 
 
 def test_once_takes_lost_jobs_as_well(monkeypatch, clock):
-    """A relay believes in a lost lease only after two pulses, and the time that a worker may wait to connect."""
+    """A relay believes in a lost lease only after two heartbeats, and the time that a worker may wait to connect."""
     monkeypatch.setitem(connection.settings_dict, "OPTIONS", {"connect_timeout": 30})
     job = make_job(tasks.add, state="running", lease_until=timezone.now() - AGO)
     assert call("relay", "--once").startswith("1 lost")
     job.refresh_from_db()
     assert job.state == "failed"
-    assert clock.now - 1000 == 2 * conf.PULSE.total_seconds() + 30
+    assert clock.now - 1000 == 2 * conf.HEARTBEAT.total_seconds() + 30
 
 
 @pytest.fixture

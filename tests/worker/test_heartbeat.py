@@ -1,4 +1,4 @@
-"""The pulse: jobs stay alive and current, and learn that they are to stop, at two statements a beat."""
+"""The heartbeat: jobs stay alive and current, and learn that they are to stop, at two statements a beat."""
 
 from datetime import timedelta
 from time import monotonic
@@ -11,7 +11,7 @@ from async_accept.jobs.attempt import Run, begin, running
 from async_accept.models import Job
 from async_accept.progress import log, report, track
 from async_accept.testing import make_job
-from async_accept.worker.heartbeat import NEWS_SECONDS, Pulse
+from async_accept.worker.heartbeat import NEWS_SECONDS, Heartbeat
 
 pytestmark = pytest.mark.django_db
 
@@ -19,19 +19,19 @@ LEASE = 15
 
 
 @pytest.fixture
-def pulse():
-    return Pulse()
+def heartbeat():
+    return Heartbeat()
 
 
 @pytest.fixture
-def start(pulse):
+def start(heartbeat):
     """Start a run that is older than a beat, of a job whose lease has some seconds left."""
 
     def start(left=LEASE - 3, **columns):
         job = make_job(state="running", lease_until=timezone.now() + timedelta(seconds=left), **columns)
         run = Run(job)
         run.began -= 10
-        pulse.add(run, thread=False)
+        heartbeat.add(run, thread=False)
         return run
 
     yield start
@@ -51,78 +51,78 @@ def say(run, *args):
     report(*args)
 
 
-def test_progress_is_written(pulse, start):
+def test_progress_is_written(heartbeat, start):
     run = start()
     say(run, 3, 4, "three")
     log("a line")
     before = row(run).updated_at
-    pulse.beat()
+    heartbeat.beat()
     job = row(run)
     assert (job.progress["percent"], job.progress["message"]) == (75.0, "three")
     assert job.log.endswith("a line")
     assert job.updated_at > before
 
 
-def test_each_job_gets_its_own_progress(pulse, start):
+def test_each_job_gets_its_own_progress(heartbeat, start):
     runs = [start() for _ in range(3)]
     for number, run in enumerate(runs):
         say(run, number, 4)
-    pulse.beat()
+    heartbeat.beat()
     assert [row(run).progress["current"] for run in runs] == [0, 1, 2]
 
 
-def test_a_job_without_news_keeps_its_progress(pulse, start):
+def test_a_job_without_news_keeps_its_progress(heartbeat, start):
     quiet, loud = start(progress={"current": 7}), start()
     say(loud, 1)
     before = row(quiet).updated_at
-    pulse.beat()
+    heartbeat.beat()
     assert row(quiet).progress == {"current": 7}
     assert row(quiet).updated_at == before
 
 
-def test_the_lease_is_prolonged_with_each_news(pulse, start):
+def test_the_lease_is_prolonged_with_each_news(heartbeat, start):
     run = start()
     say(run, 1)
-    pulse.beat()
+    heartbeat.beat()
     assert is_prolonged(run)
 
 
-def test_without_news_the_lease_is_prolonged_when_a_third_of_it_has_passed(pulse, start):
+def test_without_news_the_lease_is_prolonged_when_a_third_of_it_has_passed(heartbeat, start):
     run = start(left=LEASE * 2 / 3 + 1)
-    pulse.beat()
+    heartbeat.beat()
     assert not is_prolonged(run)
     # SQLite's clock knows milliseconds, so it may stand behind ours.
     left = timedelta(seconds=LEASE * 2 / 3 - 0.1)
     Job.objects.filter(pk=run.job.pk).update(lease_until=timezone.now() + left)
-    pulse.beat()
+    heartbeat.beat()
     assert is_prolonged(run)
 
 
-def test_one_short_lease_is_prolonged_with_all_the_others(pulse, start):
+def test_one_short_lease_is_prolonged_with_all_the_others(heartbeat, start):
     runs = [start(), start(left=1)]
-    pulse.beat()
+    heartbeat.beat()
     assert all(map(is_prolonged, runs))
 
 
-def test_a_lease_that_ended_while_the_machine_slept_is_prolonged_at_the_next_beat(pulse, start):
+def test_a_lease_that_ended_while_the_machine_slept_is_prolonged_at_the_next_beat(heartbeat, start):
     """The clock of this process may have stood still; the database's has not."""
     run = start(left=-60)
-    pulse.beat()
+    heartbeat.beat()
     assert is_prolonged(run)
 
 
-def test_a_job_that_is_to_stop_learns_it(pulse, start):
+def test_a_job_that_is_to_stop_learns_it(heartbeat, start):
     run = start()
     row(run).cancel()
-    pulse.beat()
+    heartbeat.beat()
     assert run.canceling
     assert not run.taken
 
 
-def test_a_canceling_job_is_kept_alive(pulse, start):
+def test_a_canceling_job_is_kept_alive(heartbeat, start):
     run = start(left=2)
     row(run).cancel()
-    pulse.beat()
+    heartbeat.beat()
     assert is_prolonged(run)
 
 
@@ -136,65 +136,65 @@ def test_a_canceling_job_is_kept_alive(pulse, start):
     ],
     ids=["lost", "ended", "deleted", "another attempt"],
 )
-def test_a_job_that_was_taken_away_learns_it(pulse, start, take):
+def test_a_job_that_was_taken_away_learns_it(heartbeat, start, take):
     run = start()
     take(row(run))
-    pulse.beat()
+    heartbeat.beat()
     assert run.taken
-    assert run not in pulse.runs
+    assert run not in heartbeat.runs
 
 
-def test_nothing_is_written_for_a_job_that_was_taken_away(pulse, start):
+def test_nothing_is_written_for_a_job_that_was_taken_away(heartbeat, start):
     run = start()
     job = row(run)
     job.lose("lease")
     say(run, 3, 4)
-    pulse.beat()
+    heartbeat.beat()
     assert row(run).progress is None
 
 
-def test_nothing_is_written_for_another_attempt(pulse, start, monkeypatch):
+def test_nothing_is_written_for_another_attempt(heartbeat, start, monkeypatch):
     """The job is taken between the beat's question and its answer."""
     run = start()
     say(run, 3, 4)
-    seen = pulse._look([run])
+    seen = heartbeat._look([run])
     Job.objects.filter(pk=run.job.pk).update(attempt=2)
-    pulse._write(*seen)
+    heartbeat._write(*seen)
     assert row(run).progress is None
 
 
-def test_a_young_job_costs_nothing(pulse, start, django_assert_num_queries):
+def test_a_young_job_costs_nothing(heartbeat, start, django_assert_num_queries):
     start().began += 10
     with django_assert_num_queries(0):
-        pulse.beat()
+        heartbeat.beat()
 
 
-def test_a_new_stage_is_shown_before_the_next_beat_is_due(pulse, start):
+def test_a_new_stage_is_shown_before_the_next_beat_is_due(heartbeat, start):
     run = start()
     run.began = monotonic() - NEWS_SECONDS
     begin(run)
     for _ in track([1], "first"):
-        assert pulse.news.is_set()
-        pulse.beat()
-        assert not pulse.news.is_set()
+        assert heartbeat.news.is_set()
+        heartbeat.beat()
+        assert not heartbeat.news.is_set()
         for _ in track([1], "inner"):
-            assert not pulse.news.is_set()  # only the outermost stages are announced
+            assert not heartbeat.news.is_set()  # only the outermost stages are announced
     assert row(run).progress["stage"] == "first"
     for _ in track([1], "second"):
-        assert pulse.news.is_set()
+        assert heartbeat.news.is_set()
 
 
-def test_a_stage_of_a_job_that_just_began_costs_nothing(pulse, start, django_assert_num_queries):
+def test_a_stage_of_a_job_that_just_began_costs_nothing(heartbeat, start, django_assert_num_queries):
     run = start()
     run.began = monotonic()
     begin(run)
     with django_assert_num_queries(0):
         for _ in track([1], "first"):
-            pulse.beat()
+            heartbeat.beat()
 
 
 @pytest.mark.django_db(transaction=True)
-def test_progress_that_cannot_be_written_costs_no_lease(pulse, start, caplog):
+def test_progress_that_cannot_be_written_costs_no_lease(heartbeat, start, caplog):
     """Such as a message that the character set of an old table does not have."""
     runs = [start() for _ in range(2)]
     for run in runs:
@@ -208,48 +208,48 @@ def test_progress_that_cannot_be_written_costs_no_lease(pulse, start, caplog):
         return execute(sql, params, many, context)
 
     with connection.execute_wrapper(refuse):
-        pulse.beat()
+        heartbeat.beat()
         assert all(map(is_prolonged, runs))
-        pulse.beat()  # and it is not tried again
+        heartbeat.beat()  # and it is not tried again
     assert caplog.text.count("Progress could not be written: DataError") == 1
     assert "hunter2" not in caplog.text
 
 
-def test_no_job_costs_nothing(pulse, django_assert_num_queries):
+def test_no_job_costs_nothing(heartbeat, django_assert_num_queries):
     with django_assert_num_queries(0):
-        pulse.beat()
+        heartbeat.beat()
 
 
-def test_a_beat_without_news_is_one_statement(pulse, start, django_assert_num_queries):
+def test_a_beat_without_news_is_one_statement(heartbeat, start, django_assert_num_queries):
     for _ in range(5):
         start()
     with django_assert_num_queries(1):
-        pulse.beat()
+        heartbeat.beat()
 
 
-def test_a_beat_with_news_is_two_statements(pulse, start, django_assert_num_queries):
+def test_a_beat_with_news_is_two_statements(heartbeat, start, django_assert_num_queries):
     for number in range(5):
         say(start(), number)
         log("line")
     with django_assert_num_queries(2):
-        pulse.beat()
+        heartbeat.beat()
 
 
-def test_what_was_written_is_not_written_again(pulse, start, django_assert_num_queries):
+def test_what_was_written_is_not_written_again(heartbeat, start, django_assert_num_queries):
     say(start(), 1)
-    pulse.beat()
+    heartbeat.beat()
     with django_assert_num_queries(1):
-        pulse.beat()
+        heartbeat.beat()
 
 
-def test_a_run_that_has_left_is_not_asked_about(pulse, start, django_assert_num_queries):
-    pulse.remove(start())
+def test_a_run_that_has_left_is_not_asked_about(heartbeat, start, django_assert_num_queries):
+    heartbeat.remove(start())
     with django_assert_num_queries(0):
-        pulse.beat()
+        heartbeat.beat()
 
 
-def test_after_a_fork_the_parents_runs_are_not_ours(pulse, start):
+def test_after_a_fork_the_parents_runs_are_not_ours(heartbeat, start):
     start()
-    pulse.pid -= 1
+    heartbeat.pid -= 1
     mine = start()
-    assert pulse.runs == {mine}
+    assert heartbeat.runs == {mine}

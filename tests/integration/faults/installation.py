@@ -21,7 +21,7 @@ __all__ = ["QUICK", "Installation", "installed"]
 #: Short times, so that a test need not wait for long.
 QUICK = {
     "LEASE": 3.0,
-    "PULSE": 0.5,
+    "HEARTBEAT": 0.5,
     "RELAY_INTERVAL": 0.5,
     "DISPATCH_STEP": 2.0,
     "BROKER_PAUSE": 2.0,

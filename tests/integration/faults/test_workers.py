@@ -168,7 +168,7 @@ def test_cancel_holds_across_a_restart(shop: Installation, client: Client) -> No
 
 
 def test_cancel_racing_the_end_has_one_winner(client: Client) -> None:
-    """Cancels are spread over the last pulses of the jobs, so that both sides win some of them."""
+    """Cancels are spread over the last heartbeats of the jobs, so that both sides win some of them."""
     ends = {"succeeded": 0, "canceled": 0}
     for number in range(6):
         job = client.submit(ms=900)

@@ -15,7 +15,7 @@ from django.db import models
 
 from .exceptions import Unencodable
 
-__all__ = ["canonical", "dumps", "is_deep", "loads", "plain", "size_bytes", "text"]
+__all__ = ["Encoded", "canonical", "dumps", "is_deep", "loads", "plain", "size_bytes", "text"]
 
 loads = json.loads
 
@@ -27,6 +27,12 @@ _NO_BRACKET = bytes(set(range(256)) - set(b"[]{}"))
 #: The deepest nesting that is stored. How deep a value can be read depends on the reader's stack: without a bound, one
 #: request could leave a row that a web process can write and a worker or a relay cannot read.
 DEPTH = 200
+
+
+class Encoded(str):
+    """JSON text of ``dumps()``: a column stores it as it is."""
+
+    __slots__ = ()
 
 
 def dumps(value: Any) -> str:

@@ -12,9 +12,9 @@ from django.utils.deprecation import MiddlewareMixin
 from .db.errors import is_outage
 from .decorators import decorated
 from .exceptions import Unavailable
-from .http.accept import Accepting
 from .http.responses import vary
 from .http.views import JobViewSet
+from .mixins import AcceptingView
 from .problems import problem
 
 __all__ = ["UnavailableMiddleware"]
@@ -52,4 +52,4 @@ def _is_ours(request: HttpRequest) -> bool:
         return False
     method = str(request.method).lower()
     handler = getattr(kind, (getattr(view, "actions", None) or {}).get(method, method), None)
-    return issubclass(kind, Accepting | JobViewSet) or decorated(handler) is not None
+    return issubclass(kind, AcceptingView | JobViewSet) or decorated(handler) is not None

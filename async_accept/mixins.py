@@ -1,19 +1,26 @@
-"""Accepting in views: validate now, answer 202, and let a worker run the view's own logic, or a task.
+"""Accepting in views: validate now, answer 202, and let a worker run the view's own handler, or a task.
 
-Mix one of these before REST framework's class. Everything that the view does before its handler stays in force in the
-request: authentication, permissions, throttles, parsers, versioning. The steps of accepting are methods of
-``Accepting``, each of them one place to override.
+Put one of these mixins before REST framework's class. Everything that the view does before its handler stays in force
+in the request: authentication, permissions, throttles, parsers, versioning. The handler that REST framework is about
+to call is replaced on the view's instance, so handlers of the view's own, inherited ones and REST framework's are all
+the same: the whole handler runs in the worker, with what it calls by ``super()``.
 """
 
-from collections.abc import Callable
-from functools import partial, wraps
-from types import MethodType
+from functools import partial
 from typing import Any
 
 from rest_framework.request import Request
+from rest_framework.response import Response
 
-from .http.accept import Accepting
+from .db.errors import is_outage
+from .exceptions import Unavailable
+from .http.accept import Acceptance
 from .http.generic import VERBS
+from .http.metadata import add_terms
+from .http.options import AcceptOptions
+from .http.renderers import with_panel
+from .http.responses import vary
+from .jobs.replay import job_of
 
 __all__ = [
     "AcceptCreateMixin",
@@ -21,10 +28,80 @@ __all__ = [
     "AcceptMixin",
     "AcceptModelMixin",
     "AcceptUpdateMixin",
+    "AcceptingView",
 ]
 
 
-class AcceptMixin(Accepting):
+class AcceptingView(AcceptOptions):
+    """Base of the mixins: replaces the handler that accepts, and adds to the view's answers what every 202 needs."""
+
+    #: The names of the handlers that accept: actions of generic views, or HTTP methods in small letters.
+    _handlers: tuple[str, ...] = ()
+
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        super().initial(request, *args, **kwargs)  # type: ignore[misc]
+        acceptance = Acceptance(self, request)
+        acceptance.adopt_form_key()
+        name = str(request.method).lower()
+        work = getattr(self, name, None)
+        # A handler with @accepts accepts on its own terms.
+        if request.method in VERBS and work is not None and not hasattr(work, "accept_options"):
+            accepting = accepting_handlers(type(self))
+            verb = getattr(self, "action", None) or VERBS[request.method]
+            if verb in accepting:
+                setattr(self, name, partial(_accept, acceptance, verb, work))
+            elif name in accepting:
+                setattr(self, name, partial(_accept, acceptance, "", work))
+
+    def get_renderers(self) -> Any:
+        return with_panel(super().get_renderers())  # type: ignore[misc]
+
+    def options(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        return add_terms(super().options(request, *args, **kwargs), self, request)  # type: ignore[misc]
+
+    def handle_exception(self, exc: Exception) -> Any:
+        """Answer 503 with Retry-After while the database is away, in the view's own error format."""
+        if is_outage(exc) and job_of(getattr(self, "request", None)) is None:
+            exc = Unavailable.because(exc)
+        return super().handle_exception(exc)  # type: ignore[misc]
+
+    def finalize_response(self, request: Any, response: Any, *args: Any, **kwargs: Any) -> Any:
+        response = super().finalize_response(request, response, *args, **kwargs)  # type: ignore[misc]
+        if request.method in VERBS:
+            vary(response)
+        return response
+
+
+def accepting_handlers(view: type) -> set[str]:
+    """Return the names of the handlers of *view* that its mixins let accept."""
+    return {name for base in view.__mro__ for name in vars(base).get("_handlers", ())}
+
+
+def _accept(acceptance: Acceptance, verb: str, work: Any, request: Request, *args: Any, **kwargs: Any) -> Any:
+    """Stand in for the handler *work*, called as REST framework calls it.
+
+    Args:
+        verb: what a mixin for generic views calls the handler; empty for ``AcceptMixin``.
+        work: None if there is no handler, and a task does the work.
+    """
+    view = acceptance.view
+    has_tag = verb in ("update", "partial_update", "destroy")
+
+    def prepare() -> tuple[Any, Any]:
+        if has_tag:
+            acceptance.check_if_match()
+        instance = view.get_accept_object()
+        return None if verb == "destroy" else view.validate_accept(request, instance), instance
+
+    def work_now() -> Any:
+        if has_tag:
+            acceptance.check_if_match()
+        return work(request, *args, **kwargs)
+
+    return acceptance.decide(prepare, work and work_now)
+
+
+class AcceptMixin(AcceptingView):
     """For an ``APIView``: its POST, PUT, PATCH and DELETE handlers run in the worker, or ``accept_task`` does.
 
     With ``accept_task`` and no handler at all, the view takes POST.
@@ -35,99 +112,27 @@ class AcceptMixin(Accepting):
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         if cls.accept_task is not None and not any(hasattr(cls, method.lower()) for method in VERBS):
-            cls.post = cls._accept_handler  # type: ignore[attr-defined]
-
-    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
-        super().initial(request, *args, **kwargs)
-        name = str(request.method).lower()
-        handler = getattr(self, name, None)
-        # What @accepts made of a handler accepts on terms of its own.
-        if request.method in VERBS and handler is not None and not hasattr(handler, "accept_options"):
-            # REST framework takes the handler from the instance, right after this.
-            setattr(self, name, partial(self._accept_handler, work=handler))
-
-    def _accept_handler(self, request: Request, *args: Any, work: Any = None, **kwargs: Any) -> Any:
-        def prepare() -> tuple[Any, Any]:
-            instance = self.get_accept_object()
-            return self.validate(request, instance), instance
-
-        return self.decide(request, prepare, work and partial(work, request, *args, **kwargs))
+            cls.post = _accept_for_task  # type: ignore[attr-defined]
 
 
-class _AcceptVerbs(Accepting):
-    """Base of the mixins for the generic verbs: whoever wrote the handler, it runs in the worker.
-
-    The handler that a class ends up with, its own or inherited, is wrapped when the class is made. So the mixins bring
-    no handlers themselves, and what a handler calls by ``super()`` is part of its work.
-    """
-
-    _handlers: tuple[str, ...] = ()
-    #: Set while a handler answers here: those that it calls accept nothing.
-    _answering = False
-
-    def __init_subclass__(cls, **kwargs: Any) -> None:
-        super().__init_subclass__(**kwargs)
-        mixed_in = {name for base in cls.__mro__ for name in vars(base).get("_handlers", ())}
-        for name in mixed_in.intersection(VERBS.values()):
-            handler = getattr(cls, name, None)
-            # What @accepts made of a handler accepts on terms of its own.
-            if handler is not None and not hasattr(handler, "accept_options"):
-                setattr(cls, name, _accepting(cls, name, handler))
-
-    def _accept_or(self, answer: Callable[[], Any], request: Request, verb: str, *, partial: bool) -> Any:
-        """Accept the request, unless it is answered at once, or *answer* is a part of the work already."""
-        if self._answering:
-            return answer()
-
-        def check() -> None:
-            if verb != "create":
-                self.check_if_match(request)
-
-        def answer_now() -> Any:
-            check()
-            self._answering = True
-            try:
-                return answer()
-            finally:
-                self._answering = False
-
-        def prepare() -> tuple[Any, Any]:
-            check()
-            instance = None if verb == "create" else self.get_accept_object()
-            validated = None if verb == "destroy" else self.validate(request, instance, partial=partial)
-            return validated, instance
-
-        return self.decide(request, prepare, answer_now)
+def _accept_for_task(self: Any, request: Request, *args: Any, **kwargs: Any) -> Any:
+    """Accept the request, in whatever mode: there is no handler that could answer at once."""
+    return _accept(Acceptance(self, request), "", None, request)
 
 
-def _accepting(cls: type, name: str, handler: Callable[..., Any]) -> Callable[..., Any]:
-    """Return *handler*, which *cls* has under *name*, in the form that accepts."""
-    is_own = name in vars(cls)
-
-    @wraps(handler)
-    def accepting(self: Any, request: Request, *args: Any, **kwargs: Any) -> Any:
-        # An inherited one is looked up anew: a subclass may have put another class in between.
-        work = MethodType(handler, self) if is_own else getattr(super(cls, self), name)
-        partial = name == "partial_update" or bool(kwargs.get("partial"))
-        return self._accept_or(lambda: work(request, *args, **kwargs), request, name, partial=partial)
-
-    accepting.accept_options = {}  # type: ignore[attr-defined] # accepts, on the view's terms
-    return accepting
-
-
-class AcceptCreateMixin(_AcceptVerbs):
+class AcceptCreateMixin(AcceptingView):
     """``create()`` runs in the worker: now 202, and there the very same 201 later."""
 
     _handlers: tuple[str, ...] = ("create",)
 
 
-class AcceptUpdateMixin(_AcceptVerbs):
+class AcceptUpdateMixin(AcceptingView):
     """``update()`` and ``partial_update()`` run in the worker."""
 
     _handlers: tuple[str, ...] = ("update", "partial_update")
 
 
-class AcceptDestroyMixin(_AcceptVerbs):
+class AcceptDestroyMixin(AcceptingView):
     """``destroy()`` runs in the worker."""
 
     _handlers: tuple[str, ...] = ("destroy",)

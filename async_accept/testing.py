@@ -15,6 +15,7 @@ from django.utils import timezone
 from . import encoding
 from .conf import conf
 from .jobs import publish, results
+from .jobs.accept import task_limits
 from .jobs.attempt import Run, observed, observer
 from .models import Job, database, new_id
 from .problems import Problem, problem
@@ -210,7 +211,7 @@ def _committing() -> Iterator[None]:
     while len(connection.run_on_commit) > before:
         entry: Any = connection.run_on_commit.pop(before)
         _, callback, robust = entry
-        if getattr(callback, "__qualname__", "") == publish._ring_quietly.__qualname__:
+        if getattr(callback, "__qualname__", "") == publish.publish_accepted.__qualname__:
             continue  # a job that the work accepted: nobody would hear the ring
         try:
             callback()
@@ -248,7 +249,7 @@ def make_job(
     name = task if isinstance(task, str) else task.name
     columns = {"operation": name.rpartition(".")[2], "anonymous": columns.get("owner") is None, **columns}
     if not isinstance(task, str):
-        columns = {**publish.limits(task), **columns}
+        columns = {**task_limits(task), **columns}
     # What accepting does not know yet is written over what the steps have left.
     later = {key: columns.pop(key) for key in LATER & columns.keys()}
     columns.setdefault("id", new_id(anonymous=columns["anonymous"]))

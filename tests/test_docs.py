@@ -19,7 +19,7 @@ from rest_framework.test import APIClient
 
 from async_accept import exceptions, signals, testing
 from async_accept.conf import DEFAULTS
-from async_accept.http.accept import Accepting
+from async_accept.http.options import AcceptOptions
 from async_accept.problems import TYPES
 from async_accept.states import State
 
@@ -113,7 +113,7 @@ def test_every_state_signal_and_error_is_documented():
 
 
 def test_every_option_of_a_view_is_documented():
-    options = [name for name in vars(Accepting) if name.startswith("accept_")]
+    options = [name for name in vars(AcceptOptions) if name.startswith("accept_")]
     assert not documented("reference/views", options)
 
 

@@ -8,7 +8,7 @@ from django.urls import resolve
 from rest_framework import decorators
 from rest_framework.test import APIRequestFactory, force_authenticate
 
-from async_accept.decorators import accepts
+from async_accept.decorators import accepts_task
 from async_accept.models import Job
 from async_accept.testing import follow, run_accepted_jobs
 from tests.testapp import own_handlers, tasks
@@ -193,7 +193,7 @@ def test_options_tells_how_long_a_key_stands_for_its_job(alices, settings):
 @pytest.mark.parametrize("mode", ["always", "prefer", "never", lambda request: "always"])
 def test_a_mode_beside_a_task_is_refused(mode):
     with pytest.raises(ImproperlyConfigured, match="returning a Response"):
-        accepts(task=tasks.add, mode=mode)
+        accepts_task(tasks.add, mode=mode)
 
 
 #: Older releases of REST framework let no function name the metadata class of its view.

@@ -4,7 +4,7 @@ import pytest
 from django.utils import timezone
 
 from async_accept.conf import conf
-from async_accept.jobs import accept, publish, retention
+from async_accept.jobs import accept, keys, publish, retention
 from async_accept.jobs.watcher import watcher
 from async_accept.models import Job
 from async_accept.testing import make_job
@@ -18,29 +18,29 @@ URL, DATA = "/api/policies/always/class/", {"x": 1, "y": 2}
 @pytest.fixture
 def vanishing(monkeypatch):
     """Holders of a key that go right before they are looked up: as many as are asked for."""
-    holder = publish.holder
+    find = keys.find
     left = []
 
     def gone(job):
         if left:
             left.pop()
             return None
-        return holder(job)
+        return find(job)
 
-    monkeypatch.setattr(publish, "holder", gone)
+    monkeypatch.setattr(keys, "find", gone)
     return lambda times: left.extend([True] * times)
 
 
 def test_a_key_whose_holder_went_is_tried_again(alices, monkeypatch):
     """Contract 5: the second try is the first of a free key."""
     first = alices.post(URL, DATA, headers={"idempotency-key": "k"})
-    find = publish.holder
+    find = keys.find
 
     def delete(job):
         Job.objects.filter(pk=first.data["id"]).delete()
         return find(job)
 
-    monkeypatch.setattr(publish, "holder", delete)
+    monkeypatch.setattr(keys, "find", delete)
     again = alices.post(URL, DATA, headers={"idempotency-key": "k"})
     assert again.status_code == 202
     assert again["Location"] != first["Location"]
@@ -49,7 +49,7 @@ def test_a_key_whose_holder_went_is_tried_again(alices, monkeypatch):
 def test_a_key_that_is_never_free_and_never_held_is_503(alices, vanishing):
     """Contract 5, 7: bounded, and the client may come back."""
     first = alices.post(URL, DATA, headers={"idempotency-key": "k"})
-    vanishing(publish.TRIES + 1)
+    vanishing(accept.TRIES)
     refused = alices.post(URL, DATA, headers={"idempotency-key": "k"})
     assert (refused.status_code, refused["Retry-After"]) == (503, "5")
     again = alices.post(URL, DATA, headers={"idempotency-key": "k"})
@@ -99,22 +99,15 @@ def end_all():
 
 def test_a_job_that_ends_before_it_is_joined_is_not_joined(alices, active, monkeypatch):
     """Contract 6: it was found, and had ended when the key was to be written down for it."""
-    find = publish.holder
-
-    def find_and_end(job):
-        earlier = find(job)
-        end_all()
-        return earlier
-
-    monkeypatch.setattr(publish, "holder", find_and_end)
+    once_before(monkeypatch, keys, "_join", lambda earlier, job: end_all())
     answer = alices.post(JOIN, ONE, headers=KEY)
     assert answer["Location"] != active
     assert alices.post(JOIN, ONE, headers=KEY)["Location"] == answer["Location"]
 
 
-def once_before(monkeypatch, step, do):
-    """Do it once, right before a step of admission, with what the step gets."""
-    go_on = getattr(accept, step)
+def once_before(monkeypatch, module, step, do):
+    """Do it once, right before a step of accepting, with what the step gets."""
+    go_on = getattr(module, step)
     left = [do]
 
     def meanwhile(*given):
@@ -122,7 +115,7 @@ def once_before(monkeypatch, step, do):
             left.pop()(*given)
         return go_on(*given)
 
-    monkeypatch.setattr(accept, step, meanwhile)
+    monkeypatch.setattr(module, step, meanwhile)
 
 
 #: After a request has found its key free, and before it stores a job.
@@ -130,17 +123,19 @@ STORING = "_check_room"
 
 
 @pytest.fixture
-def rung(monkeypatch):
-    """The jobs that were rung for."""
-    rung = []
-    monkeypatch.setattr(publish, "ring", lambda jobs, *via: rung.extend(jobs) or [pk for pk, _ in jobs])
-    return rung
+def published(monkeypatch):
+    """The jobs that were published."""
+    published = []
+    monkeypatch.setattr(
+        publish, "publish", lambda jobs, *via: published.extend(jobs) or [pk for pk, _ in jobs]
+    )
+    return published
 
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("follows", [False, True], ids=["nothing after it", "the next one is active"])
 def test_a_key_that_joined_a_job_that_has_ended_since_begins_no_other(
-    alices, rung, active, monkeypatch, follows
+    alices, published, active, monkeypatch, follows
 ):
     """Contract 5, 6: two requests with one key, one of them before the end of the job and one after."""
 
@@ -150,10 +145,10 @@ def test_a_key_that_joined_a_job_that_has_ended_since_begins_no_other(
         if follows:
             alices.post(JOIN, ONE, headers={"idempotency-key": "next"})
 
-    once_before(monkeypatch, STORING, joined_by_the_other)
+    once_before(monkeypatch, accept, STORING, joined_by_the_other)
     assert alices.post(JOIN, ONE, headers=KEY)["Location"] == active
     assert Job.objects.count() == 1 + follows
-    assert len(rung) == Job.objects.count()
+    assert len(published) == Job.objects.count()
 
 
 def test_a_key_that_joined_meanwhile_is_held_to_its_payload(alices, active, monkeypatch):
@@ -163,7 +158,7 @@ def test_a_key_that_joined_meanwhile_is_held_to_its_payload(alices, active, monk
         alices.post(JOIN, ONE, headers=KEY)
         end_all()
 
-    once_before(monkeypatch, STORING, joined_by_the_other)
+    once_before(monkeypatch, accept, STORING, joined_by_the_other)
     assert alices.post(JOIN, {"name": "two"}, headers=KEY).status_code == 422
     assert Job.objects.count() == 1
 
@@ -174,7 +169,7 @@ def test_one_key_for_two_active_keys_gets_one_job(alices, active, monkeypatch):
     def begin_another(earlier, job):
         assert alices.post(JOIN, {"name": "two"}, headers=KEY).status_code == 202
 
-    once_before(monkeypatch, "_join", begin_another)
+    once_before(monkeypatch, keys, "_join", begin_another)
     assert alices.post(JOIN, ONE, headers=KEY).status_code == 422
     assert Job.objects.count() == 2
 
@@ -185,7 +180,7 @@ def test_a_job_that_is_deleted_before_it_is_joined_is_not_joined(alices, active,
     def delete(earlier, job):
         retention.forget(Job.objects.get(pk=earlier.pk))
 
-    once_before(monkeypatch, "_join", delete)
+    once_before(monkeypatch, keys, "_join", delete)
     answer = alices.post(JOIN, ONE, headers=KEY)
     assert alices.get(answer["Operation-Location"]).status_code == 200
     assert answer["Location"] != active
@@ -195,16 +190,16 @@ def test_two_repeats_of_a_key_that_is_too_old_get_one_job(alices, monkeypatch):
     """Contract 5: the second one finds the key freed, and the job of the first."""
     alices.post(URL, DATA, headers={"idempotency-key": "k"})
     Job.objects.update(created_at=timezone.now() - conf.IDEMPOTENCY_KEY_LIFETIME * 2)
-    release = publish.release_expired
+    release = keys._release_expired
     faster = []
 
-    def release_later(earlier, key):
+    def release_later(first):
         if not faster:
             faster.append(None)
             faster[0] = alices.post(URL, DATA, headers={"idempotency-key": "k"})
-        return release(earlier, key)
+        return release(first)
 
-    monkeypatch.setattr(publish, "release_expired", release_later)
+    monkeypatch.setattr(keys, "_release_expired", release_later)
     answer = alices.post(URL, DATA, headers={"idempotency-key": "k"})
     assert (answer.status_code, answer["Location"]) == (202, faster[0]["Location"])
     assert Job.objects.count() == 2

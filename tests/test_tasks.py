@@ -14,9 +14,10 @@ from rest_framework.response import Response
 
 from async_accept import progress
 from async_accept.exceptions import JobCanceled, JobFailed
-from async_accept.jobs import publish, results
+from async_accept.jobs import results
+from async_accept.jobs.accept import accept, task_limits
 from async_accept.jobs.attempt import current_run, running
-from async_accept.jobs.publish import HEADER, limits, run_here
+from async_accept.jobs.publish import HEADER, run_here
 from async_accept.models import Job, new_id
 from async_accept.tasks import JobTask, atomic_from_here
 from async_accept.testing import make_job, run_accepted_jobs
@@ -369,10 +370,10 @@ def test_a_retry_with_other_arguments_is_an_error():
 
 
 def test_limits_come_from_the_task():
-    assert limits(tasks.add) == {"max_attempts": 5, "retry_when_lost": False}
-    assert limits(call_sound) == {"max_attempts": 3, "retry_when_lost": True}
-    assert limits(SimpleNamespace(max_retries=9))["max_attempts"] == 10
-    assert limits(SimpleNamespace(max_retries=None))["max_attempts"] == 30_000
+    assert task_limits(tasks.add) == {"max_attempts": 5, "retry_when_lost": False}
+    assert task_limits(call_sound) == {"max_attempts": 3, "retry_when_lost": True}
+    assert task_limits(SimpleNamespace(max_retries=9))["max_attempts"] == 10
+    assert task_limits(SimpleNamespace(max_retries=None))["max_attempts"] == 30_000
 
 
 # --- Atomic ----------------------------------------------------------------------------------------------------
@@ -535,9 +536,7 @@ def test_a_job_that_accepts_another_one_goes_on_after_it(eager, django_capture_o
 
     def work():
         with django_capture_on_commit_callbacks(execute=True):
-            inner = publish.accept(
-                Job(id=new_id(), operation="inner", task=tasks.add.name, input={"x": 1, "y": 2})
-            )
+            inner = accept(Job(id=new_id(), operation="inner", task=tasks.add.name, input={"x": 1, "y": 2}))
         inner.refresh_from_db()
         return [inner.state, progress.current_job() == Job.objects.get(operation="call")]
 

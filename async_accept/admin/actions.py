@@ -15,8 +15,9 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext, pgettext_lazy
 
-from ..exceptions import InputGone
-from ..jobs import publish, retention
+from ..exceptions import InputGone, JobActive, TooManyJobs
+from ..jobs import retention
+from ..jobs.accept import rerun
 from ..models import Job
 from ..querysets import HEAVY, JobQuerySet
 from ..states import ACTIVE, FINAL
@@ -137,8 +138,8 @@ class Rerun(Deed):
 
     def _runs_again(self, job: Job) -> bool:
         try:
-            return publish.rerun(job).rerun_of == job.pk
-        except InputGone:
+            return rerun(job).rerun_of == job.pk
+        except (InputGone, JobActive, TooManyJobs):
             return False
 
 

@@ -24,6 +24,7 @@ from ..db.functions import DatabaseNow
 from ..exceptions import BrokerUnavailable
 from ..http.serializers import job_url
 from ..jobs import publish, retention
+from ..jobs.accept import accept
 from ..jobs.broker import Broker
 from ..models import Job, database, new_id
 from ..states import State
@@ -265,7 +266,7 @@ class Doctor:
         job = Job(operation=probe.name, task=probe.name, input={}, max_attempts=1)
         began = monotonic()
         try:
-            publish.accept(job)
+            accept(job)
             while not job.is_final and monotonic() - began < self.seconds:
                 wait(0.05)
                 job.refresh_from_db(fields=["state", "problem", "started_at", "finished_at"])

@@ -67,7 +67,7 @@ def _accepted(views: list[tuple[type, dict[str, Any]]]) -> Iterator[Accepted]:
         for _, handler in inspect.getmembers(view, inspect.isfunction):
             found = decorated(handler)
             if found is not None and "task" in found.accept_options:
-                place = f"@accepts(task=…) on {found.__module__}.{found.__qualname__}"
+                place = f"@accepts_task on {found.__module__}.{found.__qualname__}"
                 yield Accepted(found.accept_options["task"], place, view)
 
 
@@ -93,19 +93,19 @@ def _disordered(view: type) -> type | None:
     """Return the first base of *view*, or itself, that has its mixin behind REST framework's class."""
     from rest_framework.views import APIView
 
-    from ..http.accept import Accepting
+    from ..mixins import AcceptingView
 
     for base in reversed(view.__mro__):
         order = base.__mro__
-        if {Accepting, APIView} <= set(order) and order.index(APIView) < order.index(Accepting):
+        if {AcceptingView, APIView} <= set(order) and order.index(APIView) < order.index(AcceptingView):
             return base
     return None
 
 
 def _order_error(view: type) -> checks.CheckMessage:
-    from ..http.accept import Accepting
+    from ..mixins import AcceptingView
 
-    bases = sorted(view.__bases__, key=lambda base: not issubclass(base, Accepting))
+    bases = sorted(view.__bases__, key=lambda base: not issubclass(base, AcceptingView))
     return error(
         8,
         f"{view.__qualname__} has its accept mixin behind REST framework's class, which hides it.",

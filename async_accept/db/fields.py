@@ -38,7 +38,7 @@ class JSONTextField(TextField):
         return value
 
     def get_prep_value(self, value: Any) -> str | None:
-        return None if value is None else encoding.dumps(value)
+        return value if value is None or isinstance(value, encoding.Encoded) else encoding.dumps(value)
 
     def value_to_string(self, obj: models.Model) -> Any:
         # As Django's JSONField: a fixture holds the value itself, and loading it needs no second decoding.

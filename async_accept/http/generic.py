@@ -1,21 +1,30 @@
-"""What a view knows as REST framework's generic views do: its serializer, and the object that a request is about."""
+"""Views as REST framework's generic views know them: operation, object and serializer of a request."""
 
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
 from rest_framework.generics import GenericAPIView
 from rest_framework.request import Request
+from rest_framework.utils.formatting import camelcase_to_spaces
 
-__all__ = ["VERBS", "object_of", "serializer_maker", "validated"]
+__all__ = ["VERBS", "object_of", "operation_of", "validate"]
 
 #: The methods that can be accepted, and what generic views call their handlers.
 VERBS = {"POST": "create", "PUT": "update", "PATCH": "partial_update", "DELETE": "destroy"}
 
 
-def object_of(view: Any) -> Any:
-    """Look up the object that the request of *view* is about; return None where there is none.
+def operation_of(view: Any, request: Request) -> str:
+    """Return a name for what *request* asks for: the route's base name, or the view's class, and the action."""
+    noun = getattr(view, "basename", None) or _noun(type(view).__name__)
+    verb = getattr(view, "action", None) or VERBS.get(request.method or "", str(request.method).lower())
+    return f"{noun}.{verb}"
 
-    The generic verbs look theirs up, a creation has none, and for everything else the route's lookup decides.
+
+def object_of(view: Any) -> Any:
+    """Look up the object that the request of *view* is about; return None if there is none.
+
+    The generic verbs look up theirs, a creation has none, and for everything else the route's lookup decides.
 
     Raises:
         Http404: there is no such object.
@@ -31,12 +40,29 @@ def object_of(view: Any) -> Any:
     return view.get_object() if is_named and has_objects else None
 
 
-def serializer_maker(view: Any, request: Request, kind: Any = None) -> Any:
-    """Return what makes a serializer of *view*, called as a serializer's class; None where the view has none.
+def validate(view: Any, request: Request, instance: Any = None, serializer_class: Any = None) -> Any:
+    """Validate the data of *request* and return ``validated_data``; the data itself if there is no serializer.
 
     Args:
-        kind: the class of the serializer, where it is not the view that names one.
+        instance: the object that PUT or PATCH changes; PATCH may leave fields out.
+        serializer_class: the serializer; None: the view's own.
+
+    Raises:
+        ValidationError: the input is not valid (400).
     """
+    make = _serializer_maker(view, request, serializer_class)
+    if make is None or (serializer_class is None and request.method == "DELETE"):
+        return request.data if isinstance(request.data, Mapping) else {"data": request.data}
+    if request.method in ("PUT", "PATCH"):
+        serializer = make(instance, data=request.data, partial=request.method == "PATCH")
+    else:
+        serializer = make(data=request.data)
+    serializer.is_valid(raise_exception=True)
+    return serializer.validated_data
+
+
+def _serializer_maker(view: Any, request: Request, kind: Any) -> Any:
+    """Return what is called as a serializer's class is; None if *view* has no serializer."""
     if kind is None:
         kind = getattr(view, "serializer_class", None)
         if kind is None and not _defines(view, "get_serializer_class", "get_serializer"):
@@ -50,26 +76,13 @@ def serializer_maker(view: Any, request: Request, kind: Any = None) -> Any:
     return partial(kind, context={"request": request, "view": view, "format": view.format_kwarg})
 
 
-def validated(make: Any, request: Request, instance: Any = None, *, partial: bool | None = None) -> Any:
-    """Return what the serializer that *make* makes validates of *request*.
-
-    Args:
-        instance: the object that PUT or PATCH changes.
-        partial: whether what is not said stays as it is; None: with PATCH.
-
-    Raises:
-        ValidationError: the input is not valid (400).
-    """
-    if request.method in ("PUT", "PATCH"):
-        partial = request.method == "PATCH" if partial is None else partial
-        serializer = make(instance, data=request.data, partial=partial)
-    else:
-        serializer = make(data=request.data)
-    serializer.is_valid(raise_exception=True)
-    return serializer.validated_data
-
-
 def _defines(view: Any, *names: str) -> bool:
-    """Whether the class of *view* has one of these methods of its own: the generic view's are there always."""
-    kind = type(getattr(view, "view", view))
+    """Whether the class of *view* has one of these methods of its own: the generic view has them always."""
+    kind = type(view)
     return any(getattr(kind, name, None) not in (None, getattr(GenericAPIView, name)) for name in names)
+
+
+def _noun(class_name: str) -> str:
+    for ending in ("ViewSet", "APIView", "View"):
+        class_name = class_name.removesuffix(ending)
+    return camelcase_to_spaces(class_name).lower().replace(" ", "-") or "view"

@@ -1,34 +1,34 @@
 """What ``OPTIONS`` tells of accepting: for each method that can be answered 202, on which terms.
 
-The block ``accepts`` is added to whatever the view's own metadata class says.
+The block ``accepts`` is added to what the view's own metadata class says.
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from datetime import timedelta
 from typing import Any
 
 from rest_framework.request import Request, override_method
 from rest_framework.response import Response
 
 from ..conf import conf
-from .generic import VERBS
+from .generic import VERBS, operation_of
+from .options import option
 
 __all__ = ["add_terms", "terms", "with_terms"]
 
 
 def add_terms(response: Response, view: Any, request: Request) -> Response:
-    """Add the block ``accepts`` to the answer of ``OPTIONS``, where that is an object."""
+    """Add the block ``accepts`` to the answer of ``OPTIONS``, if that is an object."""
     if isinstance(response.data, dict) and (accepted := terms(view, request)):
         response.data["accepts"] = accepted
     return response
 
 
-def with_terms(metadata: Any, host: Callable[[Any], Any], options: Mapping[str, Any]) -> Any:
+def with_terms(metadata: Any, options_of: Callable[[Any], Mapping[str, Any]]) -> Any:
     """Return the class *metadata* with the block added: for a function view, whose class is REST framework's own.
 
     Args:
         metadata: a metadata class; None (no ``OPTIONS``) stays None.
-        host: returns what accepts for a view.
+        options_of: returns the options of the decorator for a view.
     """
     if metadata is None:
         return None
@@ -36,13 +36,9 @@ def with_terms(metadata: Any, host: Callable[[Any], Any], options: Mapping[str, 
     class AcceptMetadata(metadata):  # type: ignore[misc]
         def determine_metadata(self, request: Request, view: Any) -> Any:
             data = super().determine_metadata(request, view)
-            methods = [method for method in view.allowed_methods if method in VERBS]
+            methods = [(method, options_of(view)) for method in view.allowed_methods if method in VERBS]
             if isinstance(data, dict) and methods:
-                accepts = {}
-                for method in methods:
-                    with override_method(view, request, method) as overridden:
-                        accepts[method] = _terms(host(view), overridden, options)
-                data["accepts"] = accepts
+                data["accepts"] = _by_method(view, request, methods)
             return data
 
     return AcceptMetadata
@@ -53,8 +49,12 @@ def terms(view: Any, request: Request) -> dict[str, dict[str, Any]]:
 
     ``idempotency_key_seconds`` is how long a key stands for its job, counted from the 202.
     """
+    return _by_method(view, request, _accepting(view))
+
+
+def _by_method(view: Any, request: Request, methods: Any) -> dict[str, dict[str, Any]]:
     found = {}
-    for method, options in _accepting(view):
+    for method, options in methods:
         with override_method(view, request, method) as overridden:
             found[method] = _terms(view, overridden, options)
     return found
@@ -62,7 +62,7 @@ def terms(view: Any, request: Request) -> dict[str, dict[str, Any]]:
 
 def _accepting(view: Any) -> Iterator[tuple[str, Mapping[str, Any]]]:
     """Yield the methods whose handler is a mixin's or decorated, with the options of the decorator."""
-    mixed_in = {name for base in type(view).__mro__ for name in base.__dict__.get("_handlers", ())}
+    mixed_in = {name for base in type(view).__mro__ for name in vars(base).get("_handlers", ())}
     actions = getattr(view, "action_map", None)
     for method in view.allowed_methods:
         name = actions.get(method.lower()) if actions else method.lower()
@@ -73,38 +73,26 @@ def _accepting(view: Any) -> Iterator[tuple[str, Mapping[str, Any]]]:
             yield method, {}
 
 
-def _seconds(lifetime: timedelta) -> int:
-    return int(lifetime.total_seconds())
-
-
-def _terms(view: Any, request: Request, options: Mapping[str, Any]) -> dict[str, Any]:
-    def option(name: str) -> Any:
-        value = options.get(name)
-        return getattr(view, f"accept_{name}", None) if value is None else value
-
+def _terms(view: Any, request: Request, given: Mapping[str, Any]) -> dict[str, Any]:
     # A handler with a task, and a method of the view, decide per request.
-    by_handler = options.get("task") is not None
-    mode = option("mode") or conf.ACCEPT_MODE
-    key = option("idempotency") or conf.IDEMPOTENCY
+    by_handler = given.get("task") is not None
+    mode = option(view, "mode", given) or conf.ACCEPT_MODE
+    key = option(view, "idempotency", given) or conf.IDEMPOTENCY
     caps = (
-        option("max_active"),
-        option("max_active_per_owner"),
+        option(view, "max_active", given),
+        option(view, "max_active_per_owner", given),
         conf.MAX_ACTIVE_PER_OPERATION,
         conf.MAX_ACTIVE_PER_OWNER,
     )
-    codes = {202: True, 400: True, 409: option("when_active") == "refuse", 413: True}
+    codes = {202: True, 400: True, 409: option(view, "when_active", given) == "refuse", 413: True}
     codes |= {422: key != "ignored", 429: any(cap is not None for cap in caps), 503: True}
-    prefer = ["respond-async", "return=minimal"] + (
-        [f"wait={conf.MAX_WAIT_SECONDS}"] if conf.MAX_WAIT_SECONDS else []
-    )
-    lifetime = (
-        {} if key == "ignored" else {"idempotency_key_seconds": _seconds(conf.IDEMPOTENCY_KEY_LIFETIME)}
-    )
+    wait = [f"wait={conf.MAX_WAIT_SECONDS}"] if conf.MAX_WAIT_SECONDS else []
+    lifetime = {"idempotency_key_seconds": int(conf.IDEMPOTENCY_KEY_LIFETIME.total_seconds())}
     return {
-        "operation": options.get("operation") or view.get_accept_operation(request),
+        "operation": option(view, "operation", given) or operation_of(view, request),
         "mode": "depends" if by_handler or callable(mode) else mode,
         "idempotency_key": key,
-        **lifetime,
-        "prefer": prefer,
+        **({} if key == "ignored" else lifetime),
+        "prefer": ["respond-async", "return=minimal", *wait],
         "status_codes": [code for code, possible in codes.items() if possible],
     }

@@ -22,9 +22,8 @@ from rest_framework.viewsets import GenericViewSet
 from ..conf import conf
 from ..db.transactions import after_commit
 from ..exceptions import InputGone, PreconditionFailed
-from ..jobs import keys as idempotency
-from ..jobs import retention
-from ..jobs.accept import first_of, readmit
+from ..jobs import keys, retention
+from ..jobs.accept import rerun
 from ..jobs.watcher import watcher
 from ..models import Job, database
 from ..querysets import JobQuerySet, acting
@@ -172,15 +171,15 @@ class JobViewSet(ProblemsMixin, GenericViewSet[Job]):
 
     def rerun(self, request: Request, *args: Any, **kwargs: Any) -> Response:
         """Accept a new job with the input of one that has ended; the same ``Idempotency-Key`` is the same new job."""
-        keys = self._keys()
+        columns = self._key_columns()
         try:
             with self._changing("rerun_job") as job:
                 if not job.is_final:
                     return problem_response("not-ended")
-                again = readmit(job, **keys)
+                again = rerun(job, **columns)
         except (InputGone, PreconditionFailed):
             # The first request has changed the tag, and the input may have gone since.
-            first = first_of(Job(**keys))
+            first = keys.find_repeated(Job(**columns))
             if first is None:
                 raise
             again = first
@@ -224,7 +223,7 @@ class JobViewSet(ProblemsMixin, GenericViewSet[Job]):
             raise Http404
         return job
 
-    def _keys(self) -> dict[str, str]:
+    def _key_columns(self) -> dict[str, str]:
         """Return the columns of the request's ``Idempotency-Key``; it is the caller's, whoever owns the job.
 
         Raises:
@@ -232,11 +231,11 @@ class JobViewSet(ProblemsMixin, GenericViewSet[Job]):
             Http404: the id is malformed.
         """
         policy = "ignored" if conf.IDEMPOTENCY == "ignored" else "optional"
-        key = idempotency.requested_key(self.request.META.get("HTTP_IDEMPOTENCY_KEY"), policy)
+        key = keys.requested_key(self.request.META.get("HTTP_IDEMPOTENCY_KEY"), policy)
         if key is None:
             return {}
         caller, route = acting(self.request.user), f"{self._pk()}/rerun"
-        return idempotency.columns(key, caller=caller, method="POST", route=route, payload=None)
+        return keys.columns(key, caller=caller, method="POST", route=route, payload=None)
 
     def _form(self) -> str:
         """Return what tells the representation that this client gets from all others of the job."""

@@ -1,168 +1,232 @@
-"""Letting one more job in: caps, size, uploads, and what to do where an earlier job stands for this one.
+"""Let one more job in: room, size, uploads, the INSERT, and the message after the commit.
 
-Every check comes before the insert, and the unique keys decide at the insert. So a request that is refused leaves
+Every check comes before the INSERT, and the unique keys decide at the INSERT. So a request that is refused leaves
 nothing behind, and its key stays free.
 """
 
-from functools import partial
-from typing import NamedTuple
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from typing import Any, NamedTuple
 
-from django.db import connections, transaction
+from django.db import Error, IntegrityError, connections, transaction
 from django.db.models import QuerySet
+from django.utils import timezone
 
-from .. import encoding
+from .. import encoding, signals
 from ..conf import conf
-from ..db.errors import again_after_conflict
-from ..exceptions import BrokerUnavailable, InputTooLarge, JobActive, TooManyJobs, Unavailable
-from ..models import Job, database
-from . import keys as idempotency
-from . import publish, uploads
+from ..db.errors import is_conflict
+from ..db.functions import from_now
+from ..db.transactions import after_commit
+from ..exceptions import InputGone, InputTooLarge, TooManyJobs, Unavailable
+from ..models import ATTEMPTS_CEILING, Job, database, new_id
+from . import keys, publish, uploads
 
-__all__ = ["Terms", "admit", "first_of", "readmit"]
+__all__ = ["Terms", "accept", "rerun", "task_limits"]
+
+#: How often a job is inserted: each time its key was held by a job that was gone when it was looked up, or the database
+#: ended the transaction in favour of another.
+TRIES = 5
 
 
 class Terms(NamedTuple):
-    """On which terms a view lets jobs in."""
+    """On which terms a job is let in."""
 
-    #: Caps on open jobs; None is no cap and costs no query.
+    #: How many jobs of the operation, and of the owner, may be active; None is no cap and costs no query.
     max_active: int | None = None
     max_active_per_owner: int | None = None
-    #: The largest input in bytes of JSON; None for one that was let in before.
+    #: The largest input in bytes of JSON; None: any.
     max_bytes: int | None = None
     #: Store the job only if the broker answers.
-    insist: bool = False
-    #: The view has active keys, and a request joins the job that is active.
+    needs_broker: bool = False
+    #: A request with an idempotency key may join an active job.
     joins: bool = False
 
 
-def admit(job: Job, terms: Terms) -> Job:
-    """Store *job*; return it, or the earlier job that this request repeats or joins.
+#: No caps, and any size.
+FREE = Terms()
+
+
+def accept(job: Job, terms: Terms = FREE) -> Job:
+    """Store *job* in the caller's own transaction, and publish it after the commit.
+
+    Returns:
+        *job*, or the earlier job that stands for this request.
 
     Raises:
-        TooManyJobs: a cap on open jobs is reached (429).
+        TooManyJobs: as many jobs are active as may be (429).
         InputTooLarge: 413.
         Unencodable: the input has no strict JSON form.
-        IdempotencyKeyReused: its key came with another payload (422).
-        JobActive: such a job is active, and the view refuses a second one (409).
-        Unavailable: the broker is down, and the view refuses then (503).
+        IdempotencyKeyReused: the key came with another payload (422).
+        JobActive: such a job is active, and a second one is refused (409).
+        Unavailable: the broker is down, and the view refuses then; or the keys could not be had (503).
     """
-    if _shares_key(job, terms) and (first := idempotency.joined(job)):
-        return first
+    # The key may stand for a job that an earlier request with it joined; then no unique column holds it.
+    claims = terms.joins and job.idempotency_key is not None
+    if claims and (earlier := keys.find_joined(job)) is not None:
+        return earlier
     try:
         _check_room(job, terms)
-        return _store(job, terms)
+        # Before the INSERT, not after it: a stored job may have been promised to a repeat already.
+        if terms.needs_broker:
+            publish.check_broker()
     except (TooManyJobs, Unavailable):
-        # Another job finds no room, or no broker; to follow an earlier one takes neither.
-        earlier = publish.holder(job)
-        stands = earlier and _join(earlier, job)
-        if stands is None:
+        # To follow an earlier job takes neither room nor a broker.
+        standing = keys.find(job)
+        if standing is None:
             raise
-        return stands
-
-
-def first_of(repeat: Job) -> Job | None:
-    """Return the job of the first request with the idempotency key of *repeat*; None where the key is free.
-
-    Raises:
-        IdempotencyKeyReused: the payload differs (422).
-    """
-    earlier = publish.holder(repeat)
-    if earlier is None:
-        return idempotency.joined(repeat)
-    idempotency.check_repeat(earlier, repeat)
-    return earlier
-
-
-def readmit(job: Job, **keys: str) -> Job:
-    """Accept a new job with the input of *job*, which has ended, within the caps of the settings.
-
-    Args:
-        keys: the columns of the new job's idempotency key.
-
-    Raises:
-        InputGone: the input is no longer kept (410).
-        TooManyJobs: a cap on open jobs is reached (429).
-        JobActive: such a job is active, and a second one is refused (409).
-    """
-    joins = job.active_hash is not None and job.joins_active
-    terms = Terms(conf.MAX_ACTIVE_PER_OPERATION, conf.MAX_ACTIVE_PER_OWNER, joins=joins)
-    return publish.rerun(job, lambda again: admit(again, terms), **keys)
-
-
-def _store(job: Job, terms: Terms) -> Job:
-    with uploads.keep(job):
-        size = encoding.size_bytes(encoding.dumps(job.input))
-        if terms.max_bytes is not None and size > terms.max_bytes:
-            raise InputTooLarge
-        try:
-            stored = _insert_or_join(job, terms)
-        except BrokerUnavailable as error:
-            raise Unavailable from error
+        return standing
+    with uploads.keep(job), _encoded_input(job, terms.max_bytes):
+        stored = _insert(job, claims=claims)
     if stored is not job:
         uploads.discard(job)
+        return stored
+    if signals.job_accepted.has_listeners(Job):
+        after_commit(signals.job_accepted.send_robust, sender=Job, job=job, using=database())
+    after_commit(publish.publish_accepted, job, using=database())
+    return job
+
+
+def rerun(job: Job, **key_columns: str) -> Job:
+    """Accept a new job with the input of one that has ended, for the same owner; final stays final.
+
+    The caps of the settings hold, and the new job takes the active key of the old one again.
+
+    Args:
+        key_columns: the columns of its own idempotency key.
+
+    Returns:
+        The new job, or the earlier one that stands for this request.
+
+    Raises:
+        InputGone: the input, or an uploaded file of it, is no longer kept (410).
+        TooManyJobs: as many jobs are active as may be (429).
+        JobActive: such a job is active, and a second one is refused (409).
+    """
+    if not job.can_rerun:
+        raise InputGone
+    made = (job.response or {}).get("made", False)  # the new job makes another one
+    again = Job(
+        id=new_id(anonymous=job.anonymous),
+        owner_id=job.owner_id,
+        anonymous=job.anonymous,
+        operation=job.operation,
+        task=job.task,
+        object_type_id=None if made else job.object_type_id,
+        object_id=None if made else job.object_id,
+        rerun_of=job.pk,
+        input=job.input,
+        request=job.request,
+        max_attempts=job.max_attempts,
+        retry_when_lost=job.retry_when_lost,
+        retry_after=job.retry_after,
+        active_key=job.active_hash,
+        active_hash=job.active_hash,
+        joins_active=job.joins_active,
+        **key_columns,
+    )
+    terms = Terms(
+        max_active=conf.MAX_ACTIVE_PER_OPERATION,
+        max_active_per_owner=conf.MAX_ACTIVE_PER_OWNER,
+        joins=job.active_hash is not None and job.joins_active,
+    )
+    with transaction.atomic(using=database()):
+        stored = accept(again, terms)
+        if stored is again:
+            Job.objects.filter(pk=job.pk).update(rerun_as=again.pk, updated_at=timezone.now())
     return stored
 
 
-def _shares_key(job: Job, terms: Terms) -> bool:
-    """Whether the idempotency key of *job* may come to stand for a job that has another one."""
-    return terms.joins and job.idempotency_key is not None
+def task_limits(task: Any) -> dict[str, Any]:
+    """Return the columns that say how often *task* may be attempted.
 
-
-def _insert_or_join(job: Job, terms: Terms) -> Job:
-    insert = partial(publish.accept, job, insist=terms.insist)
-    if _shares_key(job, terms):
-        if terms.insist:
-            publish.insist_on_broker()  # in no transaction
-        insert = partial(again_after_conflict, partial(_insert_and_claim, job), database())
-    for _ in range(publish.TRIES):
-        stored = insert()
-        stands = stored if stored is job else _join(stored, job)
-        if stands is not None:
-            return stands
-    raise Unavailable
-
-
-def _insert_and_claim(job: Job) -> Job:
-    """Insert *job*, and take it back where its key has come to stand for another one; so one key gets one job.
-
-    Returns:
-        *job*, or the earlier one that holds a key of it.
+    The row keeps them, so that whoever finds a lost job can decide without knowing the task.
     """
-    using = database()
-    # In somebody's transaction, a failed INSERT would leave a lock that the end of the other job waits for (InnoDB),
-    # while this request waits for that job.
-    earlier = publish.holder(job) if connections[using].in_atomic_block else None
-    if earlier is not None:
-        return earlier
-    with transaction.atomic(using=using):
-        stored = publish.accept(job)
-        stands = idempotency.claim(job, job) if stored is job else stored
-        if stands is not stored:
-            transaction.set_rollback(True, using=using)
-    return stands
-
-
-def _join(earlier: Job, job: Job) -> Job | None:
-    """Return the job that stands for *job*, of which *earlier* holds a key; None where it has ended meanwhile."""
-    if job.idempotency_key is not None and earlier.idempotency_key == job.idempotency_key:
-        idempotency.check_repeat(earlier, job)
-        return earlier
-    # Whoever joins must be able to follow: another's job is 404 for them, and so is one that they have deleted.
-    mine = earlier.owner_id is not None and earlier.owner_id == job.owner_id and not earlier.forgotten
-    if not (job.joins_active and mine):
-        raise JobActive
-    return earlier if job.idempotency_key is None else idempotency.join(earlier, job)
+    attempts = getattr(task, "max_attempts", None)
+    if attempts is None:
+        retries = task.max_retries
+        attempts = ATTEMPTS_CEILING if retries is None else max(conf.MAX_ATTEMPTS, retries + 1)
+    return {
+        "max_attempts": min(attempts, ATTEMPTS_CEILING),
+        "retry_when_lost": bool(getattr(task, "retry_when_lost", False)),
+    }
 
 
 def _check_room(job: Job, terms: Terms) -> None:
     """Caps hold against floods, not to the last job: requests at the same moment do not see each other."""
+    active = Job.objects.active()
     if terms.max_active_per_owner is not None and job.owner_id is not None:
-        _check(Job.objects.active().filter(owner=job.owner_id), terms.max_active_per_owner)
+        _check_cap(active.filter(owner=job.owner_id), terms.max_active_per_owner)
     if terms.max_active is not None:
-        _check(Job.objects.active().filter(operation=job.operation), terms.max_active)
+        _check_cap(active.filter(operation=job.operation), terms.max_active)
 
 
-def _check(open_jobs: QuerySet[Job], cap: int) -> None:
+def _check_cap(active: QuerySet[Job], cap: int) -> None:
     # Bounded: it never counts further than the cap.
-    if len(open_jobs.order_by().values_list("pk")[:cap]) >= cap:
+    if len(active.order_by().values_list("pk")[:cap]) >= cap:
         raise TooManyJobs
+
+
+@contextmanager
+def _encoded_input(job: Job, max_bytes: int | None) -> Iterator[None]:
+    """Encode the input once, for its size and for the INSERT.
+
+    Raises:
+        InputTooLarge: it is larger than *max_bytes* (413).
+        Unencodable: it has no strict JSON form.
+    """
+    value = job.input
+    text = encoding.dumps(value)
+    if max_bytes is not None and encoding.size_bytes(text) > max_bytes:
+        raise InputTooLarge
+    job.input = None if value is None else encoding.Encoded(text)
+    try:
+        yield
+    finally:
+        job.input = value
+
+
+def _insert(job: Job, *, claims: bool) -> Job:
+    """Insert *job*; return it, or the earlier job that stands for this request.
+
+    Args:
+        claims: write down which job the idempotency key stands for, in the same transaction.
+
+    Raises:
+        Unavailable: a key is held, time and again by a job that is gone when it is looked up (503).
+    """
+    in_transaction = connections[database()].in_atomic_block
+    # In somebody's transaction, a failed INSERT would keep a lock that the end of the other job waits for (InnoDB),
+    # while joining waits for that job.
+    if claims and in_transaction and (earlier := keys.find(job)) is not None:
+        return earlier
+    for _ in range(TRIES):
+        try:
+            stored = _insert_once(job, claims, in_transaction)
+            if stored is not None:
+                return stored
+        except Error as error:
+            # In somebody's transaction a conflict took all that came before with it.
+            if in_transaction or not is_conflict(error):
+                raise
+    raise Unavailable
+
+
+def _insert_once(job: Job, claims: bool, in_transaction: bool) -> Job | None:
+    """Insert *job*, or find the earlier one; None if a key was held and is free by now."""
+    using = database()
+    keyed = job.idempotency_key is not None or job.active_key is not None
+    # Alone, the INSERT needs no transaction; in somebody's, only one that may fail needs a savepoint.
+    is_alone = not claims and not (keyed and in_transaction)
+    try:
+        with nullcontext() if is_alone else transaction.atomic(using=using):
+            job.dispatch_at = from_now(conf.DISPATCH_STEP)  # by the database's clock
+            job.save(force_insert=True, using=using)
+            stands = keys.claim(job, job) if claims else job
+            if stands is not job:
+                transaction.set_rollback(True, using=using)
+    except IntegrityError:
+        if not keyed:
+            raise
+        return keys.find(job)
+    job.dispatch_at = timezone.now() + conf.DISPATCH_STEP  # what the row has, as near as need be
+    return stands

@@ -1,8 +1,8 @@
-"""The ``Idempotency-Key`` request header: the same key is the same job.
+"""Which earlier job stands for this request: the one with its ``Idempotency-Key``, or the active one that it joins.
 
-A repeat is found by the INSERT failing on the unique column, never by looking first, so eight requests at once
-make one job. A key belongs to its owner, method and route: another user's key is another key. Of an anonymous caller
-nobody knows whether it is the same one, so there the payload is part of the key, and the key reveals nothing.
+A repeat is found by the INSERT failing on the unique column, never by looking first, so eight requests at once make
+one job. A key belongs to its owner, method and route: another user's key is another key. Nobody knows whether two
+anonymous callers are the same one; for them the payload is part of the key, and the key reveals nothing.
 
 Source: draft-ietf-httpapi-idempotency-key-header.
 """
@@ -21,24 +21,21 @@ from django.utils import timezone
 from .. import encoding
 from ..conf import conf
 from ..db.errors import again_after_conflict
-from ..exceptions import IdempotencyKeyInvalid, IdempotencyKeyMissing, IdempotencyKeyReused, Unavailable
+from ..exceptions import IdempotencyKeyInvalid, IdempotencyKeyMissing, IdempotencyKeyReused, JobActive
 from ..models import Job, JoinedKey, database
 
 __all__ = [
-    "check_repeat",
     "claim",
     "columns",
+    "find",
+    "find_joined",
+    "find_repeated",
     "fingerprint",
-    "forget_joined",
-    "join",
-    "joined",
+    "forget_expired",
     "parse_key",
-    "release_expired",
     "requested_key",
 ]
 
-#: How often a key is taken that stands for a job that is gone.
-TRIES = 3
 _VISIBLE_ASCII = re.compile(r"[\x21-\x7e]{1,255}")
 
 
@@ -101,92 +98,126 @@ def columns(key: str, *, caller: Any, method: str, route: str, payload: Any) -> 
     return {"idempotency_key": key_hash, "fingerprint": payload_hash}
 
 
-def check_repeat(earlier: Job, repeat: Job) -> None:
-    """Make sure that *repeat* asks for the same as the job that holds its key.
+# --- Which earlier job stands for this request? -------------------------------------------------------------
+
+
+def find(job: Job) -> Job | None:
+    """Return the earlier job that stands for *job*: by the idempotency key, or as the active job that it joins.
+
+    Raises:
+        IdempotencyKeyReused: the idempotency key came with another payload (422).
+        JobActive: such a job is active, and *job* may not join it (409).
+    """
+    return find_repeated(job) or _find_active(job)
+
+
+def find_repeated(job: Job) -> Job | None:
+    """Return the job of the first request with the idempotency key of *job*; None if the key is free.
+
+    A key that is older than ``IDEMPOTENCY_KEY_LIFETIME`` is released.
 
     Raises:
         IdempotencyKeyReused: the payload differs (422).
     """
-    if earlier.fingerprint != repeat.fingerprint:
-        raise IdempotencyKeyReused
+    if job.idempotency_key is None:
+        return None
+    first = Job.objects.filter(idempotency_key=job.idempotency_key).first()
+    if first is None or _release_expired(first):
+        return find_joined(job)
+    _check_payload(first.fingerprint, job)
+    return first
 
 
-def join(active: Job, repeat: Job) -> Job | None:
-    """Let the key of *repeat* stand for the job *active*, which has a key of its own or none.
-
-    Returns:
-        The job that the key stands for; None where *active* has ended meanwhile, and it stands for no other.
+def find_joined(job: Job) -> Job | None:
+    """Return the job that the idempotency key of *job* stands for, in a view that joins active jobs; else None.
 
     Raises:
-        IdempotencyKeyReused: it stands for one already, and the payload differs (422).
+        IdempotencyKeyReused: the payload differs (422).
     """
-    return again_after_conflict(partial(_join, active, repeat), database()) or joined(repeat)
+    return _stands(JoinedKey.objects.filter(pk=job.idempotency_key).first(), job)
 
 
-def _join(active: Job, repeat: Job) -> Job | None:
-    with transaction.atomic(using=database()):
-        # The lock: as long as the key is not written, the job does not end, and nobody takes its active key.
-        open_jobs = Job.objects.active().filter(pk=active.pk, forgotten=False)
-        return claim(active, repeat) if open_jobs.update(updated_at=F("updated_at")) else None
-
-
-def claim(job: Job, repeat: Job) -> Job:
-    """Let the key of *repeat* stand for *job*; in the transaction that stores or holds that job.
+def claim(active: Job, job: Job) -> Job | None:
+    """Let the idempotency key of *job* stand for *active*, in the transaction that stores or holds that job.
 
     The primary key decides between two requests at once.
 
     Returns:
-        *job*, or the other job that the key stands for already.
+        *active*; another job if the key stands for that one already; None if the key was in use and is free by now.
 
     Raises:
-        IdempotencyKeyReused: it stands for one already, and the payload differs (422).
-        Unavailable: somebody takes it time and again for a job that is gone (503).
+        IdempotencyKeyReused: it stands for a job already, and the payload differs (422).
     """
-    rows = JoinedKey.objects.filter(pk=repeat.idempotency_key)
-    for _ in range(TRIES):
-        key = JoinedKey(pk=repeat.idempotency_key, fingerprint=repeat.fingerprint, job_id=job.pk)
-        rows.bulk_create([key], ignore_conflicts=True)
-        stored = rows.first()
-        earlier = _standing(stored, repeat, job)
-        if earlier is not None:
-            return earlier
-        if stored is not None:  # too old, or of a job that was deleted
-            rows.filter(job_id=stored.job_id, created_at=stored.created_at).delete()
-    raise Unavailable
+    rows = JoinedKey.objects.filter(pk=job.idempotency_key)
+    mine = {"job_id": active.pk, "fingerprint": job.fingerprint, "created_at": timezone.now()}
+    rows.bulk_create([JoinedKey(pk=job.idempotency_key, **mine)], ignore_conflicts=True)
+    stored = rows.first()
+    if stored is None:
+        return None
+    standing = _stands(stored, job, known=active)
+    if standing is not None:
+        return standing
+    # It is too old, or its job was deleted.
+    free = rows.filter(job_id=stored.job_id, created_at=stored.created_at)
+    return active if free.update(**mine) else None
 
 
-def joined(repeat: Job) -> Job | None:
-    """Return the job that the key of *repeat* stands for, where a view joins active jobs; None where it is free.
+def forget_expired() -> None:
+    """Delete joined keys that are older than ``IDEMPOTENCY_KEY_LIFETIME``."""
+    JoinedKey.objects.filter(created_at__lt=_oldest()).delete()
+
+
+def _find_active(job: Job) -> Job | None:
+    if job.active_key is None:
+        return None
+    active = Job.objects.filter(active_key=job.active_key).first()
+    if active is None:
+        return None
+    # Whoever joins must be able to follow: another's job is 404 for them, and so is one that they have deleted.
+    is_mine = active.owner_id is not None and active.owner_id == job.owner_id and not active.forgotten
+    if not (job.joins_active and is_mine):
+        raise JobActive
+    if job.idempotency_key is None:
+        return active
+    return again_after_conflict(partial(_join, active, job), database())
+
+
+def _join(active: Job, job: Job) -> Job | None:
+    """Let the idempotency key of *job* stand for *active*; None if that has ended meanwhile."""
+    with transaction.atomic(using=database()):
+        # The lock: until the key is written, the job does not end, and nobody takes its active key.
+        rows = Job.objects.active().filter(pk=active.pk, forgotten=False)
+        return claim(active, job) if rows.update(updated_at=F("updated_at")) else None
+
+
+def _stands(key: JoinedKey | None, job: Job, known: Job | None = None) -> Job | None:
+    """Return the job that *key* stands for; None if the key is too old, or its job was deleted.
 
     Raises:
-        IdempotencyKeyReused: the payload differs (422).
+        IdempotencyKeyReused: the payload of *job* differs (422).
     """
-    return _standing(JoinedKey.objects.filter(pk=repeat.idempotency_key).first(), repeat)
-
-
-def _standing(key: JoinedKey | None, repeat: Job, known: Job | None = None) -> Job | None:
     if key is None or key.created_at < _oldest():
         return None
-    known = known if known is not None and known.pk == key.job_id else None
-    job = known or Job.objects.filter(pk=key.job_id, forgotten=False).first()
-    if job is not None and key.fingerprint != repeat.fingerprint:
+    is_known = known is not None and known.pk == key.job_id
+    standing = known if is_known else Job.objects.filter(pk=key.job_id, forgotten=False).first()
+    if standing is not None:
+        _check_payload(key.fingerprint, job)
+    return standing
+
+
+def _check_payload(fingerprint: str, job: Job) -> None:
+    if fingerprint != job.fingerprint:
         raise IdempotencyKeyReused
-    return job
 
 
-def forget_joined() -> None:
-    """Remove what ``claim()`` has stored and ``IDEMPOTENCY_KEY_LIFETIME`` has outlived."""
-    JoinedKey.objects.filter(created_at__lt=_oldest()).delete()
+def _release_expired(first: Job) -> bool:
+    """Free the idempotency key of *first* if it is too old; else no query."""
+    if first.created_at >= _oldest():
+        return False
+    Job.objects.filter(pk=first.pk, idempotency_key=first.idempotency_key).update(idempotency_key=None)
+    return True  # also if another request was faster
 
 
 def _oldest() -> datetime:
     oldest: datetime = timezone.now() - conf.IDEMPOTENCY_KEY_LIFETIME
     return oldest
-
-
-def release_expired(earlier: Job, key: str | None) -> bool:
-    """Free *key* where *earlier* holds it and it has outlived ``IDEMPOTENCY_KEY_LIFETIME``; else no query."""
-    if key is None or earlier.idempotency_key != key or earlier.created_at >= _oldest():
-        return False
-    Job.objects.filter(pk=earlier.pk, idempotency_key=key).update(idempotency_key=None)
-    return True  # also where another request was faster

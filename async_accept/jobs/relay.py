@@ -27,8 +27,8 @@ from ..querysets import JobQuerySet
 from ..states import State
 from . import uploads
 from .broker import Broker
-from .keys import forget_joined
-from .publish import queue_of, ring
+from .keys import forget_expired
+from .publish import publish, queue_of
 from .retention import sweep
 
 __all__ = ["Relay", "step", "stir"]
@@ -164,7 +164,7 @@ class Relay:
                 break
             due = self._put_off()
             try:
-                rung = len(ring([(pk, task) for pk, task, _ in due], self.broker))
+                rung = len(publish([(pk, task) for pk, task, _ in due], self.broker))
             except BrokerUnavailable as error:
                 logger.warning("The relay could not reach the broker: %s", error)
                 rung = 0
@@ -237,7 +237,7 @@ class Relay:
         """
         if self.clock() >= self.tidy_at:
             self.tidy_at = self.clock() + TIDY_SECONDS
-            forget_joined()
+            forget_expired()
             try:
                 uploads.remove_orphans()
             except OSError as error:

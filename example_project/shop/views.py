@@ -1,8 +1,7 @@
 """The shop's API.
 
 Two ways to answer 202: an order and a price list are created by the view's own logic in the worker; a batch
-and a report are handed to a task once their input is found valid. (`Accepting` below a view that has only
-`@accepts` makes a database that fails as early as the authentication a 503, too.)
+and a report are handed to a task as soon as their input is found valid.
 """
 
 from typing import Any
@@ -18,9 +17,8 @@ from rest_framework.parsers import FormParser, JSONParser, MultiPartParser
 from rest_framework.request import Request
 from rest_framework.views import APIView
 
-from async_accept.decorators import accepts
-from async_accept.http.accept import Accepting
-from async_accept.mixins import AcceptCreateMixin
+from async_accept.decorators import accepts_task
+from async_accept.mixins import AcceptCreateMixin, AcceptMixin
 
 from . import payments
 from .batches import CSVParser, read_batch
@@ -81,7 +79,7 @@ class OrderViewSet(AcceptCreateMixin, viewsets.ModelViewSet):
         parser_classes=[JSONParser, CSVParser, MultiPartParser, FormParser],
         serializer_class=BulkSerializer,  # draws the form; what else may be sent, read_batch() knows
     )
-    @accepts(task=fulfil_orders, operation="orders.bulk")
+    @accepts_task(fulfil_orders, operation="orders.bulk")
     def bulk(self, request: Request) -> dict[str, Any]:
         """Place and pay many orders: JSON, text/csv, or a CSV file as `file`, with reference, sku, quantity, code."""
         return {"customer": request.user.pk, "orders": read_batch(request)}
@@ -137,38 +135,29 @@ def _download(file: Any, name: str) -> FileResponse:
     return FileResponse(file.open(), as_attachment=True, filename=name, content_type="text/csv")
 
 
-def _same_question(request: Request, validated: dict[str, Any]) -> str:
-    """While a customer's report is under way, asking for the same one again joins it."""
-    return f"{request.user.pk} {validated['rows']} {validated['days']}"
+class ReportView(AcceptMixin, APIView):
+    """The sales report: `rows` orders drawn from the last `days` days; its result has the figures of each day."""
 
-
-class ReportView(Accepting, APIView):
-    """The sales report: `rows` orders drawn from the last `days` days."""
-
-    # For the browsable API, which draws a form from it.
     serializer_class = ReportSerializer
+    accept_task = build_report
+    accept_operation = "reports.create"
 
-    @accepts(task=build_report, operation="reports.create", active_key=_same_question)
-    def post(self, request: Request) -> dict[str, Any]:
-        """Ask for a report; its result has the figures of each day."""
-        asked = ReportSerializer(data=request.data)
-        asked.is_valid(raise_exception=True)
-        return asked.validated_data
+    def accept_active_key(self, request: Request, validated: dict[str, Any]) -> str:
+        """While a customer's report is under way, asking for the same one again joins it."""
+        return f"{request.user.pk} {validated['rows']} {validated['days']}"
 
 
-class TroubleView(Accepting, APIView):
-    """Jobs that go wrong, to be watched; only where TROUBLEMAKER says so, else 404."""
+class TroubleView(AcceptMixin, APIView):
+    """Jobs that go wrong, to be watched: `{"kind": "slow"}`, or retry, fail, lose, lose_all.
+
+    Only if the setting TROUBLEMAKER says so, else 404.
+    """
 
     serializer_class = TroubleSerializer
+    accept_task = stumble
+    accept_operation = "trouble.create"
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
-        super().initial(request, *args, **kwargs)
         if not settings.TROUBLEMAKER:
             raise Http404
-
-    @accepts(task=stumble, operation="trouble.create")
-    def post(self, request: Request) -> dict[str, Any]:
-        """`{"kind": "slow"}`, or retry, fail, lose, lose_all."""
-        asked = TroubleSerializer(data=request.data)
-        asked.is_valid(raise_exception=True)
-        return asked.validated_data
+        super().initial(request, *args, **kwargs)

@@ -21,7 +21,7 @@ from rest_framework.views import APIView
 
 from async_accept import checks
 from async_accept.conf import DEFAULTS
-from async_accept.decorators import accepts
+from async_accept.decorators import accepts_task
 from async_accept.http.throttling import PollThrottle
 from async_accept.http.views import JobViewSet
 from async_accept.mixins import AcceptCreateMixin, AcceptMixin
@@ -269,18 +269,18 @@ def views_with(task):
         pass
 
     class WithMethod(APIView):
-        @accepts(task)
+        @accepts_task(task)
         def post(self, request):
             return {}
 
     class WithAction(viewsets.ViewSet):
         @action(detail=False, methods=["post"])
-        @accepts(task)
+        @accepts_task(task)
         def build(self, request):
             return {}
 
     @api_view(["POST"])
-    @accepts(task)
+    @accepts_task(task)
     def function(request):
         return {}
 

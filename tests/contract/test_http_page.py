@@ -140,7 +140,7 @@ def shop(settings: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iter
 def unheard() -> Iterator[None]:
     """Let no worker hear of what is accepted."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(publish, "ring", lambda jobs, *via: [pk for pk, _ in jobs])
+        patch.setattr(publish, "publish", lambda jobs, *via: [pk for pk, _ in jobs])
         yield
 
 
@@ -187,7 +187,7 @@ def test_exchanges_of_following(alice, worker, shop):
         record.check("result-waiting", alice.get(accepted.headers["Location"]))
     # Another request uses the reference, before a worker comes to this one.
     assert alice.post(ORDERS, ORDER, headers={"Prefer": "wait=10"}).status_code == 201
-    publish.ring([(Job.objects.earliest("id").pk, "async_accept.replay")])
+    publish.publish([(Job.objects.earliest("id").pk, "async_accept.replay")])
     alice.until(accepted, "failed")
     record.check("poll-failed", alice.get(accepted.headers["Operation-Location"]))
     record.check("result-failed", alice.get(accepted.headers["Location"]))

@@ -7,7 +7,7 @@ import pytest
 from django.utils import timezone
 
 from async_accept.conf import DEFAULTS
-from async_accept.jobs.keys import forget_joined
+from async_accept.jobs.keys import forget_expired
 from async_accept.models import Job, JoinedKey
 from tests.contract.cases import SUM
 from tests.testapp import contract_tasks
@@ -264,7 +264,7 @@ def test_a_key_that_joined_lives_as_long_as_any(alice, joined):
     JoinedKey.objects.update(created_at=timezone.now() - DEFAULTS["IDEMPOTENCY_KEY_LIFETIME"] * 1.01)
     again = alice.post(JOIN, {"name": "one"}, headers=KEY)
     assert again.headers["Location"] != joined.headers["Location"]
-    forget_joined()
+    forget_expired()
     assert [str(key.job_id) for key in JoinedKey.objects.all()] == [again.json()["id"]]
 
 

@@ -201,7 +201,6 @@ def test_the_middleware_knows_an_outage_from_a_bug(caller, middleware, monkeypat
         raise RuntimeError("a bug")
 
     monkeypatch.setattr(Job, "save", fail)
-    monkeypatch.setattr("async_accept.jobs.publish.accept", fail)
     assert caller.post("/api/policies/always/class/", SUM).status_code == 500
 
 

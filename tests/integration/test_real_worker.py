@@ -18,6 +18,8 @@ from django_celery_results.models import TaskResult
 from async_accept.checks.invariants import violations
 from async_accept.exceptions import BrokerUnavailable
 from async_accept.jobs import publish, results
+from async_accept.jobs.accept import accept as accept_job
+from async_accept.jobs.accept import task_limits
 from async_accept.jobs.broker import Broker, broker
 from async_accept.jobs.relay import Relay
 from async_accept.models import Job
@@ -38,8 +40,8 @@ def _healthy_afterwards(transactional_db):
 
 def accept(**given) -> Job:
     given.setdefault("slug", uuid.uuid4().hex)
-    job = Job(operation="notes.take", task=take_note.name, input=given, **publish.limits(take_note))
-    return publish.accept(job)
+    job = Job(operation="notes.take", task=take_note.name, input=given, **task_limits(take_note))
+    return accept_job(job)
 
 
 def until(condition: Callable[[], object], seconds: float = 30) -> None:
@@ -70,9 +72,9 @@ def test_job_runs_and_its_result_is_stored(start_worker: Start):
 
 def test_message_is_repeated_and_the_work_is_not(start_worker: Start):
     job = accept()
-    publish.ring([(job.pk, job.task)] * 3)
+    publish.publish([(job.pk, job.task)] * 3)
     last = accept()
-    publish.ring([(job.pk, job.task)])
+    publish.publish([(job.pk, job.task)])
     start_worker()
     assert wait_for_end(job).attempt == 1
     wait_for_end(last)
@@ -167,7 +169,7 @@ def test_message_for_another_task_is_dropped(start_worker: Start):
         input={"x": 1, "y": 2},
         dispatch_at=timezone.now() + timedelta(hours=1),
     )
-    publish.ring([(job.pk, take_note.name)])
+    publish.publish([(job.pk, take_note.name)])
     start_worker()
     assert wait_for_end(accept()).state == "succeeded"
     job.refresh_from_db()
@@ -203,7 +205,7 @@ def test_worker_that_does_not_know_the_task_spoils_nothing(start_worker: Start, 
     new.wait()
     old = start_worker(old=True)
     waiting = accept()
-    publish.ring([(done.pk, take_note.name)])  # a message that was repeated
+    publish.publish([(done.pk, take_note.name)])  # a message that was repeated
     log = tmp_path / "workers.log"
     until(lambda: log.read_text().count("does not know the task") >= 2)
     assert results.read(done) == answer
@@ -220,7 +222,7 @@ def test_one_message_that_the_broker_refuses_holds_up_no_other(start_worker: Sta
     with current_app.connection_for_write() as connection:
         connection.default_channel.queue_declare(REFUSED, durable=False, auto_delete=False)
         try:
-            bad = publish.accept(Job(operation="refused", task=refused.name, input={}))
+            bad = accept_job(Job(operation="refused", task=refused.name, input={}))
             assert f"Job {bad.pk} cannot be published for {refused.name}: PreconditionFailed" in caplog.text
             good = [accept() for _ in range(3)]
             assert not broker.paused

@@ -35,11 +35,11 @@ def rung(monkeypatch):
     """The jobs that were rung for, by a broker that takes everything."""
     rung = []
 
-    def ring(jobs, via=None):
+    def publish(jobs, via=None):
         rung.extend(pk for pk, _ in jobs)
         return [pk for pk, _ in jobs]
 
-    monkeypatch.setattr(module, "ring", ring)
+    monkeypatch.setattr(module, "publish", publish)
     return rung
 
 
@@ -129,7 +129,7 @@ def test_while_the_broker_is_down_the_job_stays_due(relay, rung, monkeypatch, ca
         raise BrokerUnavailable("OSError")
 
     with monkeypatch.context() as patch:
-        patch.setattr(module, "ring", down)
+        patch.setattr(module, "publish", down)
         job = due()
         assert relay.tick()["rung"] == 0
     job.refresh_from_db()
@@ -140,7 +140,7 @@ def test_while_the_broker_is_down_the_job_stays_due(relay, rung, monkeypatch, ca
 
 def test_a_job_that_the_broker_did_not_take_stays_due(relay, rung, monkeypatch):
     first, second = due(), due()
-    monkeypatch.setattr(module, "ring", lambda jobs, via=None: [pk for pk, _ in jobs][:1])
+    monkeypatch.setattr(module, "publish", lambda jobs, via=None: [pk for pk, _ in jobs][:1])
     assert relay.tick()["rung"] == 1
     left = Job.objects.due().get()
     assert left in (first, second)

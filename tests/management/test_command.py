@@ -350,7 +350,7 @@ def test_a_broker_that_fails_meanwhile_leaves_no_probe(monkeypatch):
     def refuse(*args):
         raise BrokerUnavailable("OSError")
 
-    monkeypatch.setattr("async_accept.jobs.publish.ring", refuse)
+    monkeypatch.setattr("async_accept.jobs.publish.publish", refuse)
     assert only(Doctor(seconds=0).send_probe(), "probe").level == "fail"
     assert not Job.objects.exists()
 

@@ -138,7 +138,7 @@ def test_status_page_has_the_same_policy_and_the_browsable_api_none(alices, brow
 
 
 def test_each_card_shows_its_code(browser):
-    assert "@accepts(task=fulfil_orders" in card_of(browser, "bulk")
+    assert "@accepts_task(fulfil_orders" in card_of(browser, "bulk")
     assert "track(_lines(file)" in card_of(browser, "import")
 
 

@@ -48,7 +48,7 @@ class DraftView(AcceptUpdateMixin, generics.UpdateAPIView):
     queryset = Note.objects.all()
     serializer_class = NoteSerializer
 
-    def get_etag(self, instance: Any) -> str:
+    def get_accept_etag(self, instance: Any) -> str:
         return f'"{instance.title}"'
 
 

@@ -55,6 +55,7 @@ class Written(AcceptModelMixin, Notes):
         return marked(super().destroy(request, *args, **kwargs))
 
     @action(detail=False, methods=["post"])
+    @accepts(serializer_class=NoteSerializer)
     def copy(self, request: Request) -> Response:
         """Hands over to a handler that accepts."""
         return self.create(request)

@@ -15,7 +15,7 @@ from rest_framework.response import Response
 from rest_framework.throttling import BaseThrottle
 from rest_framework.views import APIView
 
-from async_accept.decorators import accepts
+from async_accept.decorators import accepts, accepts_task
 from async_accept.mixins import AcceptMixin, AcceptModelMixin
 
 from . import contract_tasks, tasks
@@ -135,7 +135,7 @@ def views_of(policy: str, options: dict[str, Any]) -> list[Any]:
     outer_view = accepts(serializer_class=SumSerializer, **options)(api_view(["POST"])(product))
     # With a task it is the handler that decides.
     terms = {name: value for name, value in options.items() if name != "mode"}
-    task_view = api_view(["POST"])(accepts(task=tasks.add, **terms)(total))
+    task_view = api_view(["POST"])(accepts_task(tasks.add, **terms)(total))
 
     base = f"policies/{policy}"
     detail = view_set.as_view(
@@ -170,7 +170,7 @@ class GateView(AcceptMixin, APIView):
         name = serializers.CharField()
         refuse = serializers.BooleanField(default=False)
 
-    def get_active_key(self, request: Request, validated: Any) -> str | None:
+    def accept_active_key(self, request: Request, validated: Any) -> str | None:
         return None if self.kwargs["rule"] == "free" or validated["name"] == "anybody" else validated["name"]
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:

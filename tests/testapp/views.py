@@ -11,7 +11,7 @@ from rest_framework.serializers import BaseSerializer
 from rest_framework.versioning import URLPathVersioning
 from rest_framework.views import APIView
 
-from async_accept.decorators import accepts
+from async_accept.decorators import accepts, accepts_task
 from async_accept.mixins import AcceptCreateMixin, AcceptMixin, AcceptModelMixin
 
 from . import tasks
@@ -52,7 +52,7 @@ class NoteViewSet(AcceptModelMixin, PlainNoteViewSet):
         return Response({"title": note.title})
 
     @action(detail=False, methods=["post"])
-    @accepts(task=tasks.add)
+    @accepts_task(tasks.add)
     def total(self, request: Request) -> dict[str, Any]:
         serializer = SumSerializer(data=request.data)
         serializer.is_valid(raise_exception=True)
@@ -117,7 +117,7 @@ def multiply(request: Request) -> Response:
 
 
 @api_view(["POST"])
-@accepts(task=tasks.add)
+@accepts_task(tasks.add)
 def add(request: Request) -> Any:
     serializer = SumSerializer(data=request.data)
     serializer.is_valid(raise_exception=True)

@@ -1,0 +1,290 @@
+"""Accepting: the row is the outbox, and the broker hears of it after the commit."""
+
+from contextlib import nullcontext
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from django.contrib.contenttypes.models import ContentType
+from django.db import connection, transaction
+from django.utils import timezone
+
+from async_accept import signals
+from async_accept.exceptions import BrokerUnavailable, InputGone, Unavailable
+from async_accept.jobs import accept as module
+from async_accept.jobs import publish as publish_module
+from async_accept.jobs.accept import Terms, accept, rerun
+from async_accept.jobs.broker import Broker
+from async_accept.models import Job, new_id
+from async_accept.testing import make_job
+from tests.testapp import tasks
+
+pytestmark = pytest.mark.django_db
+committing = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture
+def published(monkeypatch):
+    """The jobs that were published, to a broker that takes everything."""
+    published = []
+
+    def publish(jobs, via=None):
+        published.extend(pk for pk, _ in jobs)
+        return [pk for pk, _ in jobs]
+
+    monkeypatch.setattr(publish_module, "publish", publish)
+    return published
+
+
+@pytest.fixture
+def broker_down(monkeypatch):
+    def refuse(*args):
+        raise BrokerUnavailable("OSError")
+
+    monkeypatch.setattr(publish_module, "publish", refuse)
+    monkeypatch.setattr(Broker, "check", refuse)
+
+
+@pytest.fixture
+def alice(django_user_model):
+    return django_user_model.objects.create(username="alice")
+
+
+def new(**columns):
+    return Job(id=new_id(), operation="test", task=tasks.add.name, input={"x": 1, "y": 2}, **columns)
+
+
+# --- Storing ---------------------------------------------------------------------------------------------
+
+
+@committing
+def test_an_accepted_job_is_stored_and_published(published):
+    job = accept(new())
+    assert Job.objects.get().state == "accepted"
+    assert published == [job.pk]
+
+
+def test_an_accepted_job_is_due_after_the_first_step():
+    job = accept(new())
+    assert 5 < (job.dispatch_at - timezone.now()).total_seconds() <= 10
+
+
+def test_the_first_step_is_taken_by_the_databases_clock(monkeypatch):
+    """A web machine whose clock is wrong must not make a job wait for as long."""
+    monkeypatch.setattr(module.timezone, "now", lambda: datetime.now(UTC) + timedelta(hours=1))
+    accept(new())
+    monkeypatch.undo()
+    assert Job.objects.get().dispatch_at < timezone.now() + timedelta(minutes=1)
+
+
+@committing
+def test_the_broker_hears_of_it_after_the_commit(published):
+    with transaction.atomic():
+        accept(new())
+        assert published == []
+    assert len(published) == 1
+
+
+@committing
+def test_what_is_rolled_back_was_never_published(published):
+    with transaction.atomic():
+        accept(new())
+        transaction.set_rollback(True)
+    assert published == []
+    assert not Job.objects.exists()
+
+
+@committing
+def test_while_the_broker_is_down_the_job_is_accepted(broker_down, caplog):
+    job = accept(new())
+    assert Job.objects.filter(pk=job.pk).exists()
+    assert f"did not take job {job.pk}" in caplog.text
+
+
+@committing
+@pytest.mark.parametrize("in_transaction", [False, True])
+def test_a_job_that_needs_the_broker_leaves_nothing_behind(broker_down, in_transaction):
+    around = transaction.atomic() if in_transaction else nullcontext()
+    with pytest.raises(Unavailable), around:
+        accept(new(), Terms(needs_broker=True))
+    assert not Job.objects.exists()
+
+
+@committing
+def test_a_job_that_needs_the_broker_is_not_taken_back_once_it_is_stored(monkeypatch):
+    """A repeat may have been promised the same job meanwhile."""
+
+    def refuse(*args):
+        raise BrokerUnavailable("TimeoutError")
+
+    monkeypatch.setattr(publish_module, "publish", refuse)
+    job = accept(new(idempotency_key="k"), Terms(needs_broker=True))
+    assert accept(new(idempotency_key="k"), Terms(needs_broker=True)) == job
+    assert Job.objects.get() == job
+
+
+@committing
+def test_a_receiver_is_told_once_after_the_commit(published):
+    told = []
+
+    def receiver(job, **kwargs):
+        told.append((job.pk, connection.in_atomic_block))
+
+    signals.job_accepted.connect(receiver, sender=Job)
+    try:
+        with transaction.atomic():
+            job = accept(new())
+            assert told == []
+    finally:
+        signals.job_accepted.disconnect(receiver, sender=Job)
+    assert told == [(job.pk, False)]
+
+
+@committing
+def test_a_receiver_that_fails_does_not_keep_the_broker_from_hearing(published):
+    def broken(**kwargs):
+        raise RuntimeError
+
+    signals.job_accepted.connect(broken, sender=Job)
+    try:
+        accept(new())
+    finally:
+        signals.job_accepted.disconnect(broken, sender=Job)
+    assert len(published) == 1
+
+
+@committing
+def test_eager_mode_runs_the_job_at_the_commit(eager):
+    with transaction.atomic():
+        job = accept(new())
+        job.refresh_from_db()
+        assert job.state == "accepted"
+    job.refresh_from_db()
+    assert job.state == "succeeded"
+
+
+# --- Unique keys ------------------------------------------------------------------------------------------
+
+
+@committing
+@pytest.mark.parametrize("key", ["idempotency_key", "active_key"])
+@pytest.mark.parametrize("in_transaction", [False, True])
+def test_a_repeat_gets_the_first_job_and_publishes_nothing(published, alice, key, in_transaction):
+    first = accept(new(owner=alice, **{key: "k"}))
+    if in_transaction:
+        with transaction.atomic():
+            repeat = accept(new(owner=alice, **{key: "k"}))
+            assert Job.objects.count() == 1  # the transaction is not broken
+    else:
+        repeat = accept(new(owner=alice, **{key: "k"}))
+    assert repeat == first
+    assert published == [first.pk]
+
+
+def test_a_job_that_has_ended_frees_its_active_key():
+    first = accept(new(active_key="k"))
+    first.cancel()
+    assert accept(new(active_key="k")) != first
+
+
+def test_an_ended_job_keeps_its_idempotency_key():
+    first = accept(new(idempotency_key="k"))
+    first.cancel()
+    assert accept(new(idempotency_key="k")) == first
+
+
+# --- What it costs ------------------------------------------------------------------------------------------
+
+
+@committing
+@pytest.mark.parametrize("keys", [{}, {"idempotency_key": "k"}, {"active_key": "a"}])
+def test_accepting_is_one_statement(published, keys, django_assert_num_queries):
+    job = new(**keys)
+    with django_assert_num_queries(1):
+        accept(job)
+
+
+@committing
+def test_inside_a_transaction_only_a_key_needs_a_savepoint(published, django_assert_num_queries):
+    plain, keyed = new(), new(idempotency_key="k")
+    with transaction.atomic():
+        with django_assert_num_queries(1):
+            accept(plain)
+        with django_assert_num_queries(3):
+            accept(keyed)
+
+
+@committing
+def test_a_repeat_is_two_statements(published, django_assert_num_queries):
+    accept(new(idempotency_key="k"))
+    repeat = new(idempotency_key="k")
+    with django_assert_num_queries(2):
+        accept(repeat)
+
+
+# --- Rerun --------------------------------------------------------------------------------------------
+
+
+def test_a_rerun_is_a_new_job_with_the_same_input(django_user_model):
+    owner = django_user_model.objects.create(username="alice")
+    job = make_job(tasks.flaky, state="failed", input={"failures": 1}, owner=owner, retry_after=7)
+    again = rerun(job)
+    again.refresh_from_db()
+    job.refresh_from_db()
+    assert (again.state, again.attempt, again.problem) == ("accepted", 0, None)
+    same = (
+        "owner",
+        "task",
+        "operation",
+        "input",
+        "request",
+        "max_attempts",
+        "retry_when_lost",
+        "retry_after",
+    )
+    assert [getattr(again, name) for name in same] == [getattr(job, name) for name in same]
+    assert (again.rerun_of, job.rerun_as) == (job.pk, again.pk)
+    assert job.state == "failed"
+
+
+@pytest.mark.parametrize(("made", "about"), [({"made": True}, None), ({}, "1")])
+def test_a_rerun_is_about_the_same_object_but_for_what_was_made(made, about):
+    kind = ContentType.objects.get_for_model(Job)
+    response = {"status": 201, "headers": {}, **made}
+    job = make_job(
+        tasks.add, state="succeeded", input={"x": 1}, object_type=kind, object_id="1", response=response
+    )
+    again = rerun(job)
+    assert (again.object_id, again.object_type_id) == (about, kind.pk if about else None)
+
+
+def test_a_rerun_has_a_key_of_its_own():
+    job = make_job(tasks.add, state="failed", input={"x": 1}, idempotency_key="k")
+    assert rerun(job).idempotency_key is None
+    assert rerun(job, idempotency_key="l", fingerprint="f").idempotency_key == "l"
+
+
+def test_a_rerun_takes_the_active_key_again(alice):
+    job = make_job(tasks.add, state="failed", input={"x": 1}, active_key="k", active_hash="k", owner=alice)
+    again = rerun(job)
+    assert (again.active_key, job.active_key) == ("k", None)
+    assert rerun(job) == again  # one at a time
+    job.refresh_from_db()
+    assert job.rerun_as == again.pk
+    again.cancel()
+    assert rerun(again).active_key == "k"
+
+
+@pytest.mark.parametrize(
+    "columns", [{"state": "running"}, {"input": None}, {"uploads": ["gone"]}], ids=["open", "purged", "files"]
+)
+def test_what_cannot_be_run_again_is_refused(columns):
+    job = make_job(tasks.add, **{"state": "failed", "input": {"x": 1}} | columns)
+    with pytest.raises(InputGone):
+        rerun(job)
+    assert Job.objects.count() == 1
+
+
+def test_a_rerun_of_an_anonymous_job_is_anonymous_and_random():
+    again = rerun(make_job(tasks.add, state="failed", input={}))
+    assert again.anonymous
+    assert again.pk.version == 4

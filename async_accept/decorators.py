@@ -22,7 +22,7 @@ from .http import generic
 from .http.accept import Acceptance, Prepared
 from .http.generic import VERBS
 from .http.metadata import with_terms
-from .http.options import AcceptOptions, hook
+from .http.options import AcceptOptions
 from .http.renderers import with_panel
 from .http.responses import VARY
 from .jobs.replay import job_of
@@ -53,7 +53,7 @@ def accepts(*, serializer_class: Any = None, **options: Any) -> Callable[[Handle
         view, request = acceptance.view, acceptance.request
 
         def prepare() -> Prepared:
-            instance = hook(view, "get_accept_object")()
+            instance = acceptance.hook("get_accept_object")()
             if serializer_class is None:
                 return None, instance
             return generic.validate(view, request, instance, serializer_class), instance

@@ -4,7 +4,7 @@ Every check comes before the job is stored, and after that nothing can fail the 
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import Any
 
@@ -30,7 +30,7 @@ from ..models import Job, new_id
 from . import prefer
 from .conditional import check_if_match
 from .generic import VERBS, operation_of
-from .options import hook, option
+from .options import AcceptOptions
 from .renderers import adopt_form_key
 from .responses import promised
 
@@ -48,15 +48,23 @@ class Acceptance:
         given: options of a decorator, by their names without ``accept_``.
     """
 
-    def __init__(self, view: Any, request: Request, given: dict[str, Any] | None = None) -> None:
+    def __init__(self, view: Any, request: Request, given: Mapping[str, Any] | None = None) -> None:
         self.view = view
         self.request = request
         self.given = given or {}
 
-    def option(self, name: str, setting: Any = None) -> Any:
-        """Return the option *name*, 0 and all; *setting* if it is None."""
-        value = option(self.view, name, self.given)
-        return setting if value is None else value
+    def option(self, name: str, default: Any = None) -> Any:
+        """Return the option *name*: the decorator's, else the view's; *default* if both are None."""
+        value = self.given.get(name)
+        if value is None:
+            attribute = f"accept_{name}"
+            value = getattr(self.view, attribute, getattr(AcceptOptions, attribute))
+        return default if value is None else value
+
+    def hook(self, name: str) -> Any:
+        """Return the method *name* of the view; the default one if it has none of the mixins."""
+        own = getattr(self.view, name, None)
+        return getattr(AcceptOptions, name).__get__(self.view) if own is None else own
 
     # --- Deciding ---------------------------------------------------------------------------------------
 
@@ -161,7 +169,7 @@ class Acceptance:
         header = self.request.META.get("HTTP_IF_MATCH")
         if header is None:
             return
-        tag = hook(self.view, "get_accept_etag")(self.view.get_object())
+        tag = self.hook("get_accept_etag")(self.view.get_object())
         if tag is not None:
             check_if_match(header, tag)
 
@@ -260,7 +268,7 @@ class Acceptance:
         # A whole number here already: the row is not read back for the 202.
         shared = {"retry_after": None if seconds is None else max(1, math.ceil(seconds))}
         if task is not None:
-            kept = hook(self.view, "get_accept_input")(self.request, validated)
+            kept = self.hook("get_accept_input")(self.request, validated)
             return shared | {"task": task.name, "input": kept, **task_limits(task)}
         atomic = self.option("atomic")
         return shared | {

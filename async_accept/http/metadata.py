@@ -10,8 +10,8 @@ from rest_framework.request import Request, override_method
 from rest_framework.response import Response
 
 from ..conf import conf
-from .generic import VERBS, operation_of
-from .options import option
+from .accept import Acceptance
+from .generic import VERBS
 
 __all__ = ["add_terms", "terms", "with_terms"]
 
@@ -74,22 +74,22 @@ def _accepting(view: Any) -> Iterator[tuple[str, Mapping[str, Any]]]:
 
 
 def _terms(view: Any, request: Request, given: Mapping[str, Any]) -> dict[str, Any]:
+    acceptance = Acceptance(view, request, given)
+    option = acceptance.option
     # A handler with a task, and a method of the view, decide per request.
     by_handler = given.get("task") is not None
-    mode = option(view, "mode", given) or conf.ACCEPT_MODE
-    key = option(view, "idempotency", given) or conf.IDEMPOTENCY
+    mode = option("mode", conf.ACCEPT_MODE)
+    key = option("idempotency", conf.IDEMPOTENCY)
     caps = (
-        option(view, "max_active", given),
-        option(view, "max_active_per_owner", given),
-        conf.MAX_ACTIVE_PER_OPERATION,
-        conf.MAX_ACTIVE_PER_OWNER,
+        option("max_active", conf.MAX_ACTIVE_PER_OPERATION),
+        option("max_active_per_owner", conf.MAX_ACTIVE_PER_OWNER),
     )
-    codes = {202: True, 400: True, 409: option(view, "when_active", given) == "refuse", 413: True}
+    codes = {202: True, 400: True, 409: option("when_active") == "refuse", 413: True}
     codes |= {422: key != "ignored", 429: any(cap is not None for cap in caps), 503: True}
     wait = [f"wait={conf.MAX_WAIT_SECONDS}"] if conf.MAX_WAIT_SECONDS else []
     lifetime = {"idempotency_key_seconds": int(conf.IDEMPOTENCY_KEY_LIFETIME.total_seconds())}
     return {
-        "operation": option(view, "operation", given) or operation_of(view, request),
+        "operation": acceptance.operation,
         "mode": "depends" if by_handler or callable(mode) else mode,
         "idempotency_key": key,
         **({} if key == "ignored" else lifetime),

@@ -1,6 +1,5 @@
 """What a view says about accepting: attributes with a default each, and four methods to override."""
 
-from collections.abc import Mapping
 from typing import Any
 
 from django.db import models
@@ -9,7 +8,7 @@ from rest_framework.request import Request
 from ..encoding import plain
 from . import generic
 
-__all__ = ["AcceptOptions", "hook", "option"]
+__all__ = ["AcceptOptions"]
 
 
 class AcceptOptions:
@@ -78,16 +77,3 @@ class AcceptOptions:
         ``If-Match`` is compared with it at accept and again in the worker (412).
         """
         return None
-
-
-def option(view: Any, name: str, given: Mapping[str, Any]) -> Any:
-    """Return the option *name*: what the decorator was *given*, else the view's attribute, else the default."""
-    value = given.get(name)
-    attribute = f"accept_{name}"
-    return getattr(view, attribute, getattr(AcceptOptions, attribute)) if value is None else value
-
-
-def hook(view: Any, name: str) -> Any:
-    """Return the method *name* of *view*; the default one for a view that has none of the mixins."""
-    own = getattr(view, name, None)
-    return getattr(AcceptOptions, name).__get__(view) if own is None else own

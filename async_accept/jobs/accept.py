@@ -9,7 +9,6 @@ from contextlib import contextmanager, nullcontext
 from typing import Any, NamedTuple
 
 from django.db import Error, IntegrityError, connections, transaction
-from django.db.models import QuerySet
 from django.utils import timezone
 
 from .. import encoding, signals
@@ -153,16 +152,15 @@ def task_limits(task: Any) -> dict[str, Any]:
 
 def _check_room(job: Job, terms: Terms) -> None:
     """Caps hold against floods, not to the last job: requests at the same moment do not see each other."""
-    active = Job.objects.active()
     if terms.max_active_per_owner is not None and job.owner_id is not None:
-        _check_cap(active.filter(owner=job.owner_id), terms.max_active_per_owner)
+        _check_cap(terms.max_active_per_owner, owner=job.owner_id)
     if terms.max_active is not None:
-        _check_cap(active.filter(operation=job.operation), terms.max_active)
+        _check_cap(terms.max_active, operation=job.operation)
 
 
-def _check_cap(active: QuerySet[Job], cap: int) -> None:
+def _check_cap(cap: int, **columns: Any) -> None:
     # Bounded: it never counts further than the cap.
-    if len(active.order_by().values_list("pk")[:cap]) >= cap:
+    if len(Job.objects.active().filter(**columns).order_by().values_list("pk")[:cap]) >= cap:
         raise TooManyJobs
 
 

@@ -27,6 +27,7 @@ __all__ = [
     "JobActive",
     "JobCanceled",
     "JobFailed",
+    "LengthRequired",
     "PreconditionFailed",
     "ResultTooLarge",
     "TooManyJobs",
@@ -219,6 +220,14 @@ class InputTooLarge(AcceptRefused):
     status_code = 413
     default_code = "input-too-large"
     default_detail = "The request is larger than allowed."
+
+
+class LengthRequired(AcceptRefused):
+    """A body without ``Content-Length``, which a WSGI server cannot hand over (411): send it with its length."""
+
+    status_code = 411
+    default_code = "length-required"
+    default_detail = "The request needs a Content-Length header; a chunked body cannot be read here."
 
 
 class TooManyJobs(AcceptRefused):

@@ -6,12 +6,14 @@ Every check comes before the job is stored, and after that nothing can fail the 
 import math
 from collections.abc import Callable, Mapping
 from functools import cached_property
+from io import SEEK_END
 from typing import Any
 
 from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.contrib.contenttypes.models import ContentType
 from django.core.exceptions import ImproperlyConfigured, PermissionDenied
+from django.core.handlers.asgi import ASGIRequest
 from django.db import models
 from django.http import Http404
 from django.http.response import HttpResponseBase
@@ -23,7 +25,7 @@ from rest_framework.views import set_rollback
 
 from .. import encoding
 from ..conf import conf
-from ..exceptions import InputTooLarge, Unencodable
+from ..exceptions import InputTooLarge, LengthRequired, Unencodable
 from ..jobs import keys, replay, uploads
 from ..jobs.accept import Terms, accept, task_limits
 from ..models import Job, new_id
@@ -140,6 +142,7 @@ class Acceptance:
 
         Raises:
             InputTooLarge: the body is above the limit (413).
+            LengthRequired: its length is not told, and the server cannot hand it over (411).
             ParseError: it is nested too deeply (400).
         """
         if self.is_too_long:
@@ -153,12 +156,30 @@ class Acceptance:
 
     @cached_property
     def is_too_long(self) -> bool:
-        length = str(self.request.META.get("CONTENT_LENGTH") or "0")
+        length = self._content_length()
         negotiator: Any = self.request.negotiator
         parser = negotiator.select_parser(self.request, self.request.parsers)
         is_upload = isinstance(parser, MultiPartParser | FileUploadParser)
         limit = self.option("max_bytes", conf.MAX_UPLOAD_BYTES if is_upload else conf.MAX_INPUT_BYTES)
         return limit is not None and length.isdecimal() and int(length[:20]) > limit
+
+    def _content_length(self) -> str:
+        """Return the length of the body as it was sent; an ASGI body without one (chunked) is measured.
+
+        REST framework reads no body of length 0, and Django's WSGI handler hands over none without a length.
+
+        Raises:
+            LengthRequired: there is a body that cannot be read (411).
+        """
+        meta = self.request.META
+        if not meta.get("CONTENT_LENGTH") and self.request.method in VERBS:
+            stream: Any = self.request._request._stream
+            if isinstance(self.request._request, ASGIRequest):
+                meta["CONTENT_LENGTH"] = str(stream.seek(0, SEEK_END))
+                stream.seek(0)
+            elif "chunked" in meta.get("HTTP_TRANSFER_ENCODING", "").lower():
+                raise LengthRequired
+        return str(meta.get("CONTENT_LENGTH") or "0")
 
     def check_if_match(self) -> None:
         """Compare ``If-Match`` with the entity tag of the view's object, if the view has tags.

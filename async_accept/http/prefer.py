@@ -15,8 +15,8 @@ _NAME = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
 _PREFERENCE = re.compile(rf'\s*({_NAME})\s*(?:=\s*(?:"((?:[^"\\]|\\.)*)"|({_NAME}))?\s*)?(?:;|$)', re.DOTALL)
 # Longer headers are nobody's preference.
 _LONGEST = 4096
-# A longer number of seconds is capped all the same.
-_SECONDS = re.compile(r"[0-9]{1,9}")
+# What has more digits is capped all the same.
+_DIGITS = 9
 
 
 class Preferences(NamedTuple):
@@ -50,4 +50,7 @@ def parse(header: str | None) -> Preferences:
 
 def seconds(text: str | None) -> int | None:
     """Return *text* as a whole number of seconds; None where it is not one."""
-    return int(text) if text and _SECONDS.fullmatch(text) else None
+    if not text or not (text.isascii() and text.isdecimal()):
+        return None
+    digits = text.lstrip("0") or "0"
+    return int(digits) if len(digits) <= _DIGITS else 10**_DIGITS

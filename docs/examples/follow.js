@@ -1,4 +1,4 @@
-// Returns the final answer behind `response`; any other answer than 202 is final already.
+// Returns the first answer that is not 202: the result or the problem of the job.
 export async function follow(response, options = {}) {
   let location = response.headers.get("Location");
   while (response.status === 202) {

@@ -2,7 +2,7 @@ import time
 
 
 def follow(session, response):
-    """Return the final answer behind *response*; any other answer than 202 is final already."""
+    """Return the first answer that is not 202: the result or the problem of the job."""
     location = response.headers.get("Location")
     while response.status_code == 202:
         time.sleep(int(response.headers.get("Retry-After", 1)))

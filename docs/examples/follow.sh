@@ -1,4 +1,4 @@
-# Prints the answer behind a request that takes its time: follow.sh URL BODY, with the login in $AUTH.
+# Prints status and body of the result: follow.sh URL BODY, with the login header in $AUTH.
 set -eu
 json='Content-Type: application/json'
 location=$(curl -s -o /dev/null -D - -H "$AUTH" -H "$json" -d "$2" "$1" | tr -d '\r' | sed -n 's/^Location: //p')

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 from celery import Task, shared_task
 from celery.exceptions import Ignore, MaxRetriesExceededError, Reject, Retry
-from django.db import Error, connections, transaction
+from django.db import Error, connections
 from django.utils import timezone
 
 from .conf import conf
 from .db.errors import is_outage, pauses
 from .exceptions import AttemptLost, JobCanceled, JobFailed, WorkEnded, WorkFailed
 from .jobs import results, uploads
-from .jobs.attempt import Run, begin, current_run
+from .jobs.attempt import Attempt, begin, current_attempt
 from .jobs.replay import replay
 from .models import ATTEMPTS_CEILING, Job, database
 from .states import LEASED, State
@@ -87,9 +87,9 @@ class JobTask(BaseTask):
         if job is None:
             raise Ignore(f"No job {task_id} waits for this task.")
         self.request.retries = job.retries
-        run = Run(job)
-        begin(run, inside=bool(self.request.is_eager))
-        heartbeat.add(run, thread=not self.request.is_eager)
+        attempt = Attempt(job)
+        begin(attempt, inside=bool(self.request.is_eager))
+        heartbeat.add(attempt, thread=not self.request.is_eager)
 
     def _claim_patiently(self, task_id: str) -> Job | None:
         """Claim, also when the database is away for a moment: a worker that went on would empty the queue in vain."""
@@ -120,43 +120,45 @@ class JobTask(BaseTask):
         return job if held else None
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        run = current_run()
-        if run is None or run.entered or str(run.job.pk) != self.request.id:
+        attempt = current_attempt()
+        if attempt is None or attempt.entered or str(attempt.job.pk) != self.request.id:
             return (
                 super().__call__(*args, **kwargs)
                 if self.request.called_directly
                 else self.run(*args, **kwargs)
             )
-        run.entered = True
+        attempt.entered = True
         try:
-            return self._attempt(run)
+            return self._work(attempt)
         except Retry as retry:
             error: BaseException | None = retry.exc if isinstance(retry.exc, BaseException) else None
-            if run.job.attempt < run.job.max_attempts:
+            if attempt.job.attempt < attempt.job.max_attempts:
                 told = WorkFailed(type(error).__name__) if error else None
                 raise Retry(exc=told, when=retry.when) from None
-            error = error or MaxRetriesExceededError(f"Job {run.job.pk} has no attempt left.")
+            error = error or MaxRetriesExceededError(f"Job {attempt.job.pk} has no attempt left.")
         except Exception as raised:
             error = raised
         raise failure(error) from error
 
-    def _attempt(self, run: Run) -> Any:
+    def _work(self, attempt: Attempt) -> Any:
         try:
-            run.depth = len(connections[database()].atomic_blocks)
-            with run.scope:
-                if self.is_atomic(run.job):
+            with attempt.transaction:
+                if self.is_atomic(attempt.job):
                     atomic_from_here()
-                value = self.work(run.job)
-                run.outcome = results.answer(value)
-                if run.atomic and not results.succeed(run.job, run.outcome, **run.snapshot()):
+                value = self.work(attempt.job)
+                attempt.result = results.answer(value)
+                attempt.progress.stage()
+                if attempt.atomic and not results.succeed(
+                    attempt.job, attempt.result, **attempt.progress.snapshot()
+                ):
                     raise AttemptLost("This attempt was given up for lost.")
         except (Ignore, Reject) as error:
             # "Forget this message" is no outcome for a job.
             raise RuntimeError(f"A job cannot end by {type(error).__name__}.") from error
         finally:
-            uploads.close(run.job)
-        if run.atomic:
-            leave(run)
+            uploads.close(attempt.job)
+        if attempt.atomic:
+            leave(attempt)
         return value
 
     def work(self, job: Job) -> Any:
@@ -181,8 +183,8 @@ class JobTask(BaseTask):
             MaxRetriesExceededError: or *exc*, where no attempt is left.
             TypeError: other arguments were given.
         """
-        run = current_run()
-        if run is None or str(run.job.pk) != self.request.id:
+        attempt = current_attempt()
+        if attempt is None or str(attempt.job.pk) != self.request.id:
             return super().retry(args, kwargs, exc, throw, eta, countdown, max_retries, **options)
         if args or kwargs:
             raise TypeError("A job is retried with its own input; retry() takes no other arguments.")
@@ -190,9 +192,11 @@ class JobTask(BaseTask):
             raise exc  # autoretry_for = (Exception,) means none of these
         limit = self.max_retries if max_retries is None else max_retries
         if max_retries is not None and self.max_attempts is None:
-            run.job.max_attempts = min(max(run.job.max_attempts, max_retries + 1), ATTEMPTS_CEILING)
-        if run.job.attempt >= run.job.max_attempts or (limit is not None and self.request.retries >= limit):
-            raise exc or MaxRetriesExceededError(f"Job {run.job.pk} has no attempt left.")
+            attempt.job.max_attempts = min(max(attempt.job.max_attempts, max_retries + 1), ATTEMPTS_CEILING)
+        if attempt.job.attempt >= attempt.job.max_attempts or (
+            limit is not None and self.request.retries >= limit
+        ):
+            raise exc or MaxRetriesExceededError(f"Job {attempt.job.pk} has no attempt left.")
         when: Any = eta or (self.default_retry_delay if countdown is None else countdown)
         ret = Retry(exc=exc, when=when)
         if throw:
@@ -210,14 +214,9 @@ def atomic_from_here() -> None:
     Raises:
         RuntimeError: inside a transaction of the work's own, which would end first.
     """
-    run = current_run()
-    if run is None or run.atomic:
-        return
-    connection = connections[database()]
-    if len(connection.atomic_blocks) != run.depth:
-        raise RuntimeError("atomic_from_here() cannot begin inside another transaction of the work.")
-    run.scope.enter_context(transaction.atomic(using=database()))
-    run.atomic = True
+    attempt = current_attempt()
+    if attempt is not None:
+        attempt.begin_transaction()
 
 
 class ReplayTask(JobTask):

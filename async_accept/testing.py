@@ -15,7 +15,7 @@ from django.utils import timezone
 from . import encoding
 from .conf import conf
 from .jobs import publish, results
-from .jobs.attempt import Run, observed, observer
+from .jobs.attempt import Attempt, observed
 from .models import Job, database, new_id
 from .problems import Problem, problem
 from .states import FINAL, State
@@ -145,9 +145,9 @@ def run_job(task: Any, *, raises: bool = True, owner: Any = None, **kwargs: Any)
     job = make_job(task, owner=owner, input=kwargs)
     shown: list[dict[str, Any]] = []
 
-    def watch(run: Run) -> None:
-        now = run.snapshot().get("progress")
-        if run.job.pk == job.pk and now is not None and (not shown or shown[-1] != now):
+    def watch(attempt: Attempt) -> None:
+        now = attempt.progress.snapshot().get("progress")
+        if attempt.job.pk == job.pk and now is not None and (not shown or shown[-1] != now):
             shown.append(now)
 
     with observed(watch):
@@ -175,30 +175,27 @@ def follow(client: Any, response: Any, *, raises: bool = True) -> Any:
 
 
 def _run_once(job: Job, raises: bool) -> None:
-    runs: list[Run] = []
+    attempts: list[Attempt] = []
 
-    def watch(run: Run) -> None:
-        if outer is not None:
-            outer(run)
-        if run not in runs:
-            runs.append(run)
+    def watch(attempt: Attempt) -> None:
+        if attempt not in attempts:
+            attempts.append(attempt)
 
-    outer = observer()
     try:
         with observed(watch), _committing():
             publish.run_here(job)
     finally:
         # What would have ended its process, such as SystemExit, ends the work here.
-        for run in reversed(runs):
-            if not run.ended:
-                leave(run)
-    for run in runs:
-        if raises and run.error is not None and run.job.pk == job.pk and _is_unexpected(run):
-            raise run.error
+        for attempt in reversed(attempts):
+            if not attempt.ended:
+                leave(attempt)
+    for attempt in attempts:
+        if raises and attempt.error is not None and attempt.job.pk == job.pk and _is_unexpected(attempt.job):
+            raise attempt.error
 
 
-def _is_unexpected(run: Run) -> bool:
-    return bool(run.job.problem and "reference" in run.job.problem)
+def _is_unexpected(job: Job) -> bool:
+    return bool(job.problem and "reference" in job.problem)
 
 
 @contextmanager

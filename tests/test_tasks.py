@@ -15,11 +15,12 @@ from rest_framework.response import Response
 from async_accept import progress
 from async_accept.exceptions import JobCanceled, JobFailed
 from async_accept.jobs import publish, results
-from async_accept.jobs.attempt import current_run, running
+from async_accept.jobs.attempt import current_attempt
 from async_accept.jobs.publish import HEADER, limits, run_here
 from async_accept.models import Job, new_id
 from async_accept.tasks import JobTask, atomic_from_here
 from async_accept.testing import make_job, run_accepted_jobs
+from async_accept.worker.backend import leave
 from async_accept.worker.heartbeat import heartbeat
 from tests.testapp import tasks
 from tests.testapp.models import Note
@@ -78,8 +79,8 @@ def throw(error):
 @pytest.fixture(autouse=True)
 def nothing_is_left_running():
     yield
-    assert current_run() is None
-    assert not heartbeat.runs
+    assert current_attempt() is None
+    assert not heartbeat.attempts
 
 
 # --- Ends ------------------------------------------------------------------------------------------------
@@ -172,8 +173,7 @@ def test_a_process_that_is_told_to_exit_leaves_the_job_to_its_lease(error):
     job = make_job(call, input={"name": "deed"})
     with pytest.raises(type(error)):
         run_here(job)
-    running.set(None)
-    heartbeat.runs.clear()
+    leave(current_attempt())
     job.refresh_from_db()
     assert job.state == "running"
 
@@ -399,7 +399,7 @@ def test_the_effect_of_an_attempt_that_was_taken_is_rolled_back():
         ring(job)
         job.refresh_from_db()
         assert job.claim("another worker")
-        lost.append(current_run())
+        lost.append(current_attempt())
         return "too late"
 
     lost = []
@@ -548,7 +548,7 @@ def test_a_job_that_accepts_another_one_goes_on_after_it(eager, django_capture_o
 def test_update_state_is_progress():
     def work():
         call.update_state(task_id=call.request.id, state="PROGRESS", meta={"current": 1, "total": 4})
-        return current_run().snapshot()
+        return current_attempt().progress.snapshot()
 
     job = do(work)
     assert job.progress["percent"] == 25.0

@@ -25,7 +25,7 @@ from .. import progress
 from ..db.errors import is_outage, pauses
 from ..exceptions import AttemptLost, JobCanceled, WorkFailed
 from ..jobs import results
-from ..jobs.attempt import Run, current_run, end
+from ..jobs.attempt import Attempt, current_attempt, end
 from ..models import database
 from ..problems import from_exception, is_unexpected, problem
 from ..states import State
@@ -59,12 +59,12 @@ class JobBackend(DatabaseBackend):  # type: ignore[misc] # comes without types
         if not is_job(request):
             self.ordinary.mark_as_done(task_id, result, request, *args, **kwargs)
             return
-        run = current_run()
-        if run is not None and not run.ended:
+        attempt = current_attempt()
+        if attempt is not None and not attempt.ended:
             _store(
-                run,
-                lambda shown: results.succeed(run.job, run.outcome, **shown),
-                or_else=lambda: run.job.fail(problem("result-unencodable")),
+                attempt,
+                lambda shown: results.succeed(attempt.job, attempt.result, **shown),
+                or_else=lambda: attempt.job.fail(problem("result-unencodable")),
             )
 
     def mark_as_failure(
@@ -73,8 +73,8 @@ class JobBackend(DatabaseBackend):  # type: ignore[misc] # comes without types
         if not is_job(request):
             self.ordinary.mark_as_failure(task_id, exc, traceback, request=request, **kwargs)
             return
-        run = current_run()
-        if run is None:
+        attempt = current_attempt()
+        if attempt is None:
             if isinstance(exc, TimeLimitExceeded):
                 speak_for(request, lambda job: results.fail(job, from_exception(exc), exc, None))
             elif isinstance(exc, WorkerLostError):
@@ -85,11 +85,11 @@ class JobBackend(DatabaseBackend):  # type: ignore[misc] # comes without types
         failed = raised if isinstance(raised, Failure) else failure(raised)
         if isinstance(exc, WorkFailed):
             exc.error = failed.error
-        if not run.ended:
+        if not attempt.ended:
             _store(
-                run,
-                lambda shown: _fail(run, failed, shown),
-                or_else=lambda: run.job.fail(failed.document),
+                attempt,
+                lambda shown: _fail(attempt, failed, shown),
+                or_else=lambda: attempt.job.fail(failed.document),
             )
 
     def mark_as_retry(
@@ -98,12 +98,12 @@ class JobBackend(DatabaseBackend):  # type: ignore[misc] # comes without types
         if not is_job(request):
             self.ordinary.mark_as_retry(task_id, exc, traceback, request=request, **kwargs)
             return
-        run = current_run()
-        if run is None:  # a cold shutdown: the main process has ended the child
+        attempt = current_attempt()
+        if attempt is None:  # a cold shutdown: the main process has ended the child
             speak_for(request, lambda job: job.lose("worker: shut down"))
-        elif not run.ended:
+        elif not attempt.ended:
             reason = sys.exc_info()[1]
-            _store(run, lambda shown: _give_back(run, reason, shown))
+            _store(attempt, lambda shown: _give_back(attempt, reason, shown))
 
     # --- Reported by the worker's main process ------------------------------------------------------------
 
@@ -137,24 +137,26 @@ class JobBackend(DatabaseBackend):  # type: ignore[misc] # comes without types
 
     def process_cleanup(self) -> None:
         """Let go of a run that left without an outcome; its lease decides."""
-        run = current_run()
-        if run is not None:
-            leave(run)
+        attempt = current_attempt()
+        if attempt is not None:
+            leave(attempt)
         self.ordinary.process_cleanup()
 
 
 # --- Transitions ----------------------------------------------------------------------------------------------------
 
 
-def leave(run: Run) -> None:
+def leave(attempt: Attempt) -> None:
     """The attempt is over, whatever came of it."""
-    run.ended = True
-    heartbeat.remove(run)
-    end(run)
+    attempt.ended = True
+    heartbeat.remove(attempt)
+    end(attempt)
 
 
 def _store(
-    run: Run, transition: Callable[[dict[str, Any]], object], or_else: Callable[[], object] | None = None
+    attempt: Attempt,
+    transition: Callable[[dict[str, Any]], object],
+    or_else: Callable[[], object] | None = None,
 ) -> None:
     """Make *transition*, again on a fresh connection while the database is away; then the lease decides.
 
@@ -167,7 +169,10 @@ def _store(
     deadline = monotonic() + STORE_SECONDS
     connection = connections[database()]
     waits = pauses()
-    tries: list[Callable[[], object]] = [lambda: transition(run.snapshot()), lambda: transition({})]
+    tries: list[Callable[[], object]] = [
+        lambda: transition(attempt.progress.snapshot()),
+        lambda: transition({}),
+    ]
     if or_else is not None:
         tries.append(or_else)
     pause = 0.0
@@ -187,12 +192,12 @@ def _store(
             except Error as error:
                 away = is_outage(error)
                 hopeless = len(tries) == 1 and not away
-                if connection.in_atomic_block or run.taken or monotonic() > deadline or hopeless:
+                if connection.in_atomic_block or attempt.taken or monotonic() > deadline or hopeless:
                     logger.error(
                         "The outcome of job %s is not stored: %s",
-                        run.job.pk,
+                        attempt.job.pk,
                         type(error).__name__,
-                        extra={"job_id": str(run.job.pk)},
+                        extra={"job_id": str(attempt.job.pk)},
                     )
                     return
                 if away:
@@ -201,11 +206,11 @@ def _store(
                 else:
                     del tries[0]
     finally:
-        leave(run)
+        leave(attempt)
 
 
-def _fail(run: Run, failed: Failure, shown: dict[str, Any]) -> None:
-    job, error = run.job, failed.error
+def _fail(attempt: Attempt, failed: Failure, shown: dict[str, Any]) -> None:
+    job, error = attempt.job, failed.error
     if error is None or isinstance(error, AttemptLost):
         return
     if isinstance(error, JobCanceled):
@@ -214,7 +219,7 @@ def _fail(run: Run, failed: Failure, shown: dict[str, Any]) -> None:
     if is_outage(error) and job.retry_when_lost and job.attempt < job.max_attempts:
         job.lose(f"database: {type(error).__name__}")
         return
-    run.error = error
+    attempt.error = error
     # The whole story, messages included, is for those who may read celery's result storage.
     traceback = "".join(format_exception(error))
     if results.fail(job, failed.document, error, traceback, **shown) and is_unexpected(failed.document):
@@ -222,9 +227,9 @@ def _fail(run: Run, failed: Failure, shown: dict[str, Any]) -> None:
         logger.error("Job %s failed: %s", job.pk, failed, extra={"job_id": str(job.pk)})
 
 
-def _give_back(run: Run, reason: BaseException | None, shown: dict[str, Any]) -> None:
+def _give_back(attempt: Attempt, reason: BaseException | None, shown: dict[str, Any]) -> None:
     """Let the job wait for its retry; one that is being canceled has come to its end."""
-    job = run.job
+    job = attempt.job
     when = getattr(reason, "when", None)
     if isinstance(when, datetime):
         when = (when - timezone.now()).total_seconds()

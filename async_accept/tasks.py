@@ -5,16 +5,17 @@ Without a job behind the message, a ``JobTask`` is an ordinary task.
 
 import os
 from datetime import datetime
-from time import monotonic, sleep
+from functools import partial
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from celery import Task, shared_task
 from celery.exceptions import Ignore, MaxRetriesExceededError, Reject, Retry
-from django.db import Error, connections
+from django.db import Error
 from django.utils import timezone
 
 from .conf import conf
-from .db.errors import is_outage, pauses
+from .db.errors import again_after_outage
 from .exceptions import AttemptLost, JobCanceled, JobFailed, WorkEnded, WorkFailed
 from .jobs import results, uploads
 from .jobs.attempt import Attempt, begin, current_attempt
@@ -93,18 +94,12 @@ class JobTask(BaseTask):
 
     def _claim_patiently(self, task_id: str) -> Job | None:
         """Claim, also when the database is away for a moment: a worker that went on would empty the queue in vain."""
-        connection = connections[database()]
-        deadline = monotonic() + conf.LEASE.total_seconds()
         began = timezone.now()
-        for pause in pauses():
-            try:
-                return self._claim(task_id, began)
-            except Error as error:
-                if connection.in_atomic_block or monotonic() > deadline or not is_outage(error):
-                    break  # the relay rings again
-                connection.close()
-                sleep(pause)
-        return None
+        until = monotonic() + conf.LEASE.total_seconds()
+        try:
+            return again_after_outage(partial(self._claim, task_id, began), database(), until)
+        except Error:
+            return None  # the relay publishes it again
 
     def _claim(self, task_id: str, began: datetime) -> Job | None:
         job = find(task_id)

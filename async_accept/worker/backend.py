@@ -8,7 +8,7 @@ import logging
 import sys
 from collections.abc import Callable
 from datetime import datetime, timedelta
-from time import monotonic, sleep
+from time import monotonic
 from traceback import format_exception
 from typing import Any
 
@@ -22,7 +22,7 @@ from django.utils import timezone
 from django_celery_results.backends import DatabaseBackend
 
 from .. import progress
-from ..db.errors import is_outage, pauses
+from ..db.errors import again_after_outage, is_outage
 from ..exceptions import AttemptLost, JobCanceled, WorkFailed
 from ..jobs import results
 from ..jobs.attempt import Attempt, current_attempt, end
@@ -166,33 +166,27 @@ def _store(
         transition: gets the columns that show the last progress.
         or_else: ends the job with nothing but a problem.
     """
-    deadline = monotonic() + STORE_SECONDS
-    connection = connections[database()]
-    waits = pauses()
+    using = database()
+    until = monotonic() + STORE_SECONDS
     tries: list[Callable[[], object]] = [
         lambda: transition(attempt.progress.snapshot()),
         lambda: transition({}),
     ]
     if or_else is not None:
         tries.append(or_else)
-    pause = 0.0
     try:
         while True:
             try:
-                if pause:
-                    sleep(pause)
-                    pause = 0.0
-                tries[0]()
+                again_after_outage(tries[0], using, until, unless=lambda: attempt.taken)
                 return
             except SoftTimeLimitExceeded:
                 # The work is over; what is left is bounded by the hard limit.
-                if connection.in_atomic_block:
+                if connections[using].in_atomic_block:
                     raise
-                connection.close()
+                connections[using].close()
             except Error as error:
-                away = is_outage(error)
-                hopeless = len(tries) == 1 and not away
-                if connection.in_atomic_block or attempt.taken or monotonic() > deadline or hopeless:
+                del tries[0]
+                if connections[using].in_atomic_block or attempt.taken or is_outage(error) or not tries:
                     logger.error(
                         "The outcome of job %s is not stored: %s",
                         attempt.job.pk,
@@ -200,11 +194,6 @@ def _store(
                         extra={"job_id": str(attempt.job.pk)},
                     )
                     return
-                if away:
-                    connection.close()
-                    pause = next(waits)
-                else:
-                    del tries[0]
     finally:
         leave(attempt)
 

@@ -3,13 +3,13 @@
 import logging
 import threading
 from collections.abc import Callable
-from time import monotonic, sleep
+from time import monotonic
 from typing import Any
 
 from django.db import Error, connections
 
 from ..conf import conf
-from ..db.errors import PAUSES, is_outage
+from ..db.errors import again_after_outage
 from ..jobs.relay import stir
 from ..models import Job, database
 from .request import find
@@ -40,25 +40,20 @@ def speak_for(request: Any, transition: Callable[[Job], object], *, fenced: bool
 
 
 def _settle(task_id: str, process: tuple[str, int] | None, transition: Callable[[Job], object]) -> None:
-    connection = connections[database()]
-    deadline = monotonic() + conf.LEASE.total_seconds()
+    def settle() -> None:
+        job = find(task_id)
+        # Another process may hold it by now.
+        if job is not None and (process is None or (job.worker, job.worker_pid) == process):
+            transition(job)
+            stir()
+
+    using = database()
     try:
-        while True:
-            try:
-                job = find(task_id)
-                # Another process may hold it by now.
-                if job is not None and (process is None or (job.worker, job.worker_pid) == process):
-                    transition(job)
-                    stir()
-                return
-            except Error as error:
-                connection.close()
-                if monotonic() > deadline or not is_outage(error):
-                    logger.warning("Job %s is left to its lease: %s", task_id, type(error).__name__)
-                    return
-                sleep(PAUSES[-1])
+        again_after_outage(settle, using, monotonic() + conf.LEASE.total_seconds())
+    except Error as error:
+        logger.warning("Job %s is left to its lease: %s", task_id, type(error).__name__)
     finally:
-        connection.close()
+        connections[using].close()
         _reports.discard(threading.current_thread())
 
 

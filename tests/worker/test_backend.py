@@ -25,7 +25,7 @@ def failing(errors, only=""):
 @pytest.mark.django_db(transaction=True)
 def test_an_outcome_is_kept_until_the_database_takes_it(monkeypatch):
     pauses = []
-    monkeypatch.setattr(backend, "sleep", pauses.append)
+    monkeypatch.setattr(outages, "sleep", pauses.append)
     job = make_job(add, input={"x": 1, "y": 2})
     away = [OperationalError("gone"), OperationalError("gone")]
     with failing(away, only="finished_at"):
@@ -64,7 +64,7 @@ def test_a_soft_time_limit_does_not_forget_an_outcome(monkeypatch, where):
             raise limit.pop()
 
     job = make_job(add, input={"x": 1, "y": 2})
-    monkeypatch.setattr(backend, "sleep", expire if where == "before a try" else lambda seconds: None)
+    monkeypatch.setattr(outages, "sleep", expire if where == "before a try" else lambda seconds: None)
     if where == "in a try":
         succeed = backend.results.succeed
         monkeypatch.setattr(backend.results, "succeed", lambda *a, **k: expire() or succeed(*a, **k))

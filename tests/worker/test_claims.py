@@ -29,8 +29,8 @@ def test_a_claim_waits_for_a_database_that_is_away(monkeypatch, faults):
             pass
 
     monkeypatch.setattr(tasks.JobTask, "_claim", claim)
-    monkeypatch.setattr(tasks, "connections", {"default": Connection()})
-    monkeypatch.setattr(tasks, "sleep", pauses.append)
+    monkeypatch.setattr(errors, "connections", {"default": Connection()})
+    monkeypatch.setattr(errors, "sleep", pauses.append)
     assert add._claim_patiently("id") == "a job"
     assert pauses == list(errors.PAUSES[:faults])
 
@@ -46,7 +46,7 @@ def test_a_claim_whose_answer_was_lost_is_known_again(monkeypatch):
         raise OperationalError("server closed the connection unexpectedly")
 
     monkeypatch.setattr(Job, "claim", lose_the_answer)
-    monkeypatch.setattr(tasks, "sleep", lambda seconds: None)
+    monkeypatch.setattr(errors, "sleep", lambda seconds: None)
     held = add._claim_patiently(str(job.pk))
     assert (held.state, held.attempt) == ("running", 1)
 

@@ -5,7 +5,6 @@ after. A request that was promised an answer cannot wait for that. So publishers
 short timeouts, and after a failure nobody asks again for ``BROKER_PAUSE``; then one asks for all.
 """
 
-import os
 import selectors
 import threading
 from collections import deque
@@ -21,6 +20,7 @@ from kombu.exceptions import OperationalError
 
 from ..conf import conf
 from ..exceptions import BrokerUnavailable
+from .forks import call_after_fork
 
 __all__ = ["Broker", "broker"]
 
@@ -49,13 +49,18 @@ class Broker:
         self._seconds = seconds
         self.clock = clock
         self._reset()
+        call_after_fork(self._begin_anew)
 
     def _reset(self) -> None:
         self.idle: deque[tuple[Producer, float]] = deque()
         self.pause_until = float("-inf")
         self.failing = False
         self.probe = threading.Lock()
-        self.pid = os.getpid()
+
+    def _begin_anew(self) -> None:
+        """Forget the parent's connections without closing them."""
+        _inherited.append(self.idle)
+        self._reset()
 
     @property
     def seconds(self) -> float:
@@ -76,9 +81,6 @@ class Broker:
             BrokerUnavailable: the broker failed now, or within the last ``BROKER_PAUSE``.
             Exception: what *work* raised itself, and what the broker refused it while it is well otherwise.
         """
-        if self.pid != os.getpid():
-            _inherited.append(self.idle)
-            self._reset()
         if self.paused:
             raise BrokerUnavailable("The broker failed a moment ago.")
         if not self.failing:

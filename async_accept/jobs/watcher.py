@@ -5,7 +5,6 @@ So a hundred clients that wait cost one query in a quarter of a second, not a hu
 
 import asyncio
 import logging
-import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,6 +16,7 @@ from django.db import Error, connections
 from ..conf import conf
 from ..models import Job, database
 from ..states import FINAL
+from .forks import call_after_fork
 
 __all__ = ["Seen", "Watcher", "watcher"]
 
@@ -46,9 +46,9 @@ class Watcher:
 
     def __init__(self) -> None:
         self._reset()
+        call_after_fork(self._reset)
 
     def _reset(self) -> None:
-        self.pid = os.getpid()
         self.lock = threading.Lock()
         self.waiting: dict[object, tuple[UUID, Callable[[Seen | None], bool], Told]] = {}
         #: How many threads wait; coroutines cost little, and are not counted.
@@ -56,14 +56,9 @@ class Watcher:
         self.thread: threading.Thread | None = None
         self.stir = threading.Event()
 
-    def _check_fork(self) -> None:
-        if self.pid != os.getpid():
-            self._reset()
-
     @contextmanager
     def watch(self, pk: UUID, concerns: Callable[[Seen | None], bool], told: Told) -> Iterator[None]:
         """Call *told* once, as soon as the row of *pk* is something that *concerns* the caller."""
-        self._check_fork()
         token = object()
         with self.lock:
             self.waiting[token] = (pk, concerns, told)
@@ -127,7 +122,6 @@ class Watcher:
 
         None at once, and nothing was waited for, where ``MAX_WAITERS`` threads of this process wait already.
         """
-        self._check_fork()
         with self.lock:
             if self.blocked >= conf.MAX_WAITERS:
                 return None

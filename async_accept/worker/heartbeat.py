@@ -6,7 +6,6 @@ transaction, and ``checkpoint()`` needs no query.
 """
 
 import logging
-import os
 import threading
 from time import monotonic, sleep
 from typing import Any
@@ -18,6 +17,7 @@ from django.utils import timezone
 from ..conf import conf
 from ..db.functions import from_now
 from ..jobs.attempt import Attempt
+from ..jobs.forks import call_after_fork
 from ..models import Job, database
 from ..states import LEASED, State
 
@@ -34,10 +34,10 @@ class Heartbeat:
 
     def __init__(self) -> None:
         self._reset()
+        call_after_fork(self._reset)
 
     def _reset(self) -> None:
         self.attempts: set[Attempt] = set()
-        self.pid = os.getpid()
         self.thread: threading.Thread | None = None
         #: There is an attempt to keep alive.
         self.busy = threading.Event()
@@ -46,8 +46,6 @@ class Heartbeat:
 
     def add(self, attempt: Attempt, *, thread: bool = True) -> None:
         """Keep *attempt* alive from now on; the first one of a process starts the thread."""
-        if self.pid != os.getpid():
-            self._reset()
         self.attempts.add(attempt)
         attempt.progress.announce = self.news.set
         if thread:

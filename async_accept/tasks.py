@@ -141,7 +141,7 @@ class JobTask(BaseTask):
                 if self.is_atomic(attempt.job):
                     atomic_from_here()
                 value = self.work(attempt.job)
-                attempt.result = results.answer(value)
+                attempt.result = results.encode(value)
                 attempt.progress.stage()
                 if attempt.atomic and not results.succeed(
                     attempt.job, attempt.result, **attempt.progress.snapshot()

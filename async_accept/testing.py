@@ -287,7 +287,7 @@ def _lead(job: Job, state: State, result: Any, document: Problem | None) -> None
     if state == State.CANCELING:
         job.cancel()
     elif state == State.SUCCEEDED:
-        results.succeed(job, results.answer(result))
+        results.succeed(job, results.encode(result))
     elif state == State.FAILED:
         results.fail(job, document or problem("failed"), RuntimeError("failed on purpose"), None)
     assert state in FINAL or job.state == state

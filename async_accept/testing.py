@@ -17,9 +17,9 @@ from .conf import conf
 from .jobs import publish, results
 from .jobs.attempt import Attempt, observed
 from .models import Job, database, new_id
-from .problems import Problem, problem
+from .problems import Problem, is_unexpected, problem
 from .states import FINAL, State
-from .worker.backend import leave
+from .worker.finish import leave
 
 __all__ = [
     "RanJob",
@@ -190,12 +190,13 @@ def _run_once(job: Job, raises: bool) -> None:
             if not attempt.ended:
                 leave(attempt)
     for attempt in attempts:
-        if raises and attempt.error is not None and attempt.job.pk == job.pk and _is_unexpected(attempt.job):
+        if (
+            raises
+            and attempt.error is not None
+            and attempt.job.pk == job.pk
+            and is_unexpected(attempt.job.problem or {})
+        ):
             raise attempt.error
-
-
-def _is_unexpected(job: Job) -> bool:
-    return bool(job.problem and "reference" in job.problem)
 
 
 @contextmanager

@@ -20,7 +20,7 @@ from async_accept.jobs.publish import HEADER, limits, run_here
 from async_accept.models import Job, new_id
 from async_accept.tasks import JobTask, atomic_from_here
 from async_accept.testing import make_job, run_accepted_jobs
-from async_accept.worker.backend import leave
+from async_accept.worker.finish import leave
 from async_accept.worker.heartbeat import heartbeat
 from tests.testapp import tasks
 from tests.testapp.models import Note
@@ -113,7 +113,7 @@ def test_an_unknown_exception_fails_the_job_without_its_message():
 def test_the_log_names_the_reference_and_not_the_message(caplog):
     secret = "".join(["hun", "ter", "2"])  # not in the source line that the traceback shows
     job = do(lambda: throw(RuntimeError(secret)))
-    (record,) = [record for record in caplog.records if record.name == "async_accept.worker.backend"]
+    (record,) = [record for record in caplog.records if record.name == "async_accept.worker.finish"]
     assert job.problem["reference"] in record.message
     assert record.job_id == str(job.pk)
     assert record.exc_info is None
@@ -212,6 +212,15 @@ def test_a_forged_message_is_dropped_quietly(task_id, caplog):
     assert outcome.state == "IGNORED"
     assert not Note.objects.exists()
     assert not caplog.records
+
+
+@pytest.mark.parametrize("spelling", [str.upper, lambda pk: pk.replace("-", ""), "urn:uuid:{}".format])
+def test_a_forged_message_that_spells_the_id_in_another_way_is_dropped(spelling):
+    """It would claim the job, and its end would belong to no attempt."""
+    job = make_job(tasks.echo)
+    forged = tasks.echo.apply(task_id=spelling(str(job.pk)), headers={HEADER: 1}, throw=False)
+    job.refresh_from_db()
+    assert (forged.state, job.state) == ("IGNORED", "accepted")
 
 
 def test_a_message_for_another_task_is_dropped():
@@ -530,19 +539,29 @@ def test_a_job_inside_another_ones_task_is_a_call():
     assert results.read(job) == "10"
 
 
-def test_a_job_that_accepts_another_one_goes_on_after_it(eager, django_capture_on_commit_callbacks):
+@pytest.mark.parametrize(
+    ("task", "values", "state"),
+    [
+        (tasks.add, {"x": 1, "y": 2}, "succeeded"),
+        (tasks.crash, {}, "failed"),
+        (tasks.write_note, {"slug": "a"}, "succeeded"),
+        (tasks.write_note, {"slug": "a", "then": "crash"}, "failed"),
+    ],
+    ids=["succeeds", "fails", "atomic succeeds", "atomic fails"],
+)
+def test_a_job_that_accepts_another_one_goes_on_after_it(
+    eager, django_capture_on_commit_callbacks, task, values, state
+):
     """In eager mode the inner one runs inside of the outer one."""
 
     def work():
         with django_capture_on_commit_callbacks(execute=True):
-            inner = publish.accept(
-                Job(id=new_id(), operation="inner", task=tasks.add.name, input={"x": 1, "y": 2})
-            )
+            inner = publish.accept(Job(id=new_id(), operation="inner", task=task.name, input=values))
         inner.refresh_from_db()
         return [inner.state, progress.current_job() == Job.objects.get(operation="call")]
 
     job = do(work)
-    assert (job.state, results.read(job)) == ("succeeded", '["succeeded",true]')
+    assert (job.state, results.read(job)) == ("succeeded", f'["{state}",true]')
 
 
 def test_update_state_is_progress():

@@ -1,4 +1,4 @@
-"""What a worker's main process has to say about an attempt whose own process cannot speak any more."""
+"""The worker's main process reports the end of an attempt whose own process is gone."""
 
 import logging
 import threading
@@ -14,21 +14,24 @@ from ..jobs.relay import stir
 from ..models import Job, database
 from .request import find
 
-__all__ = ["speak_for", "wait_for_reports"]
+__all__ = ["settle", "wait_for_reports"]
 
 logger = logging.getLogger(__name__)
 
 _reports: set[threading.Thread] = set()
 
 
-def speak_for(request: Any, transition: Callable[[Job], object], *, fenced: bool = True) -> None:
-    """Make *transition* for an attempt whose own process cannot speak any more.
+def settle(request: Any, transition: Callable[[Job], object], *, fenced: bool = True) -> None:
+    """Make *transition* of the job behind *request*, whose process cannot do it any more.
 
     In a thread: a database that hangs must not keep the worker from its broker.
+
+    Args:
+        fenced: only if the job is still held by the process that had this message.
     """
     process = (request.hostname, getattr(request, "worker_pid", None))
     if fenced and process[1] is None:
-        return  # nobody began
+        return  # no process had begun
     thread = threading.Thread(
         target=_settle,
         args=(request.id, process if fenced else None, transition),
@@ -40,16 +43,15 @@ def speak_for(request: Any, transition: Callable[[Job], object], *, fenced: bool
 
 
 def _settle(task_id: str, process: tuple[str, int] | None, transition: Callable[[Job], object]) -> None:
-    def settle() -> None:
+    def move() -> None:
         job = find(task_id)
-        # Another process may hold it by now.
         if job is not None and (process is None or (job.worker, job.worker_pid) == process):
             transition(job)
             stir()
 
     using = database()
     try:
-        again_after_outage(settle, using, monotonic() + conf.LEASE.total_seconds())
+        again_after_outage(move, using, monotonic() + conf.LEASE.total_seconds())
     except Error as error:
         logger.warning("Job %s is left to its lease: %s", task_id, type(error).__name__)
     finally:
@@ -59,6 +61,6 @@ def _settle(task_id: str, process: tuple[str, int] | None, transition: Callable[
 
 def wait_for_reports(seconds: float) -> None:
     """Wait until what was reported is stored, but not for longer than *seconds* in all."""
-    deadline = monotonic() + seconds
+    until = monotonic() + seconds
     for thread in list(_reports):
-        thread.join(max(deadline - monotonic(), 0))
+        thread.join(max(until - monotonic(), 0))

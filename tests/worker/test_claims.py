@@ -28,10 +28,10 @@ def test_a_claim_waits_for_a_database_that_is_away(monkeypatch, faults):
         def close(self):
             pass
 
-    monkeypatch.setattr(tasks.JobTask, "_claim", claim)
+    monkeypatch.setattr(tasks.JobTask, "_claim_once", claim)
     monkeypatch.setattr(errors, "connections", {"default": Connection()})
     monkeypatch.setattr(errors, "sleep", pauses.append)
-    assert add._claim_patiently("id") == "a job"
+    assert add._claim("id") == "a job"
     assert pauses == list(errors.PAUSES[:faults])
 
 
@@ -47,7 +47,7 @@ def test_a_claim_whose_answer_was_lost_is_known_again(monkeypatch):
 
     monkeypatch.setattr(Job, "claim", lose_the_answer)
     monkeypatch.setattr(errors, "sleep", lambda seconds: None)
-    held = add._claim_patiently(str(job.pk))
+    held = add._claim(str(job.pk))
     assert (held.state, held.attempt) == ("running", 1)
 
 
@@ -56,7 +56,7 @@ def test_another_ones_claim_is_not_ours():
     job = make_job(add)
     began = timezone.now()
     assert job.claim("worker@host", 1, began=began)
-    assert add._claim(str(job.pk), began) is None
+    assert add._claim_once(str(job.pk), began) is None
 
 
 @pytest.mark.django_db
@@ -64,4 +64,4 @@ def test_another_ones_claim_is_not_ours():
 def test_a_message_for_a_job_that_does_not_wait_is_one_query(state, django_assert_num_queries):
     job = make_job(add, state=state)
     with django_assert_num_queries(1):
-        assert add._claim_patiently(str(job.pk)) is None
+        assert add._claim(str(job.pk)) is None

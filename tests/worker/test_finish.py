@@ -7,7 +7,7 @@ from django.db import DataError, OperationalError, connection
 from async_accept.db import errors as outages
 from async_accept.jobs.publish import run_here
 from async_accept.testing import make_job
-from async_accept.worker import backend
+from async_accept.worker import finish
 from tests.testapp.tasks import add, count
 
 
@@ -66,8 +66,8 @@ def test_a_soft_time_limit_does_not_forget_an_outcome(monkeypatch, where):
     job = make_job(add, input={"x": 1, "y": 2})
     monkeypatch.setattr(outages, "sleep", expire if where == "before a try" else lambda seconds: None)
     if where == "in a try":
-        succeed = backend.results.succeed
-        monkeypatch.setattr(backend.results, "succeed", lambda *a, **k: expire() or succeed(*a, **k))
+        succeed = finish.results.succeed
+        monkeypatch.setattr(finish.results, "succeed", lambda *a, **k: expire() or succeed(*a, **k))
     with failing([OperationalError("gone")], only="finished_at"):
         run_here(job)
     job.refresh_from_db()
@@ -81,4 +81,4 @@ def test_an_outcome_that_can_never_be_stored_is_told_and_left_to_the_lease(caplo
         run_here(job)
     job.refresh_from_db()
     assert job.state == "running"
-    assert f"The outcome of job {job.pk} is not stored: DataError" in caplog.text
+    assert f"The end of job {job.pk} is not stored: DataError" in caplog.text

@@ -93,8 +93,9 @@ def decide(attempt: Attempt, raised: Failure | Retry | None) -> End:
     job = attempt.job
     if raised is None:
         attempt.progress.stage()  # who returns has gone on from each loop that was left early
-        unencodable = partial(job.fail, problem("result-unencodable"))
-        return End(partial(results.succeed, job, attempt.result), unencodable)
+        return End(
+            partial(results.succeed, job, attempt.result), lambda: job.fail(problem("result-unencodable"))
+        )
     if isinstance(raised, Retry):
         return End(partial(_give_back, job, raised))
     error, bare = raised.error, partial(job.fail, raised.document)

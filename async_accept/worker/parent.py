@@ -10,7 +10,7 @@ from django.db import Error, connections
 
 from ..conf import conf
 from ..db.errors import again_after_outage
-from ..jobs.relay import stir
+from ..jobs.relay import wake
 from ..models import Job, database
 from .request import find
 
@@ -47,7 +47,7 @@ def _settle(task_id: str, process: tuple[str, int] | None, transition: Callable[
         job = find(task_id)
         if job is not None and (process is None or (job.worker, job.worker_pid) == process):
             transition(job)
-            stir()
+            wake()
 
     using = database()
     try:

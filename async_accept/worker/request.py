@@ -14,7 +14,7 @@ from celery.worker.strategy import default as default_strategy
 
 from ..jobs.attempt import Attempt, current_attempt
 from ..jobs.publish import HEADER
-from ..jobs.relay import stir
+from ..jobs.relay import wake
 from ..models import Job
 
 __all__ = ["JobRequest", "attempt_of", "find", "is_job", "strategy"]
@@ -73,7 +73,7 @@ class JobRequest(Request):
 
     def on_retry(self, exc_info: Any) -> None:
         super().on_retry(exc_info)
-        stir()
+        wake()
 
 
 def strategy(task: Any, app: Any, consumer: Any, **kwargs: Any) -> Callable[..., Any]:

@@ -1,7 +1,7 @@
 """Helpers for the tests of your project. They need no broker, no worker and no sleep.
 
-The row is the truth and the message only a doorbell, so a job can be run from its row: inside ``TestCase`` too,
-and whether ``task_always_eager`` is on or off.
+A message only says which job waits, so these helpers run a job from its row: inside ``TestCase`` too, and whether
+``task_always_eager`` is on or off.
 """
 
 from collections.abc import Iterator
@@ -40,7 +40,7 @@ class RanJob:
     """A job as it ended, and what could be seen of it on the way."""
 
     job: Job
-    #: The body of the answer, as a client reads it; None where there is none.
+    #: The body of the result, as a client reads it; None for no body.
     result: Any = None
     #: The progress after each report, as the status monitor shows it.
     progress: list[dict[str, Any]] = field(default_factory=list)
@@ -106,7 +106,7 @@ def _shown(response: Any) -> str:
 def run_accepted_jobs(raises: bool = True, **conditions: Any) -> list[Job]:
     """Run every accepted job here and now, with its retries, and return the jobs as they ended.
 
-    Jobs that these jobs accept run as well, where the conditions choose them. What the work leaves to
+    Jobs that these jobs accept run as well, if the conditions choose them. What the work leaves to
     ``transaction.on_commit()`` happens inside ``TestCase`` too.
 
     Args:
@@ -124,7 +124,7 @@ def run_accepted_jobs(raises: bool = True, **conditions: Any) -> list[Job]:
         ids = list(waiting.order_by("id").values_list("pk", flat=True))
         if not ids:
             return list(Job.objects.filter(pk__in=ran).order_by("id"))
-        # A job that was given back waits for the relay's ring; here the ring is now.
+        # A job that was given back waits until the relay publishes it; here that is now.
         Job.objects.filter(pk__in=ids, attempt__gt=0, dispatches=0).update(dispatches=1)
         for job in Job.objects.filter(pk__in=ids).order_by("id"):
             ran[job.pk] = None
@@ -159,7 +159,7 @@ def run_job(task: Any, *, raises: bool = True, owner: Any = None, **kwargs: Any)
 
 
 def follow(client: Any, response: Any, *, raises: bool = True) -> Any:
-    """Run the job behind a 202, follow its URLs as a client does, and return the final answer.
+    """Run the job behind a 202, follow its URLs as a client does, and return the final response.
 
     Args:
         client: the test client that got *response*.
@@ -167,11 +167,11 @@ def follow(client: Any, response: Any, *, raises: bool = True) -> Any:
     """
     job = assert_accepted(response)
     run_accepted_jobs(raises, pk=job.pk)
-    answer = client.get(response.headers["Location"])
-    if answer.status_code == 202:
+    final = client.get(response.headers["Location"])
+    if final.status_code == 202:
         job.refresh_from_db()
         raise AssertionError(f"Job {job} has not ended: it is {job.state}.")
-    return answer
+    return final
 
 
 def _run_once(job: Job, raises: bool) -> None:
@@ -185,7 +185,7 @@ def _run_once(job: Job, raises: bool) -> None:
         with observed(watch), _committing():
             publish.run_here(job)
     finally:
-        # What would have ended its process, such as SystemExit, ends the work here.
+        # An exception that would have ended the process, such as SystemExit, ends the attempt here.
         for attempt in reversed(attempts):
             if not attempt.ended:
                 leave(attempt)
@@ -201,7 +201,7 @@ def _run_once(job: Job, raises: bool) -> None:
 
 @contextmanager
 def _committing() -> Iterator[None]:
-    """Do what the work leaves to the commit inside ``TestCase`` too, whose transaction never commits."""
+    """Call what the work left to ``on_commit()``, inside ``TestCase`` too, whose transaction never commits."""
     connection = connections[database()]
     before = len(connection.run_on_commit)
     yield
@@ -209,7 +209,7 @@ def _committing() -> Iterator[None]:
         entry: Any = connection.run_on_commit.pop(before)
         _, callback, robust = entry
         if getattr(callback, "__qualname__", "") == publish._ring_quietly.__qualname__:
-            continue  # a job that the work accepted: nobody would hear the ring
+            continue  # a job that the work accepted: no worker listens to the broker
         try:
             callback()
         except Exception:
@@ -239,7 +239,7 @@ def make_job(
     Args:
         task: a ``JobTask``, or a task's name.
         state: ``accepted``, ``running``, ``canceling``, ``succeeded``, ``failed`` or ``canceled``.
-        result: what a succeeded job answers.
+        result: the result of a succeeded job.
         columns: further columns, such as ``owner``, ``progress``, ``input`` or ``finished_at``. Without an owner
             the job is an anonymous caller's, unless ``anonymous=False``.
     """

@@ -14,7 +14,6 @@ from typing import TypeVar
 from django.db import Error, InterfaceError, OperationalError, connections
 
 __all__ = [
-    "DATABASE_FAULTS",
     "PAUSES",
     "again_after_conflict",
     "again_after_outage",

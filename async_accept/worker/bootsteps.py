@@ -1,4 +1,4 @@
-"""What is added to each of Celery's workers: a relay, a quick look for dead children, and what becomes of unknown tasks.
+"""What is added to each of Celery's workers: a relay, a quick look for dead children, and less harm by unknown tasks.
 
 All of it runs in the worker's main process. The relay has a thread there, and is no timer of the event loop: a database
 that hangs must not keep the worker from its broker.

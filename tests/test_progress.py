@@ -442,7 +442,7 @@ class Unspeakable:
 
 
 def test_words_become_text_at_once_and_never_fail_the_work(attempt):
-    """The heartbeat writes them later, for all jobs of the process, and the outcome after it."""
+    """The heartbeat writes them later, for all jobs of the process, and the end of the attempt after it."""
     spoken = []
 
     class Speaker:

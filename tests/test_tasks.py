@@ -1,4 +1,4 @@
-"""``JobTask`` and its backend: whatever Celery reports becomes the job's transition, once."""
+"""``JobTask``: it claims a job, does the work, and ends the attempt once, whatever Celery reports."""
 
 from datetime import timedelta
 from types import SimpleNamespace
@@ -67,8 +67,8 @@ def attempt(job):
     return job
 
 
-def ring(job):
-    """Let the relay's ring for a job that was given back be now."""
+def publish_again(job):
+    """Let the relay publish a job that was given back."""
     Job.objects.filter(pk=job.pk).update(dispatches=1)
 
 
@@ -86,7 +86,7 @@ def nothing_is_left_running():
 # --- Ends ------------------------------------------------------------------------------------------------
 
 
-def test_what_a_task_returns_is_the_answer():
+def test_what_a_task_returns_is_the_result():
     job = do(lambda: {"sum": 3})
     assert (job.state, job.response, results.read(job)) == (
         "succeeded",
@@ -206,10 +206,10 @@ def test_a_message_for_a_canceled_job_runs_nothing():
 
 @pytest.mark.parametrize("task_id", ["01890000-0000-7000-8000-000000000000", "not-an-id", "", "x" * 300])
 def test_a_forged_message_is_dropped_quietly(task_id, caplog):
-    outcome = tasks.write_note.apply(
+    forged = tasks.write_note.apply(
         task_id=task_id or None, kwargs={"slug": "forged"}, headers={HEADER: 1}, throw=False
     )
-    assert outcome.state == "IGNORED"
+    assert forged.state == "IGNORED"
     assert not Note.objects.exists()
     assert not caplog.records
 
@@ -272,9 +272,9 @@ def test_a_retry_is_not_claimed_before_its_time():
     assert attempt(job).attempt == 1  # a message that was repeated
 
 
-def test_a_retry_is_claimed_when_the_relay_has_rung():
+def test_a_retry_is_claimed_when_the_relay_has_published_it():
     job = attempt(make_job(tasks.flaky, input={"failures": 1}))
-    ring(job)
+    publish_again(job)
     assert attempt(job).state == "succeeded"
     assert results.read(job) == "1"  # self.request.retries
 
@@ -387,14 +387,14 @@ def test_limits_come_from_the_task():
 # --- Atomic ----------------------------------------------------------------------------------------------------
 
 
-def test_effect_and_outcome_commit_together():
+def test_effect_and_end_commit_together():
     job = attempt(make_job(tasks.write_note, input={"slug": "a"}))
     assert job.state == "succeeded"
     assert Note.objects.filter(slug="a").exists()
 
 
 @pytest.mark.parametrize("then", ["crash", "unencodable"])
-def test_effect_and_outcome_roll_back_together(then):
+def test_effect_and_result_roll_back_together(then):
     job = attempt(make_job(tasks.write_note, input={"slug": "a", "then": then}))
     assert job.state == "failed"
     assert not Note.objects.exists()
@@ -405,7 +405,7 @@ def test_the_effect_of_an_attempt_that_was_taken_is_rolled_back():
         Note.objects.create(slug="lost", title="lost")
         job = Job.objects.get()
         job.lose("lease")
-        ring(job)
+        publish_again(job)
         job.refresh_from_db()
         assert job.claim("another worker")
         lost.append(current_attempt())
@@ -456,7 +456,7 @@ def write(slug="late"):
     Note.objects.create(slug=slug, title=slug)
 
 
-def test_from_here_on_work_and_outcome_are_one():
+def test_from_here_on_work_and_end_are_one_transaction():
     def work():
         write("early")
         atomic_from_here()

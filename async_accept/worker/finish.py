@@ -79,7 +79,7 @@ def finish(attempt: Attempt, raised: Failure | Retry | None = None) -> None:
 
 
 def leave(attempt: Attempt) -> None:
-    """Stop the heartbeat of *attempt*, and make it the current one no longer; what became of it is stored, or never."""
+    """Stop the heartbeat of *attempt*; it is the current one no longer."""
     attempt.ended = True
     heartbeat.remove(attempt)
     end(attempt)

@@ -201,7 +201,7 @@ def test_inside_a_transaction_its_owner_hears_of_the_conflict(victim):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_real_deadlock_costs_nobody_an_answer():
+def test_a_real_deadlock_costs_nobody_a_write():
     """Two rows taken in both orders: one of the two transactions ends for the other, and its statement goes again."""
     if connection.vendor == "sqlite":
         pytest.skip("sqlite locks no rows")
@@ -222,6 +222,6 @@ def test_a_real_deadlock_costs_nobody_an_answer():
             connection.close()
 
     with ThreadPoolExecutor(2) as threads:
-        for answer in [threads.submit(rename, 0, 1, "B"), threads.submit(rename, 1, 0, "C")]:
-            answer.result(30)
+        for done in [threads.submit(rename, 0, 1, "B"), threads.submit(rename, 1, 0, "C")]:
+            done.result(30)
     assert set(Note.objects.values_list("title", flat=True)) in ({"B"}, {"C"})

@@ -1,4 +1,4 @@
-"""A claim by the message of a job."""
+"""The claim of a job by its message."""
 
 import pytest
 from django.db import OperationalError
@@ -14,13 +14,13 @@ from tests.testapp.tasks import add
 @pytest.mark.django_db
 @pytest.mark.parametrize("faults", [0, 3])
 def test_a_claim_waits_for_a_database_that_is_away(monkeypatch, faults):
-    pauses, answers = [], [OperationalError("gone")] * faults + ["a job"]
+    pauses, tries = [], [OperationalError("gone")] * faults + ["a job"]
 
     def claim(self, task_id, began):
-        answer = answers.pop(0)
-        if isinstance(answer, Exception):
-            raise answer
-        return answer
+        found = tries.pop(0)
+        if isinstance(found, Exception):
+            raise found
+        return found
 
     class Connection:
         in_atomic_block = False
@@ -36,16 +36,16 @@ def test_a_claim_waits_for_a_database_that_is_away(monkeypatch, faults):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_claim_whose_answer_was_lost_is_known_again(monkeypatch):
-    """It was committed, and then the connection broke: nobody else will run the job."""
+def test_a_claim_after_which_the_connection_broke_is_known_again(monkeypatch):
+    """It was committed, so nobody else will run the job."""
     job = make_job(add)
     claim = Job.claim
 
-    def lose_the_answer(self, *args, **kwargs):
+    def lose_the_connection(self, *args, **kwargs):
         assert claim(self, *args, **kwargs)
         raise OperationalError("server closed the connection unexpectedly")
 
-    monkeypatch.setattr(Job, "claim", lose_the_answer)
+    monkeypatch.setattr(Job, "claim", lose_the_connection)
     monkeypatch.setattr(errors, "sleep", lambda seconds: None)
     held = add._claim(str(job.pk))
     assert (held.state, held.attempt) == ("running", 1)

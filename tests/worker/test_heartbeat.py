@@ -156,7 +156,7 @@ def test_nothing_is_written_for_a_job_that_was_taken_away(heartbeat, start):
 
 
 def test_nothing_is_written_for_another_attempt(heartbeat, start, monkeypatch):
-    """The job is taken between the beat's question and its answer."""
+    """The job is taken between the two statements of a beat."""
     attempt = start()
     say(attempt, 3, 4)
     seen = heartbeat._look([attempt])
@@ -244,7 +244,7 @@ def test_what_was_written_is_not_written_again(heartbeat, start, django_assert_n
         heartbeat.beat()
 
 
-def test_a_run_that_has_left_is_not_asked_about(heartbeat, start, django_assert_num_queries):
+def test_an_attempt_that_is_over_is_not_asked_about(heartbeat, start, django_assert_num_queries):
     heartbeat.remove(start())
     with django_assert_num_queries(0):
         heartbeat.beat()

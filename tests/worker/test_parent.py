@@ -1,4 +1,4 @@
-"""The worker's main process speaks for a child that cannot."""
+"""The worker's main process reports for a child that is gone."""
 
 from types import SimpleNamespace
 
@@ -77,7 +77,7 @@ def test_a_report_waits_for_a_database_that_is_away(monkeypatch):
     assert (job.state, pauses) == ("failed", list(errors.PAUSES[:2]))
 
 
-def test_a_report_that_cannot_be_stored_is_told_and_left_to_the_lease(monkeypatch, caplog):
+def test_a_report_that_cannot_be_stored_is_logged_and_left_to_the_lease(monkeypatch, caplog):
     monkeypatch.setattr(Job, "lose", lambda *args: throw(DataError("hunter2")))
     job = claimed()
     report("mark_as_failure", job, WorkerLostError("killed"))

@@ -108,6 +108,8 @@ class Job(models.Model):
     )
     object_id = models.CharField(_("object id"), max_length=OBJECT_ID_CHARS, null=True, blank=True)  # noqa: DJ001 indexed where set
     content_object = GenericForeignKey("object_type", "object_id")
+    #: Whether the work has created this object: then a rerun is not about it, but creates another one.
+    object_created = models.BooleanField(default=False, editable=False)
     #: The job whose input this one repeats. No foreign key here, because either may be purged first.
     rerun_of = models.UUIDField(_("rerun of"), null=True, blank=True)
     #: The latest job that repeats the input of this one.

@@ -1,7 +1,7 @@
 """Helpers for the tests of your project. They need no broker, no worker and no sleep.
 
-The row is the truth and the message only a doorbell, so a job can be run from its row: inside ``TestCase`` too,
-and whether ``task_always_eager`` is on or off.
+A message only says which job waits, so these helpers run a job from its row: inside ``TestCase`` too, and whether
+``task_always_eager`` is on or off.
 """
 
 from collections.abc import Iterator
@@ -16,11 +16,11 @@ from . import encoding
 from .conf import conf
 from .jobs import publish, results
 from .jobs.accept import task_limits
-from .jobs.attempt import Run, observed, observer
+from .jobs.attempt import Attempt, observed
 from .models import Job, database, new_id
-from .problems import Problem, problem
+from .problems import Problem, is_unexpected, problem
 from .states import FINAL, State
-from .worker.backend import leave
+from .worker.finish import leave
 
 __all__ = [
     "RanJob",
@@ -41,7 +41,7 @@ class RanJob:
     """A job as it ended, and what could be seen of it on the way."""
 
     job: Job
-    #: The body of the answer, as a client reads it; None where there is none.
+    #: The body of the result, as a client reads it; None for no body.
     result: Any = None
     #: The progress after each report, as the status monitor shows it.
     progress: list[dict[str, Any]] = field(default_factory=list)
@@ -107,7 +107,7 @@ def _shown(response: Any) -> str:
 def run_accepted_jobs(raises: bool = True, **conditions: Any) -> list[Job]:
     """Run every accepted job here and now, with its retries, and return the jobs as they ended.
 
-    Jobs that these jobs accept run as well, where the conditions choose them. What the work leaves to
+    Jobs that these jobs accept run as well, if the conditions choose them. What the work leaves to
     ``transaction.on_commit()`` happens inside ``TestCase`` too.
 
     Args:
@@ -125,7 +125,7 @@ def run_accepted_jobs(raises: bool = True, **conditions: Any) -> list[Job]:
         ids = list(waiting.order_by("id").values_list("pk", flat=True))
         if not ids:
             return list(Job.objects.filter(pk__in=ran).order_by("id"))
-        # A job that was given back waits for the relay's ring; here the ring is now.
+        # A job that was given back waits until the relay publishes it; here that is now.
         Job.objects.filter(pk__in=ids, attempt__gt=0, dispatches=0).update(dispatches=1)
         for job in Job.objects.filter(pk__in=ids).order_by("id"):
             ran[job.pk] = None
@@ -146,9 +146,9 @@ def run_job(task: Any, *, raises: bool = True, owner: Any = None, **kwargs: Any)
     job = make_job(task, owner=owner, input=kwargs)
     shown: list[dict[str, Any]] = []
 
-    def watch(run: Run) -> None:
-        now = run.snapshot().get("progress")
-        if run.job.pk == job.pk and now is not None and (not shown or shown[-1] != now):
+    def watch(attempt: Attempt) -> None:
+        now = attempt.progress.snapshot().get("progress")
+        if attempt.job.pk == job.pk and now is not None and (not shown or shown[-1] != now):
             shown.append(now)
 
     with observed(watch):
@@ -160,7 +160,7 @@ def run_job(task: Any, *, raises: bool = True, owner: Any = None, **kwargs: Any)
 
 
 def follow(client: Any, response: Any, *, raises: bool = True) -> Any:
-    """Run the job behind a 202, follow its URLs as a client does, and return the final answer.
+    """Run the job behind a 202, follow its URLs as a client does, and return the final response.
 
     Args:
         client: the test client that got *response*.
@@ -168,43 +168,41 @@ def follow(client: Any, response: Any, *, raises: bool = True) -> Any:
     """
     job = assert_accepted(response)
     run_accepted_jobs(raises, pk=job.pk)
-    answer = client.get(response.headers["Location"])
-    if answer.status_code == 202:
+    final = client.get(response.headers["Location"])
+    if final.status_code == 202:
         job.refresh_from_db()
         raise AssertionError(f"Job {job} has not ended: it is {job.state}.")
-    return answer
+    return final
 
 
 def _run_once(job: Job, raises: bool) -> None:
-    runs: list[Run] = []
+    attempts: list[Attempt] = []
 
-    def watch(run: Run) -> None:
-        if outer is not None:
-            outer(run)
-        if run not in runs:
-            runs.append(run)
+    def watch(attempt: Attempt) -> None:
+        if attempt not in attempts:
+            attempts.append(attempt)
 
-    outer = observer()
     try:
         with observed(watch), _committing():
             publish.run_here(job)
     finally:
-        # What would have ended its process, such as SystemExit, ends the work here.
-        for run in reversed(runs):
-            if not run.ended:
-                leave(run)
-    for run in runs:
-        if raises and run.error is not None and run.job.pk == job.pk and _is_unexpected(run):
-            raise run.error
-
-
-def _is_unexpected(run: Run) -> bool:
-    return bool(run.job.problem and "reference" in run.job.problem)
+        # An exception that would have ended the process, such as SystemExit, ends the attempt here.
+        for attempt in reversed(attempts):
+            if not attempt.ended:
+                leave(attempt)
+    for attempt in attempts:
+        if (
+            raises
+            and attempt.error is not None
+            and attempt.job.pk == job.pk
+            and is_unexpected(attempt.job.problem or {})
+        ):
+            raise attempt.error
 
 
 @contextmanager
 def _committing() -> Iterator[None]:
-    """Do what the work leaves to the commit inside ``TestCase`` too, whose transaction never commits."""
+    """Call what the work left to ``on_commit()``, inside ``TestCase`` too, whose transaction never commits."""
     connection = connections[database()]
     before = len(connection.run_on_commit)
     yield
@@ -212,7 +210,7 @@ def _committing() -> Iterator[None]:
         entry: Any = connection.run_on_commit.pop(before)
         _, callback, robust = entry
         if getattr(callback, "__qualname__", "") == publish.publish_accepted.__qualname__:
-            continue  # a job that the work accepted: nobody would hear the ring
+            continue  # a job that the work accepted: no worker listens to the broker
         try:
             callback()
         except Exception:
@@ -242,7 +240,7 @@ def make_job(
     Args:
         task: a ``JobTask``, or a task's name.
         state: ``accepted``, ``running``, ``canceling``, ``succeeded``, ``failed`` or ``canceled``.
-        result: what a succeeded job answers.
+        result: the result of a succeeded job.
         columns: further columns, such as ``owner``, ``progress``, ``input`` or ``finished_at``. Without an owner
             the job is an anonymous caller's, unless ``anonymous=False``.
     """
@@ -291,7 +289,7 @@ def _lead(job: Job, state: State, result: Any, document: Problem | None) -> None
     if state == State.CANCELING:
         job.cancel()
     elif state == State.SUCCEEDED:
-        results.succeed(job, results.answer(result))
+        results.succeed(job, results.encode(result))
     elif state == State.FAILED:
         results.fail(job, document or problem("failed"), RuntimeError("failed on purpose"), None)
     assert state in FINAL or job.state == state

@@ -143,6 +143,7 @@ def _row(name: str, owner: int | None, created_at: datetime, rng: random.Random)
         "operation": name,
         "task": OPERATIONS[name][4],
         "object_id": None,
+        "object_created": False,
         "input": {"data": {"sku": f"TEA-{rng.randrange(1000)}", "quantity": rng.randrange(1, 20), "token": "s3cret"}},
         "request": {"method": "POST", "path": "/api/orders/", "meta": {}} if replayed else None,
         "state": "accepted",

@@ -10,7 +10,7 @@ from django.test import Client, TransactionTestCase
 from hypothesis import settings as hypothesis_settings
 from rest_framework.test import APIClient
 
-from async_accept.jobs.attempt import current_run, running
+from async_accept.jobs.attempt import current_attempt, end
 from tests import servers
 
 # The same examples in every run, and no deadline: a slow machine is no bug.
@@ -58,11 +58,12 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 
 @pytest.fixture(autouse=True)
-def _leaves_no_run() -> Iterator[None]:
-    """A run that a test leaves behind would be the next test's."""
+def _leaves_no_attempt() -> Iterator[None]:
+    """An attempt that a test leaves behind would be the next test's."""
     yield
-    left = current_run()
-    running.set(None)
+    left = current_attempt()
+    while attempt := current_attempt():
+        end(attempt)
     assert left is None, f"The test left {left.job} running in this thread."
 
 

@@ -9,41 +9,41 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from async_accept import encoding, progress
+from async_accept import encoding
 from async_accept.exceptions import AttemptLost, JobCanceled
-from async_accept.jobs import attempt
-from async_accept.jobs.attempt import Run, begin, running
+from async_accept.jobs import stages
+from async_accept.jobs.attempt import Attempt, begin, end
 from async_accept.models import Job
 from async_accept.progress import advance, checkpoint, current_job, log, report, track
 
 
 @pytest.fixture
-def run():
-    """A run in this thread, without a database."""
-    run = Run(Job(operation="test"))
-    begin(run)
-    yield run
-    running.set(None)
+def attempt():
+    """An attempt in this thread, without a database."""
+    attempt = Attempt(Job(operation="test"))
+    begin(attempt)
+    yield attempt
+    end(attempt)
 
 
-def shown(run):
-    return run.snapshot().get("progress")
+def shown(attempt):
+    return attempt.progress.snapshot().get("progress")
 
 
-def percent(run):
-    return shown(run)["percent"]
+def percent(attempt):
+    return shown(attempt)["percent"]
 
 
 # --- Reporting ------------------------------------------------------------------------------------------
 
 
-def test_nothing_is_shown_before_something_is_said(run):
-    assert run.snapshot() == {}
+def test_nothing_is_shown_before_something_is_said(attempt):
+    assert attempt.progress.snapshot() == {}
 
 
-def test_report_shows_everything(run):
+def test_report_shows_everything(attempt):
     report(3, 12, "Almost", unit="orders")
-    assert shown(run) == {
+    assert shown(attempt) == {
         "current": 3,
         "total": 12,
         "unit": "orders",
@@ -53,27 +53,33 @@ def test_report_shows_everything(run):
     }
 
 
-def test_report_leaves_what_is_not_said(run):
+def test_report_leaves_what_is_not_said(attempt):
     report(3, 12, "Almost", unit="orders")
     report(6)
-    assert shown(run) == {**shown(run), "current": 6, "total": 12, "unit": "orders", "message": "Almost"}
+    assert shown(attempt) == {
+        **shown(attempt),
+        "current": 6,
+        "total": 12,
+        "unit": "orders",
+        "message": "Almost",
+    }
 
 
-def test_advance_counts_on(run):
+def test_advance_counts_on(attempt):
     report(total=4)
     advance()
     advance(2, "three")
-    assert (shown(run)["current"], percent(run), shown(run)["message"]) == (3, 75.0, "three")
+    assert (shown(attempt)["current"], percent(attempt), shown(attempt)["message"]) == (3, 75.0, "three")
 
 
-def test_without_a_total_there_is_no_percentage(run):
+def test_without_a_total_there_is_no_percentage(attempt):
     report(3)
-    assert (shown(run)["current"], percent(run)) == (3, None)
+    assert (shown(attempt)["current"], percent(attempt)) == (3, None)
 
 
-def test_a_message_alone_is_progress(run):
+def test_a_message_alone_is_progress(attempt):
     report(message="Waiting for the bank")
-    assert (shown(run)["message"], percent(run)) == ("Waiting for the bank", None)
+    assert (shown(attempt)["message"], percent(attempt)) == ("Waiting for the bank", None)
 
 
 @pytest.mark.parametrize(
@@ -92,57 +98,57 @@ def test_a_message_alone_is_progress(run):
         (10**400, 10**401, (None, None, None)),
     ],
 )
-def test_a_strange_number_is_no_error(run, current, total, told):
+def test_a_strange_number_is_no_error(attempt, current, total, told):
     report(current, total)
-    assert (shown(run)["current"], shown(run)["total"], percent(run)) == told
+    assert (shown(attempt)["current"], shown(attempt)["total"], percent(attempt)) == told
 
 
 @given(current=st.floats() | st.integers(), total=st.none() | st.floats() | st.integers(), message=st.text())
 def test_progress_can_always_be_stored(current, total, message):
-    begin(run := Run(Job(operation="test")))
+    begin(attempt := Attempt(Job(operation="test")))
     try:
         for _ in track([1], message, total=total, unit=message):
             report(current, message=message)
             advance(current)
             log(message)
-            told = encoding.loads(encoding.dumps(run.snapshot()))["progress"]
+            told = encoding.loads(encoding.dumps(attempt.progress.snapshot()))["progress"]
     finally:
-        running.set(None)
+        end(attempt)
     assert told["percent"] is None or 0 <= told["percent"] <= 100
 
 
-def test_nul_is_taken_out_of_what_people_read(run):
+def test_nul_is_taken_out_of_what_people_read(attempt):
     report(1, message="a\0b", unit="c\0")
     log("d\0e")
-    assert (shown(run)["message"], shown(run)["unit"]) == ("ab", "c")
-    assert "de" in run.snapshot()["log"]
+    assert (shown(attempt)["message"], shown(attempt)["unit"]) == ("ab", "c")
+    assert "de" in attempt.progress.snapshot()["log"]
 
 
-def test_long_texts_are_cut(run):
+def test_long_texts_are_cut(attempt):
     report(1, message="m" * 10_000)
     log("l" * 10_000)
-    assert len(shown(run)["message"]) == attempt.MESSAGE_CHARS
-    assert len(run.snapshot()["log"]) < progress.LINE_CHARS + 30
+    assert len(shown(attempt)["message"]) == stages.MESSAGE_CHARS
+    assert len(attempt.progress.snapshot()["log"]) < stages.LINE_CHARS + 30
 
 
 # --- Logging ---------------------------------------------------------------------------------------------
 
 
-def test_the_last_lines_of_the_log_are_kept(run):
-    for n in range(attempt.LOG_LINES + 5):
+def test_the_last_lines_of_the_log_are_kept(attempt):
+    for n in range(stages.LOG_LINES + 5):
         log(f"line {n}")
-    lines = run.snapshot()["log"].splitlines()
-    assert len(lines) == attempt.LOG_LINES
-    assert lines[-1].endswith(f"line {attempt.LOG_LINES + 4}")
+    lines = attempt.progress.snapshot()["log"].splitlines()
+    assert len(lines) == stages.LOG_LINES
+    assert lines[-1].endswith(f"line {stages.LOG_LINES + 4}")
 
 
 def test_the_log_goes_on_over_attempts():
-    run = Run(Job(operation="test", log="2026-01-01 00:00:00 first attempt"))
-    assert run.unwritten() == {}
-    begin(run)
+    attempt = Attempt(Job(operation="test", log="2026-01-01 00:00:00 first attempt"))
+    assert attempt.progress.unwritten() == {}
+    begin(attempt)
     log("second attempt")
-    running.set(None)
-    assert [line.split(" ", 2)[2] for line in run.snapshot()["log"].splitlines()] == [
+    end(attempt)
+    assert [line.split(" ", 2)[2] for line in attempt.progress.snapshot()["log"].splitlines()] == [
         "first attempt",
         "second attempt",
     ]
@@ -151,49 +157,56 @@ def test_the_log_goes_on_over_attempts():
 # --- Tracking --------------------------------------------------------------------------------------------
 
 
-def test_track_counts_the_items_that_are_done(run):
-    seen = [(item, shown(run)["current"], percent(run)) for item in track("abcd", "Spelling")]
+def test_track_counts_the_items_that_are_done(attempt):
+    seen = [(item, shown(attempt)["current"], percent(attempt)) for item in track("abcd", "Spelling")]
     assert seen == [("a", 0, 0.0), ("b", 1, 25.0), ("c", 2, 50.0), ("d", 3, 75.0)]
-    assert percent(run) == 100.0
+    assert percent(attempt) == 100.0
 
 
-def test_track_names_the_stage(run):
+def test_track_names_the_stage(attempt):
     for _ in track([1], "Charging", unit="orders"):
-        assert (shown(run)["stage"], shown(run)["unit"], shown(run)["total"]) == ("Charging", "orders", 1)
+        assert (shown(attempt)["stage"], shown(attempt)["unit"], shown(attempt)["total"]) == (
+            "Charging",
+            "orders",
+            1,
+        )
 
 
-def test_a_generator_gives_an_indeterminate_bar(run):
-    told = [(shown(run)["current"], shown(run)["total"], percent(run)) for _ in track(iter("ab"), "Reading")]
+def test_a_generator_gives_an_indeterminate_bar(attempt):
+    told = [
+        (shown(attempt)["current"], shown(attempt)["total"], percent(attempt))
+        for _ in track(iter("ab"), "Reading")
+    ]
     assert told == [(0, None, None), (1, None, None)]
 
 
-def test_a_generator_with_a_total_has_a_percentage(run):
-    assert [percent(run) for _ in track(iter("ab"), total=2)] == [0.0, 50.0]
+def test_a_generator_with_a_total_has_a_percentage(attempt):
+    assert [percent(attempt) for _ in track(iter("ab"), total=2)] == [0.0, 50.0]
 
 
-def test_an_empty_iterable_fills_its_stage(run):
+def test_an_empty_iterable_fills_its_stage(attempt):
     for _ in track([], "Nothing", weight=0.5):
         raise AssertionError
-    assert percent(run) == 50.0
+    assert percent(attempt) == 50.0
 
 
-def test_stages_in_sequence_share_the_job_by_weight(run):
-    first = [percent(run) for _ in track("ab", "One", weight=0.2)]
-    second = [percent(run) for _ in track("ab", "Two", weight=0.8)]
-    assert (first, second, percent(run)) == ([0.0, 10.0], [20.0, 60.0], 100.0)
+def test_stages_in_sequence_share_the_job_by_weight(attempt):
+    first = [percent(attempt) for _ in track("ab", "One", weight=0.2)]
+    second = [percent(attempt) for _ in track("ab", "Two", weight=0.8)]
+    assert (first, second, percent(attempt)) == ([0.0, 10.0], [20.0, 60.0], 100.0)
 
 
-def test_stages_inside_an_item_share_the_item(run):
+def test_stages_inside_an_item_share_the_item(attempt):
     told = []
     for _ in track("ab", "Outer"):
-        told += [percent(run) for _ in track("xy", "Inner 1", weight=0.5)]
-        told += [percent(run) for _ in track("xy", "Inner 2", weight=0.5)]
+        told += [percent(attempt) for _ in track("xy", "Inner 1", weight=0.5)]
+        told += [percent(attempt) for _ in track("xy", "Inner 2", weight=0.5)]
     assert told == [0.0, 12.5, 25.0, 37.5, 50.0, 62.5, 75.0, 87.5]
-    assert percent(run) == 100.0
+    assert percent(attempt) == 100.0
 
 
-def test_weights_beyond_the_whole_never_go_beyond_100_percent(run):
-    told = [percent(run) for _ in range(3) for _ in track("ab", weight=0.6)]
+def test_weights_beyond_the_whole_never_go_beyond_100_percent(attempt):
+    told = [percent(attempt) for _ in range(3) for _ in track("ab", weight=0.6)]
     assert told == sorted(told)
     assert max(told) <= 100.0
 
@@ -204,53 +217,57 @@ def test_progress_never_goes_back(tree):
 
     def walk(children):
         for child in track(children, weight=0.3):
-            told.append(percent(run))
+            told.append(percent(attempt))
             walk(child)
 
-    begin(run := Run(Job(operation="test")))
+    begin(attempt := Attempt(Job(operation="test")))
     try:
         walk((tree, tree))
     finally:
-        running.set(None)
+        end(attempt)
     assert told == sorted(told)
 
 
-def test_report_inside_track_moves_within_the_stage(run):
+def test_report_inside_track_moves_within_the_stage(attempt):
     for _ in track([1, 2], "Outer"):
         report(1, 4)
         break
-    assert percent(run) == 25.0
+    assert percent(attempt) == 25.0
 
 
-def test_a_loop_left_early_has_filled_its_stage_when_the_work_goes_on(run):
+def test_a_loop_left_early_has_filled_its_stage_when_the_work_goes_on(attempt):
     for item in track(range(10), "Searching", weight=0.5):
         if item == 3:
             break
-    assert (shown(run)["stage"], percent(run)) == ("Searching", 15.0)
-    told = [percent(run) for _ in track("ab", "Found", weight=0.5)]
-    assert (told, percent(run)) == ([50.0, 75.0], 100.0)
+    assert (shown(attempt)["stage"], percent(attempt)) == ("Searching", 15.0)
+    told = [percent(attempt) for _ in track("ab", "Found", weight=0.5)]
+    assert (told, percent(attempt)) == ([50.0, 75.0], 100.0)
 
 
-def test_last_words_leave_what_was_reached_on_show(run):
+def test_last_words_leave_what_was_reached_on_show(attempt):
     """Said by a task that was canceled in its loop; a bar at 100 % would tell the opposite."""
     for _ in track(range(4), "Charging"):
         report(message="About 10 seconds left.")
         break
     report(message="Canceled.")
-    assert (shown(run)["stage"], shown(run)["message"], percent(run)) == ("Charging", "Canceled.", 0.0)
+    assert (shown(attempt)["stage"], shown(attempt)["message"], percent(attempt)) == (
+        "Charging",
+        "Canceled.",
+        0.0,
+    )
     report(unit="orders")
-    assert percent(run) == 100.0
+    assert percent(attempt) == 100.0
 
 
-def test_a_job_that_returned_has_gone_on_from_the_loop_it_left(run):
+def test_a_job_that_returned_has_gone_on_from_the_loop_it_left(attempt):
     for _ in track(range(10), "Searching"):
         break
-    run.outcome = "found"
-    assert percent(run) == 100.0
+    attempt.progress.stage()
+    assert percent(attempt) == 100.0
 
 
 @pytest.mark.parametrize("by", ["the body", "the iterable"])
-def test_a_failed_job_shows_how_far_it_came(run, by):
+def test_a_failed_job_shows_how_far_it_came(attempt, by):
     def items():
         yield from range(3)
         if by == "the iterable":
@@ -263,29 +280,29 @@ def test_a_failed_job_shows_how_far_it_came(run, by):
 
     with pytest.raises(KeyError):
         work()
-    assert shown(run)["stage"] == "Charging"
-    assert percent(run) == {"the body": 50.0, "the iterable": 75.0}[by]
+    assert shown(attempt)["stage"] == "Charging"
+    assert percent(attempt) == {"the body": 50.0, "the iterable": 75.0}[by]
 
 
-def test_a_stage_whose_error_was_handled_does_not_hold_the_next_ones(run):
+def test_a_stage_whose_error_was_handled_does_not_hold_the_next_ones(attempt):
     def broken():
         yield 1
         raise KeyError
 
     with pytest.raises(KeyError):
         list(track(broken(), "Broken", weight=0.5))
-    told = [percent(run) for _ in track("ab", "Next", weight=0.5)]
+    told = [percent(attempt) for _ in track("ab", "Next", weight=0.5)]
     assert told == [50.0, 75.0]
 
 
-def test_breaking_out_of_an_inner_loop_goes_on_with_the_next_item(run):
+def test_breaking_out_of_an_inner_loop_goes_on_with_the_next_item(attempt):
     told = []
     for _ in track("ab", "Outer"):
-        told.append(percent(run))
+        told.append(percent(attempt))
         for _ in track("xyz", "Inner"):
             break
     assert told == [0.0, 50.0]
-    assert percent(run) == 100.0
+    assert percent(attempt) == 100.0
 
 
 async def stream(*items):
@@ -293,50 +310,50 @@ async def stream(*items):
         yield item
 
 
-def test_async_iterables_are_tracked(run):
+def test_async_iterables_are_tracked(attempt):
     async def work():
-        return [(item, percent(run)) async for item in track(stream("a", "b"), "Streaming", total=2)]
+        return [(item, percent(attempt)) async for item in track(stream("a", "b"), "Streaming", total=2)]
 
     assert asyncio.run(work()) == [("a", 0.0), ("b", 50.0)]
-    assert percent(run) == 100.0
+    assert percent(attempt) == 100.0
 
 
-def test_an_async_loop_is_stopped_too(run):
+def test_an_async_loop_is_stopped_too(attempt):
     async def work():
         async for _ in track(stream(1, 2, 3)):
-            run.canceling = True
+            attempt.canceling = True
 
     with pytest.raises(JobCanceled):
         asyncio.run(work())
-    assert shown(run)["current"] == 1
+    assert shown(attempt)["current"] == 1
 
 
 # --- Stopping --------------------------------------------------------------------------------------------
 
 
-def test_checkpoint_lets_an_undisturbed_job_go_on(run):
+def test_checkpoint_lets_an_undisturbed_job_go_on(attempt):
     checkpoint()
 
 
-def test_checkpoint_stops_a_job_that_is_to_stop(run):
-    run.canceling = True
+def test_checkpoint_stops_a_job_that_is_to_stop(attempt):
+    attempt.canceling = True
     with pytest.raises(JobCanceled):
         checkpoint()
 
 
-def test_checkpoint_stops_an_attempt_that_was_given_up_whatever_else(run):
-    run.canceling = run.taken = True
+def test_checkpoint_stops_an_attempt_that_was_given_up_whatever_else(attempt):
+    attempt.canceling = attempt.taken = True
     with pytest.raises(AttemptLost):
         checkpoint()
 
 
-def test_track_stops_before_the_next_item(run):
+def test_track_stops_before_the_next_item(attempt):
     done = []
 
     def work():
         for item in track(range(5)):
             done.append(item)
-            run.canceling = item == 1
+            attempt.canceling = item == 1
 
     with pytest.raises(JobCanceled):
         work()
@@ -362,36 +379,36 @@ def test_outside_a_job_track_only_iterates():
     assert asyncio.run(work()) == [1, 2]
 
 
-def test_inside_a_job_its_id_is_at_hand(run):
-    assert current_job() is run.job
+def test_inside_a_job_its_id_is_at_hand(attempt):
+    assert current_job() is attempt.job
 
 
 # --- What the heartbeat writes --------------------------------------------------------------------------------
 
 
-def test_only_what_changed_is_written(run):
+def test_only_what_changed_is_written(attempt):
     report(1, 2)
     log("line")
-    assert set(run.unwritten()) == {"progress", "log"}
-    run.written.update(run.snapshot())
-    assert run.unwritten() == {}
+    assert set(attempt.progress.unwritten()) == {"progress", "log"}
+    attempt.progress.written.update(attempt.progress.snapshot())
+    assert attempt.progress.unwritten() == {}
     report(2)
-    assert set(run.unwritten()) == {"progress"}
+    assert set(attempt.progress.unwritten()) == {"progress"}
 
 
-def test_runs_of_other_threads_are_not_touched(run):
+def test_attempts_of_other_threads_are_not_touched(attempt):
     import threading
 
     thread = threading.Thread(target=report, args=(1, 2))
     thread.start()
     thread.join()
-    assert run.snapshot() == {}
+    assert attempt.progress.snapshot() == {}
 
 
-def test_after_its_last_stage_a_job_shows_what_was_counted(run):
+def test_after_its_last_stage_a_job_shows_what_was_counted(attempt):
     for _ in track(range(100), "Charging", unit="orders"):
         pass
-    assert shown(run) == {
+    assert shown(attempt) == {
         "current": 100,
         "total": 100,
         "unit": "orders",
@@ -401,17 +418,17 @@ def test_after_its_last_stage_a_job_shows_what_was_counted(run):
     }
 
 
-def test_between_two_stages_the_share_of_the_whole_is_kept(run):
+def test_between_two_stages_the_share_of_the_whole_is_kept(attempt):
     for _ in track(range(4), "First", weight=0.25):
         pass
-    assert (percent(run), shown(run)["stage"]) == (25.0, "First")
+    assert (percent(attempt), shown(attempt)["stage"]) == (25.0, "First")
 
 
-def test_an_own_report_after_a_stage_is_what_counts(run):
+def test_an_own_report_after_a_stage_is_what_counts(attempt):
     for _ in track(range(4), "First"):
         pass
     report(7, 10)
-    assert (shown(run)["current"], shown(run)["stage"]) == (7, "")
+    assert (shown(attempt)["current"], shown(attempt)["stage"]) == (7, "")
 
 
 # --- Words that are no text ---------------------------------------------------------------------------------------
@@ -424,8 +441,8 @@ class Unspeakable:
         raise KeyError("name")
 
 
-def test_words_become_text_at_once_and_never_fail_the_work(run):
-    """The heartbeat writes them later, for all jobs of the process, and the outcome after it."""
+def test_words_become_text_at_once_and_never_fail_the_work(attempt):
+    """The heartbeat writes them later, for all jobs of the process, and the end of the attempt after it."""
     spoken = []
 
     class Speaker:
@@ -434,7 +451,10 @@ def test_words_become_text_at_once_and_never_fail_the_work(run):
             return "spoken"
 
     report(1, 2, Speaker(), unit=Unspeakable())
-    assert (run.snapshot()["progress"]["message"], run.snapshot()["progress"]["unit"]) == (
+    assert (
+        attempt.progress.snapshot()["progress"]["message"],
+        attempt.progress.snapshot()["progress"]["unit"],
+    ) == (
         "spoken",
         "Unspeakable",
     )
@@ -442,6 +462,6 @@ def test_words_become_text_at_once_and_never_fail_the_work(run):
     advance(1, Unspeakable())
     log(Unspeakable())
     for _ in track([1], Unspeakable(), unit=Speaker()):
-        assert run.snapshot()["progress"]["stage"] == "Unspeakable"
-    assert run.snapshot()["progress"]["message"] == "Unspeakable"
-    assert run.snapshot()["log"].endswith("Unspeakable")
+        assert attempt.progress.snapshot()["progress"]["stage"] == "Unspeakable"
+    assert attempt.progress.snapshot()["progress"]["message"] == "Unspeakable"
+    assert attempt.progress.snapshot()["log"].endswith("Unspeakable")

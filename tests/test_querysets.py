@@ -163,7 +163,7 @@ def test_jobs_are_never_read_from_a_replica():
         assert Job.objects.using("elsewhere").db == "elsewhere"
         assert find(str(job.pk)) == job
         assert job.claim("worker@host", 1)
-        assert results.succeed(job, results.answer(1))
+        assert results.succeed(job, results.encode(1))
         job.refresh_from_db()
         assert (job.state, results.read(job)) == ("succeeded", "1")
         assert list(Job.objects.ended()) == [job]

@@ -1,4 +1,4 @@
-"""``JobTask`` and its backend: whatever Celery reports becomes the job's transition, once."""
+"""``JobTask``: it claims a job, does the work, and ends the attempt once, whatever Celery reports."""
 
 from datetime import timedelta
 from types import SimpleNamespace
@@ -16,11 +16,12 @@ from async_accept import progress
 from async_accept.exceptions import JobCanceled, JobFailed
 from async_accept.jobs import results
 from async_accept.jobs.accept import accept, task_limits
-from async_accept.jobs.attempt import current_run, running
+from async_accept.jobs.attempt import current_attempt
 from async_accept.jobs.publish import HEADER, run_here
 from async_accept.models import Job, new_id
 from async_accept.tasks import JobTask, atomic_from_here
 from async_accept.testing import make_job, run_accepted_jobs
+from async_accept.worker.finish import leave
 from async_accept.worker.heartbeat import heartbeat
 from tests.testapp import tasks
 from tests.testapp.models import Note
@@ -67,8 +68,8 @@ def attempt(job):
     return job
 
 
-def ring(job):
-    """Let the relay's ring for a job that was given back be now."""
+def publish_again(job):
+    """Let the relay publish a job that was given back."""
     Job.objects.filter(pk=job.pk).update(dispatches=1)
 
 
@@ -79,14 +80,14 @@ def throw(error):
 @pytest.fixture(autouse=True)
 def nothing_is_left_running():
     yield
-    assert current_run() is None
-    assert not heartbeat.runs
+    assert current_attempt() is None
+    assert not heartbeat.attempts
 
 
 # --- Ends ------------------------------------------------------------------------------------------------
 
 
-def test_what_a_task_returns_is_the_answer():
+def test_what_a_task_returns_is_the_result():
     job = do(lambda: {"sum": 3})
     assert (job.state, job.response, results.read(job)) == (
         "succeeded",
@@ -113,7 +114,7 @@ def test_an_unknown_exception_fails_the_job_without_its_message():
 def test_the_log_names_the_reference_and_not_the_message(caplog):
     secret = "".join(["hun", "ter", "2"])  # not in the source line that the traceback shows
     job = do(lambda: throw(RuntimeError(secret)))
-    (record,) = [record for record in caplog.records if record.name == "async_accept.worker.backend"]
+    (record,) = [record for record in caplog.records if record.name == "async_accept.worker.finish"]
     assert job.problem["reference"] in record.message
     assert record.job_id == str(job.pk)
     assert record.exc_info is None
@@ -173,8 +174,7 @@ def test_a_process_that_is_told_to_exit_leaves_the_job_to_its_lease(error):
     job = make_job(call, input={"name": "deed"})
     with pytest.raises(type(error)):
         run_here(job)
-    running.set(None)
-    heartbeat.runs.clear()
+    leave(current_attempt())
     job.refresh_from_db()
     assert job.state == "running"
 
@@ -207,12 +207,21 @@ def test_a_message_for_a_canceled_job_runs_nothing():
 
 @pytest.mark.parametrize("task_id", ["01890000-0000-7000-8000-000000000000", "not-an-id", "", "x" * 300])
 def test_a_forged_message_is_dropped_quietly(task_id, caplog):
-    outcome = tasks.write_note.apply(
+    forged = tasks.write_note.apply(
         task_id=task_id or None, kwargs={"slug": "forged"}, headers={HEADER: 1}, throw=False
     )
-    assert outcome.state == "IGNORED"
+    assert forged.state == "IGNORED"
     assert not Note.objects.exists()
     assert not caplog.records
+
+
+@pytest.mark.parametrize("spelling", [str.upper, lambda pk: pk.replace("-", ""), "urn:uuid:{}".format])
+def test_a_forged_message_that_spells_the_id_in_another_way_is_dropped(spelling):
+    """It would claim the job, and its end would belong to no attempt."""
+    job = make_job(tasks.echo)
+    forged = tasks.echo.apply(task_id=spelling(str(job.pk)), headers={HEADER: 1}, throw=False)
+    job.refresh_from_db()
+    assert (forged.state, job.state) == ("IGNORED", "accepted")
 
 
 def test_a_message_for_another_task_is_dropped():
@@ -264,9 +273,9 @@ def test_a_retry_is_not_claimed_before_its_time():
     assert attempt(job).attempt == 1  # a message that was repeated
 
 
-def test_a_retry_is_claimed_when_the_relay_has_rung():
+def test_a_retry_is_claimed_when_the_relay_has_published_it():
     job = attempt(make_job(tasks.flaky, input={"failures": 1}))
-    ring(job)
+    publish_again(job)
     assert attempt(job).state == "succeeded"
     assert results.read(job) == "1"  # self.request.retries
 
@@ -379,14 +388,14 @@ def test_limits_come_from_the_task():
 # --- Atomic ----------------------------------------------------------------------------------------------------
 
 
-def test_effect_and_outcome_commit_together():
+def test_effect_and_end_commit_together():
     job = attempt(make_job(tasks.write_note, input={"slug": "a"}))
     assert job.state == "succeeded"
     assert Note.objects.filter(slug="a").exists()
 
 
 @pytest.mark.parametrize("then", ["crash", "unencodable"])
-def test_effect_and_outcome_roll_back_together(then):
+def test_effect_and_result_roll_back_together(then):
     job = attempt(make_job(tasks.write_note, input={"slug": "a", "then": then}))
     assert job.state == "failed"
     assert not Note.objects.exists()
@@ -397,10 +406,10 @@ def test_the_effect_of_an_attempt_that_was_taken_is_rolled_back():
         Note.objects.create(slug="lost", title="lost")
         job = Job.objects.get()
         job.lose("lease")
-        ring(job)
+        publish_again(job)
         job.refresh_from_db()
         assert job.claim("another worker")
-        lost.append(current_run())
+        lost.append(current_attempt())
         return "too late"
 
     lost = []
@@ -448,7 +457,7 @@ def write(slug="late"):
     Note.objects.create(slug=slug, title=slug)
 
 
-def test_from_here_on_work_and_outcome_are_one():
+def test_from_here_on_work_and_end_are_one_transaction():
     def work():
         write("early")
         atomic_from_here()
@@ -531,23 +540,35 @@ def test_a_job_inside_another_ones_task_is_a_call():
     assert results.read(job) == "10"
 
 
-def test_a_job_that_accepts_another_one_goes_on_after_it(eager, django_capture_on_commit_callbacks):
+@pytest.mark.parametrize(
+    ("task", "values", "state"),
+    [
+        (tasks.add, {"x": 1, "y": 2}, "succeeded"),
+        (tasks.crash, {}, "failed"),
+        (tasks.write_note, {"slug": "a"}, "succeeded"),
+        (tasks.write_note, {"slug": "a", "then": "crash"}, "failed"),
+    ],
+    ids=["succeeds", "fails", "atomic succeeds", "atomic fails"],
+)
+def test_a_job_that_accepts_another_one_goes_on_after_it(
+    eager, django_capture_on_commit_callbacks, task, values, state
+):
     """In eager mode the inner one runs inside of the outer one."""
 
     def work():
         with django_capture_on_commit_callbacks(execute=True):
-            inner = accept(Job(id=new_id(), operation="inner", task=tasks.add.name, input={"x": 1, "y": 2}))
+            inner = accept(Job(id=new_id(), operation="inner", task=task.name, input=values))
         inner.refresh_from_db()
         return [inner.state, progress.current_job() == Job.objects.get(operation="call")]
 
     job = do(work)
-    assert (job.state, results.read(job)) == ("succeeded", '["succeeded",true]')
+    assert (job.state, results.read(job)) == ("succeeded", f'["{state}",true]')
 
 
 def test_update_state_is_progress():
     def work():
         call.update_state(task_id=call.request.id, state="PROGRESS", meta={"current": 1, "total": 4})
-        return current_run().snapshot()
+        return current_attempt().progress.snapshot()
 
     job = do(work)
     assert job.progress["percent"] == 25.0

@@ -174,9 +174,9 @@ def test_run_job_raises_and_tells():
 # --- HTTP --------------------------------------------------------------------------------------------------
 
 
-def test_follow_returns_the_final_answer(client):
-    answer = follow(client, client.post("/api/notes/", {"slug": "a", "title": "A"}))
-    assert (answer.status_code, answer.data["slug"]) == (201, "a")
+def test_follow_returns_the_final_response(client):
+    final = follow(client, client.post("/api/notes/", {"slug": "a", "title": "A"}))
+    assert (final.status_code, final.data["slug"]) == (201, "a")
 
 
 def test_follow_returns_the_problem_of_a_failure(client):

@@ -1,19 +1,27 @@
-"""Which errors say that the database is away, and not that the work is wrong; and which that two were in the way
-of each other.
+"""Which errors of the database are worth another try, and the two ways to try again.
 
-After a failover a client may still be connected to a server that only reads by now. PostgreSQL reports that as an
-internal error of the statement, so the class of the error does not tell.
+Two cases: the database is away (an outage), or it ended our transaction so that another one could go on (a conflict).
+
+The class of an error is not enough to tell. After a failover a client may still be connected to a server that only
+reads by now, and PostgreSQL reports that as an internal error of the statement.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from itertools import chain, repeat
+from time import monotonic, sleep
 from typing import TypeVar
 
 from django.db import Error, InterfaceError, OperationalError, connections
 
-__all__ = ["DATABASE_FAULTS", "PAUSES", "again_after_conflict", "is_conflict", "is_outage", "pauses"]
+__all__ = [
+    "PAUSES",
+    "again_after_conflict",
+    "again_after_outage",
+    "is_conflict",
+    "is_outage",
+]
 
-Result = TypeVar("Result")
+T = TypeVar("T")
 
 #: The database or the way to it failed. ``is_outage()`` knows further ones by their code.
 DATABASE_FAULTS = (OperationalError, InterfaceError)
@@ -28,19 +36,14 @@ WRONG_VALUE_NUMBERS = frozenset({1366})
 CONFLICT_STATES = frozenset({"40001", "40P01"})
 #: ``ER_CHECKREAD`` (with ``innodb_snapshot_isolation``) and ``ER_LOCK_DEADLOCK`` of MariaDB.
 CONFLICT_NUMBERS = frozenset({1020, 1213})
-#: How often a write is tried, where each time the database ends it for the sake of another.
+#: How often a write is tried that ends in a conflict each time.
 TRIES = 5
 #: Pauses in seconds between tries while the database is away; the last one repeats.
 PAUSES = (0.1, 0.2, 0.5)
 
 
-def pauses() -> Iterator[float]:
-    """Return the ``PAUSES``, without end."""
-    return chain(PAUSES, repeat(PAUSES[-1]))
-
-
 def is_outage(error: BaseException) -> bool:
-    """Tell whether *error* means that the database is away, or reads only after a failover: it is worth repeating."""
+    """Tell whether *error* means that the database is away, or only reads after a failover."""
     if isinstance(error, DATABASE_FAULTS):
         return not (error.args and error.args[0] in WRONG_VALUE_NUMBERS)
     return isinstance(error, Error) and _is_one_of(error, READ_ONLY_STATES, READ_ONLY_NUMBERS)
@@ -51,8 +54,33 @@ def is_conflict(error: BaseException) -> bool:
     return isinstance(error, Error) and _is_one_of(error, CONFLICT_STATES, CONFLICT_NUMBERS)
 
 
-def again_after_conflict(write: Callable[[], Result], using: str) -> Result:
-    """Return what *write* returns: one statement, or one transaction, that is done again where it ended in a conflict.
+def again_after_outage(
+    do: Callable[[], T], using: str, until: float, unless: Callable[[], bool] = lambda: False
+) -> T:
+    """Return what *do* returns; while the database is away, try again on a fresh connection.
+
+    Args:
+        until: how long to try, as a time of ``time.monotonic()``.
+        unless: asked after each failure; True gives up.
+
+    Raises:
+        django.db.Error: it is no outage, or the time is over, or *unless*. Inside somebody's transaction the error is
+            raised at once: all that came before is lost with the connection.
+    """
+    connection = connections[using]
+    pauses = chain(PAUSES, repeat(PAUSES[-1]))
+    while True:
+        try:
+            return do()
+        except Error as error:
+            if connection.in_atomic_block or not is_outage(error) or monotonic() > until or unless():
+                raise
+            connection.close()
+        sleep(next(pauses))
+
+
+def again_after_conflict(write: Callable[[], T], using: str) -> T:
+    """Return what *write* returns: one statement, or one transaction, which is done again if it ends in a conflict.
 
     InnoDB locks the gaps of an index, so that even inserts of two rows may deadlock. Inside somebody's transaction
     the error is raised at once: it took all that came before with it.

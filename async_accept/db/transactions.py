@@ -1,4 +1,4 @@
-"""Doing something once the caller's transaction is committed, and never at the cost of the caller."""
+"""What waits for the commit of the caller's transaction."""
 
 from collections.abc import Callable
 from typing import Any
@@ -9,14 +9,14 @@ __all__ = ["after_commit"]
 
 
 def after_commit(do: Callable[..., object], *args: Any, using: str | None = None, **kwargs: Any) -> None:
-    """Call *do* with the arguments after the commit, at once where no transaction is open.
+    """Call *do* with the arguments after the commit; at once if no transaction is open.
 
-    Its exceptions are logged by Django (``on_commit(robust=True)``).
+    Its exceptions never reach the caller: Django logs them (``on_commit(robust=True)``).
     """
 
     def call() -> None:
         do(*args, **kwargs)
 
-    # Django names it in its log; a functools.partial has no such name, and would fail there.
+    # Django's log names the callback by this attribute, which a functools.partial does not have.
     call.__qualname__ = getattr(do, "__qualname__", type(do).__qualname__)
     transaction.on_commit(call, using=using, robust=True)

@@ -103,15 +103,15 @@ def rerun(job: Job, **key_columns: str) -> Job:
     """
     if not job.can_rerun:
         raise InputGone
-    made = (job.response or {}).get("made", False)  # the new job makes another one
     again = Job(
         id=new_id(anonymous=job.anonymous),
         owner_id=job.owner_id,
         anonymous=job.anonymous,
         operation=job.operation,
         task=job.task,
-        object_type_id=None if made else job.object_type_id,
-        object_id=None if made else job.object_id,
+        # An object that the job created is not the new job's: that one creates another.
+        object_type_id=None if job.object_created else job.object_type_id,
+        object_id=None if job.object_created else job.object_id,
         rerun_of=job.pk,
         input=job.input,
         request=job.request,

@@ -1,11 +1,10 @@
-"""Our own way to the broker: bounded in time, rebuilt after an error, and quiet while the broker is down.
+"""Our own connections to the broker: with short timeouts, made anew after an error, unused while the broker is down.
 
-Celery's own pool waits and retries for ever by default, and a connection that Kombu closed by force refuses ever
-after. A request that was promised an answer cannot wait for that. So publishers have connections of their own with
-short timeouts, and after a failure nobody asks again for ``BROKER_PAUSE``; then one asks for all.
+Celery's own pool waits and retries for ever by default, and a connection that Kombu closed by force refuses from then
+on. A client cannot wait for that. After a failure nobody asks the broker for ``BROKER_PAUSE``; then one caller asks for
+all.
 """
 
-import os
 import selectors
 import threading
 from collections import deque
@@ -21,19 +20,20 @@ from kombu.exceptions import OperationalError
 
 from ..conf import conf
 from ..exceptions import BrokerUnavailable
+from .forks import call_after_fork
 
 __all__ = ["Broker", "broker"]
 
 T = TypeVar("T")
 
-#: A connection that was idle for longer may have been closed by the broker or a firewall: a new one is cheaper.
-#: It is also why no heartbeats are needed.
+#: A connection that was idle for longer is not used again: the broker or a firewall may have closed it. So connections
+#: need no heartbeats.
 IDLE_SECONDS = 30.0
-#: AMQP's word for a queue that does not exist. The other transports of Kombu use it too, as text: with Redis
-#: every empty queue is one that does not exist.
+#: AMQP's code for a queue that does not exist. The other transports of Kombu use it too, as text; with Redis an empty
+#: queue does not exist.
 NOT_FOUND = "404"
 
-#: Connections of a parent process. Closing them, even by garbage collection, would close the parent's too.
+#: Connections of a parent process. They are kept: to close them, even by garbage collection, would close the parent's.
 _inherited: list[object] = []
 
 
@@ -49,13 +49,19 @@ class Broker:
         self._seconds = seconds
         self.clock = clock
         self._reset()
+        call_after_fork(self._begin_anew)
 
     def _reset(self) -> None:
+        #: Producers that nobody uses, and since when.
         self.idle: deque[tuple[Producer, float]] = deque()
         self.pause_until = float("-inf")
         self.failing = False
         self.probe = threading.Lock()
-        self.pid = os.getpid()
+
+    def _begin_anew(self) -> None:
+        """Forget the parent's connections without closing them."""
+        _inherited.append(self.idle)
+        self._reset()
 
     @property
     def seconds(self) -> float:
@@ -67,23 +73,20 @@ class Broker:
         return self.clock() < self.pause_until
 
     def use(self, work: Callable[[Producer], T]) -> T:
-        """Lend a producer to *work* and return what it returns.
+        """Call *work* with a producer and return what it returns.
 
-        *work* may be called twice: a connection that was kept may turn out to be a dead one, and then a fresh one is
-        tried at once. It must go on where it stopped.
+        *work* may be called twice: if a connection that was kept turns out to be dead, a fresh one is tried at once.
+        The second call must go on where the first one stopped.
 
         Raises:
             BrokerUnavailable: the broker failed now, or within the last ``BROKER_PAUSE``.
-            Exception: what *work* raised itself, and what the broker refused it while it is well otherwise.
+            Exception: what *work* raised, if the broker itself is well; also if the broker refused what was asked.
         """
-        if self.pid != os.getpid():
-            _inherited.append(self.idle)
-            self._reset()
         if self.paused:
             raise BrokerUnavailable("The broker failed a moment ago.")
         if not self.failing:
             return self._use(work)
-        # After a pause one caller finds out; the others do not wait with it.
+        # After a pause one caller finds out; the others do not wait for it.
         if not self.probe.acquire(blocking=False):
             raise BrokerUnavailable("The broker failed, and is being asked again.")
         try:
@@ -105,7 +108,7 @@ class Broker:
         self.use(ask)
 
     def depth(self, queue: str) -> int | None:
-        """Return how many messages wait in *queue*: 0 where it does not exist, None where the broker does not tell.
+        """Return how many messages wait in *queue*: 0 if it does not exist, None if the broker does not tell.
 
         Raises:
             BrokerUnavailable: the broker does not answer.
@@ -143,7 +146,7 @@ class Broker:
                 if producer is not None:
                     _drop(producer)
                 self.close()  # they are as old as this one
-                # A reset comes at once; who ran into a timeout has waited for long enough.
+                # A dead connection fails at once; after a timeout the caller has waited for long enough.
                 if kept and self.clock() - began < self.seconds / 2:
                     continue
                 if producer is not None and not _is_brokers(error, producer):
@@ -199,7 +202,7 @@ def _bounded(seconds: float) -> dict[str, Any]:
 def _is_dropped(producer: Producer) -> bool:
     """Tell whether the broker has closed this connection: AMQP does not notice before the second message.
 
-    Nothing is to be read on an idle publisher's connection, unless it is the end.
+    On an idle publisher's connection there is nothing to read, except its end.
     """
     try:
         sock = producer.connection.connection.sock  # type: ignore[union-attr] # AMQP's own; others have none
@@ -217,8 +220,7 @@ def _is_dropped(producer: Producer) -> bool:
 def _is_brokers(error: Exception, producer: Producer) -> bool:
     """Tell whether *error* means that the broker, or the way to it, is broken.
 
-    AMQP ends a channel over one thing that it refuses, such as a queue that exists with other arguments; everything
-    else goes on.
+    A ``ChannelError`` of AMQP does not: the broker refused one thing, such as a queue that exists with other arguments.
     """
     connection: Any = producer.connection
     if connection is None or isinstance(error, ChannelError):
@@ -233,5 +235,5 @@ def _drop(producer: Producer) -> None:
         producer.connection.collapse()  # type: ignore[union-attr] # None is as good as closed
 
 
-#: The way to the broker for a process that serves requests.
+#: The connections of a process that serves requests.
 broker = Broker()

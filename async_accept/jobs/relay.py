@@ -1,8 +1,8 @@
-"""The relay: acts on every open job whose time has come.
+"""The relay: acts on every job whose time has come.
 
-Due jobs are published again, with growing steps; jobs whose lease ran out are given back or end as lost;
-results and rows that were kept for long enough go. It runs inside every worker and, if wanted, alone; any number of
-relays may run side by side.
+It publishes due jobs again, with growing steps. It takes jobs whose lease ran out from their workers: they are given
+back, or end as lost. It removes results and rows that were kept for long enough. A relay runs inside every worker and,
+if wanted, alone; any number of relays may run side by side.
 """
 
 import logging
@@ -31,25 +31,23 @@ from .keys import forget_expired
 from .publish import publish, queue_of
 from .retention import sweep
 
-__all__ = ["Relay", "step", "stir"]
+__all__ = ["Relay", "step", "wake"]
 
 logger = logging.getLogger(__name__)
 
-#: Nobody waits for the relay, so it gives the broker more time than a request does.
+#: How long one step at the broker may take. No client waits for the relay, so it is longer than ``BROKER_TIMEOUT``.
 BROKER_SECONDS = 2.0
-#: How many full batches are rung in one tick, before leases are looked at again.
+#: How many full batches are published in one tick, before leases are looked at again.
 BATCHES = 10
-#: How many waiting jobs are looked at for lost messages in one tick.
+#: For how many waiting jobs one tick finds out whether their messages were lost.
 WATCHED = 2000
-#: How often the uploads are looked through for what no job knows.
+#: How often keys that are too old, and uploads that no job knows, are removed.
 TIDY_SECONDS = 3600.0
-#: The shortest rest between two ticks, however much there is to do.
+#: The shortest pause between two ticks, however much there is to do.
 SHORTEST_REST = timedelta(seconds=0.25)
-#: Messages of a job that may have been lost without making it wait for longer.
+#: After how many lost messages a job waits for longer.
 LOSSES = 10
-
-
-#: Goes on while the machine sleeps: on Linux the one, on macOS the other.
+#: A clock that goes on while the machine sleeps; on macOS it has the other name.
 _CLOCK = getattr(time, "CLOCK_BOOTTIME", getattr(time, "CLOCK_MONOTONIC", None))
 
 
@@ -59,14 +57,14 @@ def steady() -> float:
 
 
 def step(dispatches: int) -> timedelta:
-    """Return how long to wait for a claim after the given number of earlier rings."""
+    """Return how long a job waits for its claim before it is published again, after so many earlier *dispatches*."""
     growing: timedelta = conf.DISPATCH_STEP * 2 ** min(dispatches, 20)
     longest: timedelta = conf.DISPATCH_STEP_MAX
     return min(growing, longest)
 
 
 class Relay:
-    """One relay of any number.
+    """One relay; any number of them may run.
 
     Args:
         broker: the way to the broker.
@@ -77,19 +75,23 @@ class Relay:
         self.broker = broker or Broker(BROKER_SECONDS)
         self.clock = clock
         self.stopping = threading.Event()
-        #: There is something new to look at.
-        self.stirred = threading.Event()
+        #: There is something to do before the next tick is due.
+        self.woken = threading.Event()
         self.tidy_at = clock() + TIDY_SECONDS
         self._distrust()
 
     def tick(self) -> dict[str, int]:
-        """Act once on everything that is due; return how many jobs were lost, rung and swept.
+        """Act once on everything that is due; return how many jobs were lost, published and swept.
 
         Raises:
-            django.db.Error: the database is away; leases are not believed for two heartbeats after it is back.
+            django.db.Error: the database is away. After it is back, no job is taken for two heartbeats.
         """
         try:
-            done = {"lost": self.take_lost(), "rung": self.ring_due(), "swept": sweep(conf.RELAY_BATCH)}
+            done = {
+                "lost": self.take_lost(),
+                "published": self.publish_due(),
+                "swept": sweep(conf.RELAY_BATCH),
+            }
             self.tidy_up()
         except Error:
             self._distrust()
@@ -100,7 +102,7 @@ class Relay:
     # --- Leases -------------------------------------------------------------------------------------
 
     def take_lost(self) -> int:
-        """Take jobs from workers that stopped prolonging their leases; return how many."""
+        """Take jobs from workers that no longer prolong their leases; return how many."""
         ids = list(
             Job.objects.lease_lost().order_by("lease_until").values_list("pk", flat=True)[: conf.RELAY_BATCH]
         )
@@ -109,7 +111,7 @@ class Relay:
         return self._take_readable(ids)
 
     def _take_readable(self, ids: list[UUID]) -> int:
-        """Take these jobs; one whose row cannot be read is logged, and holds up no other."""
+        """Take these jobs; one whose row cannot be read is logged and left, so that the others are taken."""
         try:
             return self._take(ids)
         except Exception as error:
@@ -124,7 +126,7 @@ class Relay:
     def _take(self, ids: list[UUID]) -> int:
         still = Q(lease_until__lt=DatabaseNow())  # a heartbeat may come in between
         with transaction.atomic(using=database()):
-            # The history is needed to give a job back.
+            # Not without the history, which grows by a line if the job is given back.
             lost = Job.objects.filter(still, pk__in=ids).defer("input", "request", "log").unlocked()
             taken = [job for job in lost if job.lose("lease", fence=still)]
         for job in taken:
@@ -133,17 +135,17 @@ class Relay:
 
     @property
     def patience(self) -> float:
-        """Return for how many seconds leases will not be believed yet; right after a tick."""
+        """For how many seconds from a tick on no job is taken."""
         return max(self.trust_at - self.clock(), 0.0)
 
     def _trusts(self) -> bool:
-        """Tell, right after an answer of the database, whether a lease that ran out means a dead worker.
+        """Tell whether a lease that ran out means a dead worker; asked right after a query.
 
         After an outage, or after a pause of the database or the relay, every healthy worker looks dead until its next
-        heartbeat; and one of those may have just begun to wait for a connection.
+        heartbeat. That one may have to wait for a connection first.
         """
         now = self.clock()
-        # A gap of a third of a lease takes no lease from anybody: they are prolonged every third.
+        # A gap of a third of a lease does no harm: each lease is prolonged after a third of it.
         harmless: timedelta = conf.RELAY_INTERVAL + conf.LEASE / 3
         if now - self.ended_at > harmless.total_seconds():
             self.trust_at = now + 2 * float(conf.HEARTBEAT.total_seconds()) + _connect_timeout()
@@ -153,9 +155,9 @@ class Relay:
         self.ended_at = float("-inf")
         self.trust_at = float("inf")
 
-    # --- Doorbells ----------------------------------------------------------------------------------
+    # --- Messages -----------------------------------------------------------------------------------
 
-    def ring_due(self) -> int:
+    def publish_due(self) -> int:
         """Publish due jobs again, and those whose messages were lost; return how many the broker took."""
         total = 0
         self.find_lost_messages()
@@ -164,27 +166,27 @@ class Relay:
                 break
             due = self._put_off()
             try:
-                rung = len(publish([(pk, task) for pk, task, _ in due], self.broker))
+                published = len(publish([(pk, task) for pk, task, _ in due], self.broker))
             except BrokerUnavailable as error:
                 logger.warning("The relay could not reach the broker: %s", error)
-                rung = 0
-            self._take_back(due[rung:])
-            total += rung
-            if rung < conf.RELAY_BATCH:
+                published = 0
+            self._take_back(due[published:])
+            total += published
+            if published < conf.RELAY_BATCH:
                 break
         return total
 
     def find_lost_messages(self) -> int:
-        """Make jobs due whose messages are gone: they were rung for, and nothing waits in their queue.
+        """Make jobs due whose messages were lost: they were published, and their queue is empty.
 
-        The steps grow for the sake of long queues. A broker that lost its queue must not make a job wait until
-        its step is over.
+        The steps grow because a queue may be long. If the broker has lost its queue, a job must not wait until its step
+        is over.
         """
         if self.broker.paused:
             return 0
-        quiet = list(_rung_long_ago().order_by("dispatch_at").values_list("pk", "task")[:WATCHED])
+        waiting = list(_published_long_ago().order_by("dispatch_at").values_list("pk", "task")[:WATCHED])
         by_queue: dict[str | None, list[UUID]] = defaultdict(list)
-        for pk, name in quiet:
+        for pk, name in waiting:
             by_queue[queue_of(name)].append(pk)
         found = 0
         for queue, ids in by_queue.items():
@@ -195,7 +197,7 @@ class Relay:
                 break
             with transaction.atomic(using=database()):
                 gone = list(
-                    _rung_long_ago()
+                    _published_long_ago()
                     .filter(pk__in=ids[: conf.RELAY_BATCH])
                     .unlocked()
                     .values_list("pk", flat=True)
@@ -206,7 +208,7 @@ class Relay:
         return found
 
     def _put_off(self) -> list[tuple[UUID, str, int]]:
-        """Move the due jobs on before they are published, so that no two relays ring for the same ones."""
+        """Move the due jobs to their next step before they are published, so that no other relay publishes them."""
         using = database()
         with transaction.atomic(using=using):
             rows = Job.objects.due().order_by("dispatch_at").unlocked()
@@ -231,9 +233,9 @@ class Relay:
     # --- Leftovers ----------------------------------------------------------------------------------
 
     def tidy_up(self) -> None:
-        """Remove, now and then, keys that are too old, and uploads that no job knows.
+        """Remove, once in ``TIDY_SECONDS``, keys that are too old, and uploads that no job knows.
 
-        A process that died in its request left those.
+        A process that died in its request has left such uploads.
         """
         if self.clock() >= self.tidy_at:
             self.tidy_at = self.clock() + TIDY_SECONDS
@@ -246,7 +248,7 @@ class Relay:
     # --- Running ------------------------------------------------------------------------------------
 
     def run(self) -> None:
-        """Tick until ``stop()`` is called; errors are logged and the next tick comes."""
+        """Tick until ``stop()`` is called; an error is logged, and the next tick comes."""
         _relays.add(self)
         connection = connections[database()]
         while True:
@@ -258,10 +260,10 @@ class Relay:
                 logger.warning("The relay could not reach the database: %s", type(error).__name__)
                 connection.close()
             except Exception as error:
-                # Not the message: what failed here may have met anybody's data.
+                # Not its message, which may hold anybody's data.
                 logger.error("The relay failed and goes on: %s", type(error).__name__)
-            if self.stirred.wait(rest.total_seconds()):
-                self.stirred.clear()
+            if self.woken.wait(rest.total_seconds()):
+                self.woken.clear()
                 self.stopping.wait(SHORTEST_REST.total_seconds())
             if self.stopping.is_set():
                 break
@@ -270,10 +272,10 @@ class Relay:
 
     def stop(self) -> None:
         self.stopping.set()
-        self.stirred.set()
+        self.woken.set()
 
     def _rest(self) -> timedelta:
-        """Return how long to wait for the next tick: until the next retry is due, the interval at most."""
+        """Return how long to wait for the next tick: until the next retry is due, but no longer than the interval."""
         interval: timedelta = conf.RELAY_INTERVAL
         if self.broker.paused:
             return interval
@@ -287,34 +289,34 @@ class Relay:
 _relays: WeakSet[Relay] = WeakSet()
 
 
-def stir() -> None:
-    """Let the relays of this process look soon: a job was given back."""
+def wake() -> None:
+    """Let the relays of this process tick soon: a job was given back."""
     for relay in list(_relays):
-        relay.stirred.set()
+        relay.woken.set()
 
 
 def _move_on(ids: list[UUID], dispatches: int) -> int:
-    """Note one more ring; return for how many jobs, which nobody else has rung for meanwhile."""
+    """Count one more dispatch of these jobs; return of how many, because another relay may have been faster."""
     return Job.objects.filter(pk__in=ids, state=State.ACCEPTED, dispatches=dispatches).update(
         dispatches=min(dispatches + 1, 30_000), dispatch_at=from_now(step(dispatches))
     )
 
 
 def _connect_timeout() -> float:
-    """Return for how many seconds a worker may wait for its connection, where the project bounds it."""
+    """Return for how many seconds a worker may wait for its connection; 0 if the project sets no bound."""
     options = connections[database()].settings_dict.get("OPTIONS", {})
     return float(options.get("connect_timeout") or 0)
 
 
-def _rung_long_ago() -> JobQuerySet:
-    """Jobs that wait for a longer step, although the shortest one has passed since their last ring.
+def _published_long_ago() -> JobQuerySet:
+    """Jobs that wait for a longer step, although the shortest one has passed since they were last published.
 
-    With no message in the queue the job may still be one that a worker has fetched in advance. Ringing for it again is
-    harmless, and becomes rare after the first ``LOSSES`` times.
+    If the queue is empty, a worker may have fetched the message in advance. To publish such a job again is harmless,
+    and becomes rare after the first ``LOSSES`` times.
     """
     patience = Q()
     for dispatches in range(2, 24):
-        # After that ring dispatch_at was set to step(dispatches - 1) from then.
+        # When it was last published, dispatch_at was set to step(dispatches - 1) from then.
         left = step(dispatches - 1) - step(max(dispatches - LOSSES, 0))
         count = Q(dispatches=dispatches) if dispatches < 23 else Q(dispatches__gte=dispatches)
         if left > timedelta():

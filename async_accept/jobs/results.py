@@ -1,6 +1,6 @@
-"""How an attempt ends: the value in celery's result storage and the job's final transition, in one transaction.
+"""What a job leaves in celery's result storage, together with its final state, in one transaction.
 
-The job's UPDATE comes first. It is conditional on the attempt, so an attempt that was given up writes nothing at all.
+The job's UPDATE comes first. It is conditional on the attempt, so an attempt that was given up for lost writes nothing.
 """
 
 from base64 import b64decode, b64encode
@@ -23,14 +23,14 @@ from ..exceptions import ResultTooLarge, ViewFailed
 from ..models import OBJECT_ID_CHARS, Job, database
 from ..problems import Problem
 
-__all__ = ["Answer", "answer", "content", "fail", "read", "succeed"]
+__all__ = ["Result", "content", "encode", "fail", "read", "succeed"]
 
-#: Tells our rows from those that celery's own backend writes, which has nothing but "children" there.
+#: Marks our rows: celery's own backend writes nothing but "children" there.
 META = '{"children":[],"async_accept":true}'
 #: A traceback is cut to this length, keeping its end.
 TRACEBACK_CHARS = 50_000
-#: Headers that belong to one transfer, to one connection (RFC 9110, section 7.6.1) or to one reader, not to the answer;
-#: the reader's own request decides them.
+#: Headers that are not kept. They belong to one transfer, to one connection (RFC 9110, section 7.6.1) or to one reader:
+#: the response to the reader's own request sets them.
 TRANSIENT_HEADERS = frozenset(
     {
         *(
@@ -51,46 +51,46 @@ TRANSIENT_HEADERS = frozenset(
 )
 
 
-class Answer(NamedTuple):
-    """What R answers: status, headers, and the body as JSON text (None for no body).
+class Result(NamedTuple):
+    """What success left: status, headers, and the body as JSON text (None for no body).
 
-    ``content_type`` is set where the body is no JSON, but what ``content()`` makes of it; ``made`` is what a creation
-    has created.
+    ``content_type`` is set if the body is no JSON; ``content()`` then returns its bytes. ``created`` is the object that
+    the work has created.
     """
 
     status: int
     headers: dict[str, str]
     body: str | None
     content_type: str | None = None
-    made: Model | None = None
+    created: Model | None = None
 
 
-def answer(value: Any) -> Answer:
-    """Turn what a task or a view returned into an answer.
+def encode(value: Any) -> Result:
+    """Return the result for what a task or a view returned.
 
-    A response, REST framework's or Django's, keeps its status and headers, and its content type where it is no JSON;
-    any other value is the body of a 200, and None is a 204.
+    A response, REST framework's or Django's, keeps its status and headers, and its content type if that is no JSON.
+    Any other value is the body of a 200, and None is a 204.
 
     Raises:
         Unencodable: strict JSON cannot say it.
         ResultTooLarge: above ``MAX_RESULT_BYTES``.
         ViewFailed: the response is an error (4xx or 5xx).
     """
-    status, headers, content_type, made = 200, {}, None, None
+    status, headers, content_type, created = 200, {}, None, None
     if isinstance(value, HttpResponseBase):
-        made = _made(value)
+        created = _created(value)
         response, (value, content_type) = value, _body(value)
         if response.status_code >= 400:
             raise ViewFailed(response.status_code, None if content_type else value)
-        # A final answer is never 202: clients would follow it for ever.
+        # A result is never 202: clients would follow it for ever.
         status = 200 if response.status_code == 202 else response.status_code
         headers = {k: str(v) for k, v in response.headers.items() if k.lower() not in TRANSIENT_HEADERS}
     if value is None or status in (204, 205, 304):
-        return Answer(204 if status == 200 else status, headers, None, made=made)
+        return Result(204 if status == 200 else status, headers, None, created=created)
     body = encoding.dumps(value)
     if encoding.size_bytes(body) > conf.MAX_RESULT_BYTES:
         raise _too_large()
-    return Answer(status, headers, body, content_type, made)
+    return Result(status, headers, body, content_type, created)
 
 
 def content(body: Any) -> bytes:
@@ -99,9 +99,9 @@ def content(body: Any) -> bytes:
 
 
 def _body(response: Any) -> tuple[Any, str | None]:
-    """Return what is stored of the body of *response*, and its content type where that is no JSON.
+    """Return what is stored of the body of *response*, and its content type if that is no JSON.
 
-    JSON is kept as data, which R renders as its reader asks; everything else as it is.
+    JSON is kept as data, which the result URL renders as its reader asks; everything else as it is.
     """
     if isinstance(response, Response):
         renderer = getattr(response, "accepted_renderer", None)
@@ -142,7 +142,7 @@ def _read(response: Any) -> bytes:
     return bytes(read)
 
 
-def _made(response: Any) -> Model | None:
+def _created(response: Any) -> Model | None:
     """Return the object that REST framework's serializer has created for *response*, a 201."""
     serializer = getattr(getattr(response, "data", None), "serializer", None)
     instance = getattr(serializer, "instance", None)
@@ -155,31 +155,39 @@ def _too_large() -> ResultTooLarge:
     return ResultTooLarge(f"The result has more than {conf.MAX_RESULT_BYTES} bytes.")
 
 
-def succeed(job: Job, outcome: Answer, **shown: Any) -> bool:
-    """End this attempt with an answer; False where the attempt no longer holds the job.
+def succeed(job: Job, result: Result, **shown: Any) -> bool:
+    """End this attempt with a result; False if the attempt no longer holds the job.
+
+    A job that is about no object yet is about the one that its work has created.
 
     Args:
         shown: columns that show the last progress.
     """
     with transaction.atomic(using=database(), savepoint=False):
-        response = {"status": outcome.status, "headers": outcome.headers}
-        if outcome.content_type is not None:
-            response["content_type"] = outcome.content_type
-        if outcome.made is not None and job.object_id is None:
-            kind = ContentType.objects.get_for_model(outcome.made, for_concrete_model=False)
-            response["made"] = True
-            shown |= {"object_type_id": kind.pk, "object_id": str(outcome.made.pk)}
+        response = {"status": result.status, "headers": result.headers}
+        if result.content_type is not None:
+            response["content_type"] = result.content_type
+        if result.created is not None and job.object_id is None:
+            kind = ContentType.objects.get_for_model(result.created, for_concrete_model=False)
+            shown |= {
+                "object_type_id": kind.pk,
+                "object_id": str(result.created.pk),
+                "object_created": True,
+            }
         if not job.succeed(response, **shown):
             return False
-        _store(job, celery_states.SUCCESS, outcome.body)
+        _store(job, celery_states.SUCCESS, result.body)
     return True
 
 
 def fail(job: Job, document: Problem, error: BaseException, traceback: str | None, **shown: Any) -> bool:
-    """End this attempt with a problem; False where the attempt no longer holds the job.
+    """End this attempt with a problem; False if the attempt no longer holds the job.
 
-    The exception's message stays out of the result storage: it may hold what no reader of that table may see.
-    The traceback goes there, for those who may.
+    The exception's message is not stored: it may hold what no reader of that table may see. The traceback is, and the
+    admin shows it to those who may.
+
+    Args:
+        shown: columns that show the last progress.
     """
     with transaction.atomic(using=database(), savepoint=False):
         if not job.fail(document, **shown):
@@ -197,11 +205,11 @@ def fail(job: Job, document: Problem, error: BaseException, traceback: str | Non
 
 
 def read(job: Job) -> str | None:
-    """Return the body of a succeeded job's answer as JSON text.
+    """Return the body of a succeeded job's result as JSON text; None for no body.
 
     Raises:
-        TaskResult.DoesNotExist: celery's clean-up was faster than the result's promised life, or a message with the
-            job's id that is none of ours has written over it.
+        TaskResult.DoesNotExist: celery's clean-up removed it before it expired, or a message with the job's id that is
+            none of ours has written over it.
     """
     rows = TaskResult.objects.using(router.db_for_write(TaskResult)).filter(task_id=str(job.pk), meta=META)
     body: str | None = rows.values_list("result", flat=True).get()

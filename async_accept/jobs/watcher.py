@@ -1,11 +1,10 @@
-"""Waiting for jobs: one watcher per process asks for all jobs that somebody waits for, in one query.
+"""Waiting for jobs: one watcher per process asks about all jobs that clients wait for, in one query.
 
 So a hundred clients that wait cost one query in a quarter of a second, not a hundred loops.
 """
 
 import asyncio
 import logging
-import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,6 +16,7 @@ from django.db import Error, connections
 from ..conf import conf
 from ..models import Job, database
 from ..states import FINAL
+from .forks import call_after_fork
 
 __all__ = ["Seen", "Watcher", "watcher"]
 
@@ -27,7 +27,7 @@ INTERVAL_SECONDS = 0.25
 
 
 class Seen(NamedTuple):
-    """What a waiting client knows of a job: it is told as soon as the row differs."""
+    """What a waiting client has seen of a job."""
 
     state: str
     updated_at: Any
@@ -37,7 +37,7 @@ class Seen(NamedTuple):
         return cls(str(job.state), job.updated_at)
 
 
-#: Called once with the job as it is now (None: it is gone); from the watcher's thread.
+#: Called once, in the watcher's thread, with the job as it is then; None if it is gone.
 Told = Callable[[Job | None], None]
 
 
@@ -46,31 +46,27 @@ class Watcher:
 
     def __init__(self) -> None:
         self._reset()
+        call_after_fork(self._reset)
 
     def _reset(self) -> None:
-        self.pid = os.getpid()
         self.lock = threading.Lock()
-        self.waiting: dict[object, tuple[UUID, Callable[[Seen | None], bool], Told]] = {}
+        self.waiting: dict[object, tuple[UUID, Callable[[Seen], bool], Told]] = {}
         #: How many threads wait; coroutines cost little, and are not counted.
         self.blocked = 0
         self.thread: threading.Thread | None = None
-        self.stir = threading.Event()
-
-    def _check_fork(self) -> None:
-        if self.pid != os.getpid():
-            self._reset()
+        #: Somebody waits.
+        self.busy = threading.Event()
 
     @contextmanager
-    def watch(self, pk: UUID, concerns: Callable[[Seen | None], bool], told: Told) -> Iterator[None]:
-        """Call *told* once, as soon as the row of *pk* is something that *concerns* the caller."""
-        self._check_fork()
+    def watch(self, pk: UUID, concerns: Callable[[Seen], bool], told: Told) -> Iterator[None]:
+        """Call *told* once, as soon as *concerns* returns True for the row of *pk*, or the row is gone."""
         token = object()
         with self.lock:
             self.waiting[token] = (pk, concerns, told)
             if self.thread is None or not self.thread.is_alive():
                 self.thread = threading.Thread(target=self._live, name="async_accept watcher", daemon=True)
                 self.thread.start()
-        self.stir.set()
+        self.busy.set()
         try:
             yield
         finally:
@@ -78,7 +74,7 @@ class Watcher:
                 self.waiting.pop(token, None)
 
     def look(self) -> None:
-        """Ask once for all jobs that somebody waits for, and tell those whom it concerns."""
+        """Ask once about all jobs that somebody waits for, and tell those whom it concerns."""
         with self.lock:
             waiting = dict(self.waiting)
         if not waiting:
@@ -95,7 +91,7 @@ class Watcher:
         }
         if not concerned:
             return
-        # Once for all of them: whoever waits in a coroutine has no connection of its own.
+        # The jobs are read here, because a client that waits in a coroutine has no connection of its own.
         changed = jobs.light().in_bulk({pk for pk, _ in concerned.values()})
         for token, (pk, told) in concerned.items():
             with self.lock:
@@ -108,9 +104,9 @@ class Watcher:
         while True:
             if not self.waiting:
                 connection.close()
-                self.stir.clear()
+                self.busy.clear()
                 if not self.waiting:
-                    self.stir.wait()
+                    self.busy.wait()
             try:
                 self.look()
             except Error as error:
@@ -123,11 +119,10 @@ class Watcher:
     # --- The two ways to wait ---------------------------------------------------------------------------
 
     def wait(self, job: Job, timeout_seconds: float, *, for_end: bool) -> bool | None:
-        """Block until the job ends, or its status changes; False where it did not in time.
+        """Block until the job ends, or its status changes; False if that takes longer.
 
-        None at once, and nothing was waited for, where ``MAX_WAITERS`` threads of this process wait already.
+        None at once, without waiting, if ``MAX_WAITERS`` threads of this process wait already.
         """
-        self._check_fork()
         with self.lock:
             if self.blocked >= conf.MAX_WAITERS:
                 return None
@@ -143,7 +138,7 @@ class Watcher:
                 self.blocked -= 1
 
     async def changed(self, job: Job, timeout_seconds: float) -> Job | None:
-        """Wait in a coroutine until the row differs from *job*, and return it as it is then; None where it is gone.
+        """Wait in a coroutine until the row differs from *job*, and return it as it is then; None if it is gone.
 
         Raises:
             TimeoutError: it did not change in time.

@@ -38,6 +38,7 @@ class Migration(migrations.Migration):
                     "object_id",
                     models.CharField(blank=True, max_length=255, null=True, verbose_name="object id"),
                 ),
+                ("object_created", models.BooleanField(default=False, editable=False)),
                 ("rerun_of", models.UUIDField(blank=True, null=True, verbose_name="rerun of")),
                 ("rerun_as", models.UUIDField(blank=True, null=True, verbose_name="rerun as")),
                 ("input", async_accept.db.fields.JSONTextField(blank=True, null=True, verbose_name="input")),

@@ -1,52 +1,37 @@
-"""The result backend of job tasks: the only place where Celery's word becomes a job's transition.
+"""The result backend of job tasks: what Celery reports of a job's message ends the job's attempt.
 
-Celery reports every outcome of a task through ``task.backend``: success, failure, retry, revoke, time limit, lost child
-process. It works whatever backend the project has for its other tasks.
+Celery reports every end of a task through ``task.backend``: success, failure, retry, revoke, time limit, lost child
+process. Messages without a job are reported to the project's own result backend.
 """
 
-import logging
 import sys
-from collections.abc import Callable
-from datetime import datetime, timedelta
-from time import monotonic, sleep
-from traceback import format_exception
 from typing import Any
 
 from billiard.exceptions import TimeLimitExceeded, WorkerLostError
 from celery import states as celery_states
-from celery.exceptions import Retry, SoftTimeLimitExceeded
+from celery.exceptions import Retry
 from celery.worker import state as worker_state
-from django.db import Error, connections
 from django.db.models import Q
-from django.utils import timezone
 from django_celery_results.backends import DatabaseBackend
 
 from .. import progress
-from ..db.errors import is_outage, pauses
-from ..exceptions import AttemptLost, JobCanceled, WorkFailed
+from ..exceptions import WorkFailed
 from ..jobs import results
-from ..jobs.attempt import Run, current_run, end
-from ..models import database
-from ..problems import from_exception, is_unexpected, problem
-from ..states import State
+from ..jobs.attempt import current_attempt
+from ..problems import from_exception
 from .errors import Failure, failure
-from .heartbeat import heartbeat
-from .parent import speak_for
-from .request import is_job
+from .finish import finish, leave
+from .parent import settle
+from .request import attempt_of, is_job
 
-__all__ = ["JobBackend", "leave"]
-
-logger = logging.getLogger(__name__)
-
-#: For how long an outcome is kept in memory. While the database is away nobody can take the job, and when it is back
-#: the relays wait two heartbeats, so that there is time to store it then.
-STORE_SECONDS = 600.0
+__all__ = ["JobBackend"]
 
 
 class JobBackend(DatabaseBackend):  # type: ignore[misc] # comes without types
-    """Turns what Celery reports of a job's message into the job's transition.
+    """Ends attempts as Celery reports it.
 
-    For messages without a job everything goes to the project's own result backend.
+    Reports come from the process that ran the attempt. If that one is gone, or has not begun, the worker's main
+    process reports; there ``attempt_of()`` is None.
     """
 
     @property
@@ -58,52 +43,43 @@ class JobBackend(DatabaseBackend):  # type: ignore[misc] # comes without types
     def mark_as_done(self, task_id: str, result: Any, request: Any = None, *args: Any, **kwargs: Any) -> None:
         if not is_job(request):
             self.ordinary.mark_as_done(task_id, result, request, *args, **kwargs)
-            return
-        run = current_run()
-        if run is not None and not run.ended:
-            _store(
-                run,
-                lambda shown: results.succeed(run.job, run.outcome, **shown),
-                or_else=lambda: run.job.fail(problem("result-unencodable")),
-            )
+        elif attempt := attempt_of(request):  # None: atomic work has ended its attempt with its transaction
+            finish(attempt)
 
     def mark_as_failure(
         self, task_id: str, exc: Exception, traceback: str | None = None, request: Any = None, **kwargs: Any
     ) -> None:
         if not is_job(request):
             self.ordinary.mark_as_failure(task_id, exc, traceback, request=request, **kwargs)
-            return
-        run = current_run()
-        if run is None:
-            if isinstance(exc, TimeLimitExceeded):
-                speak_for(request, lambda job: results.fail(job, from_exception(exc), exc, None))
-            elif isinstance(exc, WorkerLostError):
-                speak_for(request, lambda job: job.lose("worker: lost"))
-            return
-        # Celery hands over what other processes may know; what was raised is being handled.
-        raised = sys.exc_info()[1] or exc
-        failed = raised if isinstance(raised, Failure) else failure(raised)
-        if isinstance(exc, WorkFailed):
-            exc.error = failed.error
-        if not run.ended:
-            _store(
-                run,
-                lambda shown: _fail(run, failed, shown),
-                or_else=lambda: run.job.fail(failed.document),
-            )
+        elif attempt := attempt_of(request):
+            # exc is what other processes may know. The exception that was raised is being handled.
+            raised = sys.exc_info()[1] or exc
+            failed = raised if isinstance(raised, Failure) else failure(raised)
+            if isinstance(exc, WorkFailed):
+                exc.error = failed.error  # for on_failure() and task_failure
+            finish(attempt, failed)
+        elif isinstance(exc, TimeLimitExceeded):
+            settle(request, lambda job: results.fail(job, from_exception(exc), exc, None))
+        elif isinstance(exc, WorkerLostError):
+            settle(request, lambda job: job.lose("worker: lost"))
 
     def mark_as_retry(
         self, task_id: str, exc: Any, traceback: str | None = None, request: Any = None, **kwargs: Any
     ) -> None:
         if not is_job(request):
             self.ordinary.mark_as_retry(task_id, exc, traceback, request=request, **kwargs)
-            return
-        run = current_run()
-        if run is None:  # a cold shutdown: the main process has ended the child
-            speak_for(request, lambda job: job.lose("worker: shut down"))
-        elif not run.ended:
-            reason = sys.exc_info()[1]
-            _store(run, lambda shown: _give_back(run, reason, shown))
+        elif attempt := attempt_of(request):
+            raised = sys.exc_info()[1]
+            finish(attempt, raised if isinstance(raised, Retry) else Retry())
+        else:  # a cold shutdown has ended the child
+            settle(request, lambda job: job.lose("worker: shut down"))
+
+    def process_cleanup(self) -> None:
+        """Leave an attempt whose end nobody has reported; its lease decides."""
+        attempt = current_attempt()
+        if attempt is not None:
+            leave(attempt)
+        self.ordinary.process_cleanup()
 
     # --- Reported by the worker's main process ------------------------------------------------------------
 
@@ -111,11 +87,11 @@ class JobBackend(DatabaseBackend):  # type: ignore[misc] # comes without types
         if not is_job(request):
             self.ordinary.mark_as_revoked(task_id, reason, request=request, **kwargs)
         elif bool(worker_state.should_terminate):
-            speak_for(request, lambda job: job.lose("worker: shut down"))
+            settle(request, lambda job: job.lose("worker: shut down"))
         elif reason == "terminated":
-            speak_for(request, lambda job: job.end_canceled(fence=Q(attempt=job.attempt)))
+            settle(request, lambda job: job.end_canceled(fence=Q(attempt=job.attempt)))
         elif reason != "expired":  # the message may, the job does not
-            speak_for(request, lambda job: job.cancel(), fenced=False)
+            settle(request, lambda job: job.cancel(), fenced=False)
 
     # --- Everything else ------------------------------------------------------------------------------------
 
@@ -134,101 +110,3 @@ class JobBackend(DatabaseBackend):  # type: ignore[misc] # comes without types
         if isinstance(result, dict) and state not in celery_states.ALL_STATES:
             progress.report(result.get("current"), result.get("total"), result.get("message"))
         return result
-
-    def process_cleanup(self) -> None:
-        """Let go of a run that left without an outcome; its lease decides."""
-        run = current_run()
-        if run is not None:
-            leave(run)
-        self.ordinary.process_cleanup()
-
-
-# --- Transitions ----------------------------------------------------------------------------------------------------
-
-
-def leave(run: Run) -> None:
-    """The attempt is over, whatever came of it."""
-    run.ended = True
-    heartbeat.remove(run)
-    end(run)
-
-
-def _store(
-    run: Run, transition: Callable[[dict[str, Any]], object], or_else: Callable[[], object] | None = None
-) -> None:
-    """Make *transition*, again on a fresh connection while the database is away; then the lease decides.
-
-    What the tables cannot hold costs first the progress, then the answer, but no job its end.
-
-    Args:
-        transition: gets the columns that show the last progress.
-        or_else: ends the job with nothing but a problem.
-    """
-    deadline = monotonic() + STORE_SECONDS
-    connection = connections[database()]
-    waits = pauses()
-    tries: list[Callable[[], object]] = [lambda: transition(run.snapshot()), lambda: transition({})]
-    if or_else is not None:
-        tries.append(or_else)
-    pause = 0.0
-    try:
-        while True:
-            try:
-                if pause:
-                    sleep(pause)
-                    pause = 0.0
-                tries[0]()
-                return
-            except SoftTimeLimitExceeded:
-                # The work is over; what is left is bounded by the hard limit.
-                if connection.in_atomic_block:
-                    raise
-                connection.close()
-            except Error as error:
-                away = is_outage(error)
-                hopeless = len(tries) == 1 and not away
-                if connection.in_atomic_block or run.taken or monotonic() > deadline or hopeless:
-                    logger.error(
-                        "The outcome of job %s is not stored: %s",
-                        run.job.pk,
-                        type(error).__name__,
-                        extra={"job_id": str(run.job.pk)},
-                    )
-                    return
-                if away:
-                    connection.close()
-                    pause = next(waits)
-                else:
-                    del tries[0]
-    finally:
-        leave(run)
-
-
-def _fail(run: Run, failed: Failure, shown: dict[str, Any]) -> None:
-    job, error = run.job, failed.error
-    if error is None or isinstance(error, AttemptLost):
-        return
-    if isinstance(error, JobCanceled):
-        job.end_canceled(fence=Q(attempt=job.attempt), **shown)
-        return
-    if is_outage(error) and job.retry_when_lost and job.attempt < job.max_attempts:
-        job.lose(f"database: {type(error).__name__}")
-        return
-    run.error = error
-    # The whole story, messages included, is for those who may read celery's result storage.
-    traceback = "".join(format_exception(error))
-    if results.fail(job, failed.document, error, traceback, **shown) and is_unexpected(failed.document):
-        # Celery's own log is silent outside of its worker program, and the reference must be found.
-        logger.error("Job %s failed: %s", job.pk, failed, extra={"job_id": str(job.pk)})
-
-
-def _give_back(run: Run, reason: BaseException | None, shown: dict[str, Any]) -> None:
-    """Let the job wait for its retry; one that is being canceled has come to its end."""
-    job = run.job
-    when = getattr(reason, "when", None)
-    if isinstance(when, datetime):
-        when = (when - timezone.now()).total_seconds()
-    cause = reason.exc if isinstance(reason, Retry) else None
-    word = f"retry: {cause}" if isinstance(cause, WorkFailed) else "retry"
-    if not job.give_back(timedelta(seconds=max(when or 0, 0)), word, retries=1, **shown):
-        job.end_canceled(leave=[State.CANCELING], fence=Q(attempt=job.attempt), **shown)

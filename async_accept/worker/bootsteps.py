@@ -1,7 +1,7 @@
-"""Wiring into Celery's worker: a relay beside its work, a look after its children, and messages it does not know.
+"""What is added to each of Celery's workers: a relay, a quick look for dead children, and less harm by unknown tasks.
 
-The relay is a thread of the worker's main process, not a timer of its event loop: a database that hangs must not keep
-the worker from its broker.
+All of it runs in the worker's main process. The relay has a thread there, and is no timer of the event loop: a database
+that hangs must not keep the worker from its broker.
 """
 
 import logging
@@ -19,21 +19,21 @@ __all__ = ["connect"]
 
 logger = logging.getLogger(__name__)
 
-#: How often a worker looks after its child processes. Celery does so every 5 seconds: it is told of a death at once
-#: only by the child that was started last, because each child holds the pipes of those before it open.
+#: How often a worker looks for child processes that died. Celery does so every 5 seconds. It notices at once only the
+#: death of the child that was started last: each child keeps the pipes of those before it open.
 CHILDREN_SECONDS = 1.0
-#: How long a worker that stops waits for what it has to say about its jobs.
-FAREWELL_SECONDS = 3.0
+#: How long a worker that stops waits until its reports about jobs are stored.
+SHUTDOWN_SECONDS = 3.0
 
 
 def connect() -> None:
-    """Equip every worker of this process."""
-    signals.worker_init.connect(_equip, dispatch_uid="async_accept.worker.equip")
-    signals.worker_shutdown.connect(_stopped, dispatch_uid="async_accept.worker.stopped")
+    """Add the steps to every worker that this process starts."""
+    signals.worker_init.connect(_add_steps, dispatch_uid="async_accept.worker.steps")
+    signals.worker_shutdown.connect(_wait, dispatch_uid="async_accept.worker.shutdown")
 
 
 class RunRelay(bootsteps.StartStopStep):
-    """Run a relay beside the worker's work, also while the broker is away: leases run out all the same.
+    """Run a relay in a thread of the worker; a step of the worker, because leases run out without a broker, too.
 
     It starts after the pool, so that the first processes are forked before there is a thread and a connection.
     """
@@ -56,8 +56,8 @@ class RunRelay(bootsteps.StartStopStep):
             self.relay.stop()
 
 
-class LookAfterChildren(bootsteps.StartStopStep):
-    """Notice a dead child within ``CHILDREN_SECONDS``, so that its job need not wait for its lease."""
+class WatchChildren(bootsteps.StartStopStep):
+    """Notice a dead child within ``CHILDREN_SECONDS``, so that its job need not wait until its lease runs out."""
 
     requires = ("celery.worker.consumer:Tasks",)
 
@@ -66,7 +66,7 @@ class LookAfterChildren(bootsteps.StartStopStep):
         super().__init__(consumer, **kwargs)
 
     def start(self, consumer: Any) -> None:
-        # Without an event loop Celery has a thread for this, which looks often enough.
+        # Without an event loop Celery has a thread for it, which looks often enough.
         if consumer.hub is not None:
             self.timer = consumer.hub.call_repeatedly(CHILDREN_SECONDS, consumer.pool.maintain_pool)
 
@@ -75,10 +75,10 @@ class LookAfterChildren(bootsteps.StartStopStep):
             self.timer.cancel()
 
 
-class LeaveUnknownTasks(bootsteps.StartStopStep):
-    """Drop the message of a job whose task this worker does not know, such as an old one beside new ones.
+class DropUnknownTasks(bootsteps.StartStopStep):
+    """Drop the message of a job whose task this worker does not know, because it runs older code than others.
 
-    Celery would store a failure under the job's id, in the place of its answer. The relay rings again.
+    Celery would store a failure under the job's id, in the place of its result. The relay publishes the job again.
     """
 
     requires = ("celery.worker.consumer:Tasks",)
@@ -99,11 +99,11 @@ class LeaveUnknownTasks(bootsteps.StartStopStep):
         consumer.on_unknown_task = drop
 
 
-def _equip(sender: Any, **kwargs: Any) -> None:
+def _add_steps(sender: Any, **kwargs: Any) -> None:
     sender.app.steps["worker"].add(RunRelay)
-    for step in (LookAfterChildren, LeaveUnknownTasks):
+    for step in (WatchChildren, DropUnknownTasks):
         sender.app.steps["consumer"].add(step)
 
 
-def _stopped(**kwargs: Any) -> None:
-    wait_for_reports(FAREWELL_SECONDS)
+def _wait(**kwargs: Any) -> None:
+    wait_for_reports(SHUTDOWN_SECONDS)

@@ -1,6 +1,6 @@
-"""What Celery, its log and other processes may know of an error: its kind and its place, and nothing of its message.
+"""What Celery, its log and other processes may know of an error: its kind and its place, but not its message.
 
-The error itself stays in the process that raised it, for the backend.
+The error itself stays in the process that raised it.
 """
 
 from traceback import walk_tb
@@ -13,14 +13,17 @@ __all__ = ["Failure", "failure"]
 
 
 class Failure(WorkFailed):
-    """Carries an error from the task to its backend. Celery cannot pickle it, so it passes the base class on."""
+    """Carries an error, and the problem that it leaves, from the task to its backend.
 
-    def __init__(
-        self, summary: str, error: BaseException | None = None, document: Problem | None = None
-    ) -> None:
+    It cannot be pickled, so Celery passes on its base class, ``WorkFailed``, with the summary.
+    """
+
+    error: BaseException
+
+    def __init__(self, summary: str, error: BaseException, document: Problem) -> None:
         super().__init__(summary)
         self.error = error
-        self.document = document or {}
+        self.document = document
 
     def __reduce__(self) -> tuple[Any, ...]:
         raise TypeError("An error stays in its process.")
@@ -42,7 +45,7 @@ def failure(error: BaseException) -> Failure:
 
 
 def _place(error: BaseException) -> str:
-    """Tell where *error* was raised: module and line, without the source, which a traceback would show."""
+    """Return the module and line that raised *error*, without the source, which could repeat a secret."""
     place = "no code of ours"
     for frame, line in walk_tb(error.__traceback__):
         place = f"{frame.f_globals.get('__name__', '?')}:{line}"

@@ -1,12 +1,11 @@
-"""The heartbeat: one thread per worker process that keeps its jobs alive and current.
+"""The heartbeat: one thread per worker process that keeps its jobs alive and their progress current.
 
-At each beat it asks once where all jobs of this process stand (canceled? taken away?) and writes once what is new
+At each beat it asks once about all jobs of this process (canceled? given up for lost?) and writes once what is new
 (progress, log, longer leases). So ``report()`` sets a value in memory, progress shows through a task's open
 transaction, and ``checkpoint()`` needs no query.
 """
 
 import logging
-import os
 import threading
 from time import monotonic, sleep
 from typing import Any
@@ -17,7 +16,8 @@ from django.utils import timezone
 
 from ..conf import conf
 from ..db.functions import from_now
-from ..jobs.attempt import Run
+from ..jobs.attempt import Attempt
+from ..jobs.forks import call_after_fork
 from ..models import Job, database
 from ..states import LEASED, State
 
@@ -25,122 +25,136 @@ __all__ = ["Heartbeat", "heartbeat"]
 
 logger = logging.getLogger(__name__)
 
-#: A new stage is shown after so many seconds, however long a beat is; several of them together.
+#: How long the heartbeat waits, in seconds, before it writes a new stage; stages that follow are written together.
 NEWS_SECONDS = 0.2
 
 
 class Heartbeat:
-    """The heartbeat of all runs of this process."""
+    """The heartbeat of all attempts of this process."""
 
     def __init__(self) -> None:
         self._reset()
+        call_after_fork(self._reset)
 
     def _reset(self) -> None:
-        self.runs: set[Run] = set()
-        self.pid = os.getpid()
+        self.attempts: set[Attempt] = set()
         self.thread: threading.Thread | None = None
-        self.stir = threading.Event()
-        #: A run has come to a new stage.
+        #: There is an attempt to keep alive.
+        self.busy = threading.Event()
+        #: An attempt has begun a new stage.
         self.news = threading.Event()
 
-    def add(self, run: Run, *, thread: bool = True) -> None:
-        """Keep *run* alive from now on; starts the thread with the first run after a fork."""
-        if self.pid != os.getpid():
-            self._reset()
-        self.runs.add(run)
-        run.announce = self.news.set
+    def add(self, attempt: Attempt, *, thread: bool = True) -> None:
+        """Keep *attempt* alive from now on; the first one of a process starts the thread."""
+        self.attempts.add(attempt)
+        attempt.progress.announce = self.news.set
         if thread:
             if self.thread is None or not self.thread.is_alive():
                 self.thread = threading.Thread(target=self._live, name="async_accept heartbeat", daemon=True)
                 self.thread.start()
-            self.stir.set()
+            self.busy.set()
 
-    def remove(self, run: Run) -> None:
-        self.runs.discard(run)
+    def remove(self, attempt: Attempt) -> None:
+        self.attempts.discard(attempt)
 
     def beat(self) -> None:
-        """Learn and write, in at most two statements however many jobs run here; none for jobs that just began."""
+        """Ask and write: at most two statements, however many jobs run here, and none for jobs that just began."""
         self.news.clear()
-        now, interval = monotonic(), conf.HEARTBEAT.total_seconds()
-        runs = [
-            run for run in list(self.runs) if now - run.began >= (NEWS_SECONDS if run.fresh else interval)
-        ]
-        for run in runs:
-            run.fresh = False
-        if runs:
-            self._write(*self._look(runs))
+        now = monotonic()
+        attempts = [attempt for attempt in list(self.attempts) if now - attempt.began >= _rest(attempt)]
+        for attempt in attempts:
+            attempt.progress.fresh = False
+        if attempts:
+            self._write(*self._look(attempts))
 
-    def _look(self, runs: list[Run]) -> tuple[list[Run], bool]:
-        """Tell each run whether it is to stop; return those that still hold their job, and whether a lease is short.
+    def _look(self, attempts: list[Attempt]) -> tuple[list[Attempt], bool]:
+        """Tell each attempt whether it is to stop.
 
-        It is short when a third of it has passed by the database's clock: that one goes on while this machine sleeps.
+        Returns:
+            the attempts that still hold their job, and whether a lease of theirs is short: a third of it has passed by
+            the database's clock, which goes on while this machine sleeps.
         """
         is_short = ExpressionWrapper(
             Q(lease_until__lte=from_now(conf.LEASE * 2 / 3)), output_field=BooleanField()
         )
-        rows = Job.objects.filter(pk__in=[run.job.pk for run in runs])
+        rows = Job.objects.filter(pk__in=[attempt.job.pk for attempt in attempts])
         found = {pk: columns for pk, *columns in rows.values_list("pk", "state", "attempt", is_short)}
         held, short = [], False
-        for run in runs:
-            state, attempt, its_lease_is_short = found.get(run.job.pk, (None, None, None))
-            if state in LEASED and attempt == run.job.attempt:
-                run.canceling = state == State.CANCELING
+        for attempt in attempts:
+            state, number, its_lease_is_short = found.get(attempt.job.pk, (None, None, None))
+            if state in LEASED and number == attempt.job.attempt:
+                attempt.canceling = state == State.CANCELING
                 short = short or bool(its_lease_is_short)
-                held.append(run)
-            elif not run.ended:
-                run.taken = True
-                self.remove(run)
+                held.append(attempt)
+            elif not attempt.ended:
+                attempt.taken = True
+                self.remove(attempt)
         return held, short
 
-    def _write(self, held: list[Run], short: bool) -> None:
-        news = {run: columns for run in held if (columns := run.unwritten())}
+    def _write(self, held: list[Attempt], short: bool) -> None:
+        """Write what is new, and prolong all leases with it; nothing if nothing is new and no lease is *short*."""
+        news = {attempt: columns for attempt in held if (columns := attempt.progress.unwritten())}
         if not news and not short:
             return
-        changes: dict[str, Any] = {"lease_until": from_now(conf.LEASE)}
-        if news:
-            loud = [run.job.pk for run in news]
-            for name in {name for columns in news.values() for name in columns}:
-                field: Any = Job._meta.get_field(name)
-                whens = [
-                    When(pk=run.job.pk, then=Value(columns[name], output_field=field))
-                    for run, columns in news.items()
-                    if name in columns
-                ]
-                changes[name] = Case(*whens, default=F(name))
-            changes["updated_at"] = Case(
-                When(pk__in=loud, then=Value(timezone.now())), default=F("updated_at")
-            )
-        fence = Q()
-        for run in held:
-            fence |= Q(pk=run.job.pk, attempt=run.job.attempt)
-        mine = Job.objects.filter(fence, state__in=LEASED)
+        lease_until = from_now(conf.LEASE)
+        mine = Job.objects.filter(_fence(held), state__in=LEASED)
         try:
-            mine.update(**changes)
+            mine.update(lease_until=lease_until, **_columns(news))
         except Error as error:
             # One job's message that the table cannot hold must not cost all of them their leases.
-            mine.update(lease_until=changes["lease_until"])
+            mine.update(lease_until=lease_until)
             logger.warning("Progress could not be written: %s", type(error).__name__)
-        for run, columns in news.items():
-            run.written.update(columns)
+        for attempt, columns in news.items():
+            attempt.progress.written.update(columns)
 
     def _live(self) -> None:
         connection = connections[database()]
         while True:
-            if not self.runs:
-                connection.close()  # a waiting process keeps no second connection
-                self.stir.clear()
-                if not self.runs:
-                    self.stir.wait()
+            if not self.attempts:
+                connection.close()  # a process without work keeps no second connection
+                self.busy.clear()
+                if not self.attempts:
+                    self.busy.wait()
             if self.news.wait(conf.HEARTBEAT.total_seconds()):
                 sleep(NEWS_SECONDS)
             try:
                 self.beat()
             except Error as error:
-                # The database is away. The jobs go on; the lease decides if it stays away for too long.
+                # The database is away. The jobs go on; if it stays away for too long, their leases run out.
                 logger.warning("The heartbeat could not reach the database: %s", type(error).__name__)
                 connection.close()
             except Exception:
                 logger.exception("The heartbeat failed; it beats again.")
+
+
+def _rest(attempt: Attempt) -> float:
+    """Return how many seconds after its beginning an attempt has its first beat."""
+    return NEWS_SECONDS if attempt.progress.fresh else float(conf.HEARTBEAT.total_seconds())
+
+
+def _fence(held: list[Attempt]) -> Q:
+    """Match the jobs of these attempts, as long as no other attempt has them."""
+    fence = Q()
+    for attempt in held:
+        fence |= Q(pk=attempt.job.pk, attempt=attempt.job.attempt)
+    return fence
+
+
+def _columns(news: dict[Attempt, dict[str, Any]]) -> dict[str, Any]:
+    """Return what one UPDATE sets so that each job gets its own *news*, and the others keep what they have."""
+    changes: dict[str, Any] = {}
+    for name in {name for columns in news.values() for name in columns}:
+        field: Any = Job._meta.get_field(name)
+        whens = [
+            When(pk=attempt.job.pk, then=Value(columns[name], output_field=field))
+            for attempt, columns in news.items()
+            if name in columns
+        ]
+        changes[name] = Case(*whens, default=F(name))
+    if news:
+        now = When(pk__in=[attempt.job.pk for attempt in news], then=Value(timezone.now()))
+        changes["updated_at"] = Case(now, default=F("updated_at"))
+    return changes
 
 
 #: The process's heartbeat.

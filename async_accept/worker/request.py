@@ -1,7 +1,6 @@
-"""The messages that ring for jobs, as a worker takes them from the broker.
+"""The messages of jobs, as a worker takes them from the broker.
 
-A message is a doorbell and nothing more: it is let go as soon as a process has heard it, and one that cannot be read
-is dropped.
+A message only says which job waits. It is acknowledged as soon as a process has it, and dropped if it cannot be read.
 """
 
 from collections.abc import Callable
@@ -13,28 +12,39 @@ from celery.exceptions import InvalidTaskError
 from celery.worker.request import Request
 from celery.worker.strategy import default as default_strategy
 
+from ..jobs.attempt import Attempt, current_attempt
 from ..jobs.publish import HEADER
-from ..jobs.relay import stir
+from ..jobs.relay import wake
 from ..models import Job
 
-__all__ = ["JobRequest", "find", "is_job", "strategy"]
+__all__ = ["JobRequest", "attempt_of", "find", "is_job", "strategy"]
 
 
 def is_job(request: Any) -> bool:
-    """Tell whether the message behind *request* is a job's doorbell."""
+    """Tell whether the message behind *request* is a job's."""
     return bool(request) and bool(getattr(request, HEADER, None) or (request.headers or {}).get(HEADER))
 
 
 def find(task_id: Any) -> Job | None:
-    """Return the job that a message names; None where there is none, or the id is no id."""
+    """Return the job that a message names; None if there is none, or the id is no id of ours."""
     try:
-        return Job.objects.filter(pk=UUID(task_id)).first()
+        pk = UUID(task_id)
     except (AttributeError, TypeError, ValueError):  # a forged message
         return None
+    return Job.objects.filter(pk=pk).first() if str(pk) == task_id else None
+
+
+def attempt_of(request: Any) -> Attempt | None:
+    """Return the attempt that a job's message has begun in this context; None before its beginning and after its end.
+
+    So it is None in the worker's main process, too.
+    """
+    attempt = current_attempt()
+    return attempt if attempt is not None and str(attempt.job.pk) == request.id else None
 
 
 class JobRequest(Request):
-    """Lets go of a job's message as soon as a child has it: the row is the truth, and the message a doorbell.
+    """Acknowledges a job's message as soon as a child process has it: from then on the lease protects the job.
 
     So late acknowledgement (``acks_late``, ``reject_on_worker_lost``) is for messages without a job.
     """
@@ -44,7 +54,7 @@ class JobRequest(Request):
         return bool(self.request_dict.get(HEADER))
 
     def on_accepted(self, pid: Any, time_accepted: float) -> None:
-        # The death of a child is charged to the attempt that it has begun and no other.
+        # If this child dies, only the attempt that it has begun is lost.
         self.request_dict["worker_pid"] = pid
         if self._is_jobs:
             self.acknowledge()
@@ -54,7 +64,7 @@ class JobRequest(Request):
         super().on_failure(exc_info, *args, **kwargs)
         request: Any = self
         if self._is_jobs and request.task.acks_late and request.task.reject_on_worker_lost:
-            # Celery has left the rest to the broker, which has no message any more.
+            # Celery has not reported this: it has left it to the broker, which has no message any more.
             error = getattr(exc_info.exception, "exc", exc_info.exception)
             stopped = request._already_cancelled or request._already_revoked
             if isinstance(error, WorkerLostError | SystemExit | KeyboardInterrupt) and not stopped:
@@ -63,13 +73,13 @@ class JobRequest(Request):
 
     def on_retry(self, exc_info: Any) -> None:
         super().on_retry(exc_info)
-        stir()
+        wake()
 
 
 def strategy(task: Any, app: Any, consumer: Any, **kwargs: Any) -> Callable[..., Any]:
-    """Handle messages as Celery does, but drop those it cannot read: some of them would end the whole worker.
+    """Handle messages as Celery does, but drop those that it cannot read.
 
-    The broker would deliver such a message again to the next one.
+    Some of them would end the whole worker, and then the next one: the broker delivers the message again.
     """
     handle = default_strategy(task, app, consumer, **kwargs)
 

@@ -1,7 +1,8 @@
-"""Which errors say that the database is away, and which that another transaction went first."""
+"""Which errors say that the database is away, and which that another transaction went first; what is tried again."""
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from time import monotonic
 
 import pytest
 from django.db import (
@@ -16,7 +17,15 @@ from django.db import (
     transaction,
 )
 
-from async_accept.db.errors import TRIES, again_after_conflict, is_conflict, is_outage
+from async_accept.db import errors
+from async_accept.db.errors import (
+    PAUSES,
+    TRIES,
+    again_after_conflict,
+    again_after_outage,
+    is_conflict,
+    is_outage,
+)
 from tests.testapp.models import Note
 
 
@@ -100,9 +109,12 @@ def test_who_had_to_make_way_for_another_is_known_by_the_code(error, expected):
     assert is_conflict(error) is expected
 
 
+AWAY = OperationalError("server closed the connection unexpectedly")
+
+
 @pytest.fixture
 def victim():
-    """A statement that ends in a conflict as often as it is told, and then is done."""
+    """A statement that fails as often as it is told, and then is done."""
 
     def make(times, error=DEADLOCK):
         def write():
@@ -115,6 +127,48 @@ def victim():
         return write
 
     return make
+
+
+@pytest.fixture
+def pauses(monkeypatch):
+    """The pauses that were made, in seconds, without waiting."""
+    pauses = []
+    monkeypatch.setattr(errors, "sleep", pauses.append)
+    return pauses
+
+
+@pytest.mark.django_db(transaction=True)
+def test_while_the_database_is_away_a_statement_is_given_again(victim, pauses):
+    """Each time on a fresh connection."""
+    connection.ensure_connection()
+    assert again_after_outage(victim(4, AWAY), "default", monotonic() + 60) == "done"
+    assert pauses == [*PAUSES, PAUSES[-1]]
+    assert connection.connection is None
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize(
+    ("error", "options"),
+    [
+        (AWAY, {"until": 0.0}),
+        (AWAY, {"unless": lambda: True}),
+        (DataError("out of range"), {}),
+    ],
+    ids=["the time is over", "nobody waits for it any more", "no outage"],
+)
+def test_a_statement_is_given_up(victim, pauses, error, options):
+    write = victim(9, error)
+    with pytest.raises(type(error)):
+        again_after_outage(write, "default", **{"until": monotonic() + 60} | options)
+    assert (write.given, pauses) == (1, [])
+
+
+@pytest.mark.django_db(transaction=True)
+def test_inside_a_transaction_its_owner_hears_of_the_outage(victim, pauses):
+    write = victim(1, AWAY)
+    with pytest.raises(OperationalError), transaction.atomic():
+        again_after_outage(write, "default", monotonic() + 60)
+    assert (write.given, pauses) == (1, [])
 
 
 @pytest.mark.django_db(transaction=True)
@@ -132,7 +186,7 @@ def test_but_not_for_ever(victim):
 
 @pytest.mark.django_db(transaction=True)
 def test_an_outage_is_not_given_again(victim):
-    write = victim(1, OperationalError("server closed the connection"))
+    write = victim(1, AWAY)
     with pytest.raises(OperationalError):
         again_after_conflict(write, "default")
     assert write.given == 1
@@ -147,7 +201,7 @@ def test_inside_a_transaction_its_owner_hears_of_the_conflict(victim):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_real_deadlock_costs_nobody_an_answer():
+def test_a_real_deadlock_costs_nobody_a_write():
     """Two rows taken in both orders: one of the two transactions ends for the other, and its statement goes again."""
     if connection.vendor == "sqlite":
         pytest.skip("sqlite locks no rows")
@@ -168,6 +222,6 @@ def test_a_real_deadlock_costs_nobody_an_answer():
             connection.close()
 
     with ThreadPoolExecutor(2) as threads:
-        for answer in [threads.submit(rename, 0, 1, "B"), threads.submit(rename, 1, 0, "C")]:
-            answer.result(30)
+        for done in [threads.submit(rename, 0, 1, "B"), threads.submit(rename, 1, 0, "C")]:
+            done.result(30)
     assert set(Note.objects.values_list("title", flat=True)) in ({"B"}, {"C"})

@@ -38,7 +38,7 @@ def change(job, **columns):
 
 def finish(job):
     job.refresh_from_db()
-    assert results.succeed(job, results.answer({"paid": 97}))
+    assert results.succeed(job, results.encode({"paid": 97}))
 
 
 def lowest_line(browser):

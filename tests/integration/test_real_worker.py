@@ -230,7 +230,7 @@ def test_one_message_that_the_broker_refuses_holds_up_no_other(start_worker: Sta
             for job in good:
                 pass_its_time(job)
             relay = Relay()
-            assert relay.tick()["rung"] == 4
+            assert relay.tick()["published"] == 4
             assert not relay.broker.paused
             start_worker()
             for job in good:

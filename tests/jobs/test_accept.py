@@ -246,12 +246,16 @@ def test_a_rerun_is_a_new_job_with_the_same_input(django_user_model):
     assert job.state == "failed"
 
 
-@pytest.mark.parametrize(("made", "about"), [({"made": True}, None), ({}, "1")])
-def test_a_rerun_is_about_the_same_object_but_for_what_was_made(made, about):
+@pytest.mark.parametrize(("created", "about"), [(True, None), (False, "1")])
+def test_a_rerun_is_about_the_same_object_but_for_what_was_created(created, about):
     kind = ContentType.objects.get_for_model(Job)
-    response = {"status": 201, "headers": {}, **made}
     job = make_job(
-        tasks.add, state="succeeded", input={"x": 1}, object_type=kind, object_id="1", response=response
+        tasks.add,
+        state="succeeded",
+        input={"x": 1},
+        object_type=kind,
+        object_id="1",
+        object_created=created,
     )
     again = rerun(job)
     assert (again.object_id, again.object_type_id) == (about, kind.pk if about else None)

@@ -31,20 +31,20 @@ def clock():
 
 
 @pytest.fixture
-def rung(monkeypatch):
-    """The jobs that were rung for, by a broker that takes everything."""
-    rung = []
+def published(monkeypatch):
+    """The jobs that were published, to a broker that takes everything."""
+    published = []
 
     def publish(jobs, via=None):
-        rung.extend(pk for pk, _ in jobs)
+        published.extend(pk for pk, _ in jobs)
         return [pk for pk, _ in jobs]
 
     monkeypatch.setattr(module, "publish", publish)
-    return rung
+    return published
 
 
 @pytest.fixture
-def relay(clock, rung, monkeypatch):
+def relay(clock, published, monkeypatch):
     relay = Relay(Broker(1, clock), clock)
     monkeypatch.setattr(relay.broker, "depth", lambda queue: None)
     return relay
@@ -52,7 +52,7 @@ def relay(clock, rung, monkeypatch):
 
 @pytest.fixture
 def trusted(relay, clock):
-    """A relay that has been running for long enough to believe in lost leases."""
+    """A relay that has been running for long enough to take jobs."""
     relay.tick()
     clock.go_on(TRUST)
     relay.tick()
@@ -72,36 +72,36 @@ def wait_of(job):
     return (job.dispatch_at - timezone.now()).total_seconds()
 
 
-# --- Doorbells -----------------------------------------------------------------------------------------
+# --- Messages ------------------------------------------------------------------------------------------
 
 
-def test_a_due_job_is_rung_for(relay, rung):
+def test_a_due_job_is_published(relay, published):
     job = due()
-    assert relay.tick()["rung"] == 1
-    assert rung == [job.pk]
+    assert relay.tick()["published"] == 1
+    assert published == [job.pk]
 
 
 @pytest.mark.parametrize("state", ["running", "canceling", "succeeded", "failed", "canceled"])
-def test_only_waiting_jobs_are_rung_for(relay, rung, state):
+def test_only_waiting_jobs_are_published(relay, published, state):
     make_job(tasks.add, state=state)
     relay.tick()
-    assert rung == []
+    assert published == []
 
 
-def test_a_job_that_is_not_due_is_not_rung_for(relay, rung):
+def test_a_job_that_is_not_due_is_not_published(relay, published):
     make_job(tasks.add, dispatch_at=timezone.now() + AGO)
     relay.tick()
-    assert rung == []
+    assert published == []
 
 
-def test_the_oldest_is_rung_for_first(relay, rung):
+def test_the_oldest_is_published_first(relay, published):
     younger = make_job(tasks.add, dispatch_at=timezone.now() - AGO)
     older = make_job(tasks.add, dispatch_at=timezone.now() - 2 * AGO)
     relay.tick()
-    assert rung == [older.pk, younger.pk]
+    assert published == [older.pk, younger.pk]
 
 
-def test_a_job_is_rung_for_again_with_growing_steps(relay):
+def test_a_job_is_published_again_with_growing_steps(relay):
     job = due()
     waits = []
     for _ in range(4):
@@ -117,31 +117,31 @@ def test_steps_are_bounded():
     assert step(30_000) == timedelta(hours=1)
 
 
-def test_a_rung_job_is_not_due_for_another_relay(relay, rung):
+def test_a_published_job_is_not_due_for_another_relay(relay, published):
     due()
     relay.tick()
     Relay(relay.broker, relay.clock).tick()
-    assert len(rung) == 1
+    assert len(published) == 1
 
 
-def test_while_the_broker_is_down_the_job_stays_due(relay, rung, monkeypatch, caplog):
+def test_while_the_broker_is_down_the_job_stays_due(relay, published, monkeypatch, caplog):
     def down(jobs, via=None):
         raise BrokerUnavailable("OSError")
 
     with monkeypatch.context() as patch:
         patch.setattr(module, "publish", down)
         job = due()
-        assert relay.tick()["rung"] == 0
+        assert relay.tick()["published"] == 0
     job.refresh_from_db()
     assert job.dispatches == 0
     assert Job.objects.due().get() == job
-    assert relay.tick()["rung"] == 1
+    assert relay.tick()["published"] == 1
 
 
-def test_a_job_that_the_broker_did_not_take_stays_due(relay, rung, monkeypatch):
+def test_a_job_that_the_broker_did_not_take_stays_due(relay, published, monkeypatch):
     first, second = due(), due()
     monkeypatch.setattr(module, "publish", lambda jobs, via=None: [pk for pk, _ in jobs][:1])
-    assert relay.tick()["rung"] == 1
+    assert relay.tick()["published"] == 1
     left = Job.objects.due().get()
     assert left in (first, second)
     assert left.dispatches == 0
@@ -157,20 +157,20 @@ def test_while_the_broker_is_known_to_be_down_the_database_is_not_asked(
 
 
 @override_settings(ASYNC_ACCEPT={"RELAY_BATCH": 2})
-def test_full_batches_are_followed_by_the_next(relay, rung):
+def test_full_batches_are_followed_by_the_next(relay, published):
     for _ in range(5):
         due()
-    assert relay.tick()["rung"] == 5
+    assert relay.tick()["published"] == 5
 
 
-def test_a_job_given_back_is_rung_for_at_its_time(relay, rung):
+def test_a_job_given_back_is_published_at_its_time(relay, published):
     job = make_job(tasks.add, state="running")
     job.give_back(timedelta(minutes=5), "retry")
     relay.tick()
-    assert rung == []
+    assert published == []
     Job.objects.filter(pk=job.pk).update(dispatch_at=timezone.now())
     relay.tick()
-    assert rung == [job.pk]
+    assert published == [job.pk]
 
 
 # --- Lost messages ---------------------------------------------------------------------------------------
@@ -178,21 +178,21 @@ def test_a_job_given_back_is_rung_for_at_its_time(relay, rung):
 
 @pytest.fixture
 def waiting_long():
-    """Rung for some time ago, and its next ring is far."""
+    """Published some time ago; its next dispatch is far."""
     return make_job(tasks.add, dispatches=6, dispatch_at=timezone.now() + timedelta(seconds=100))
 
 
-def test_a_job_whose_message_is_gone_is_rung_for_at_once(relay, rung, waiting_long, monkeypatch):
+def test_a_job_whose_message_is_gone_is_published_at_once(relay, published, waiting_long, monkeypatch):
     monkeypatch.setattr(relay.broker, "depth", lambda queue: 0)
     relay.tick()
-    assert rung == [waiting_long.pk]
+    assert published == [waiting_long.pk]
 
 
 @pytest.mark.parametrize("depth", [None, 1])
-def test_a_job_whose_message_may_still_be_there_waits(relay, rung, waiting_long, monkeypatch, depth):
+def test_a_job_whose_message_may_still_be_there_waits(relay, published, waiting_long, monkeypatch, depth):
     monkeypatch.setattr(relay.broker, "depth", lambda queue: depth)
     relay.tick()
-    assert rung == []
+    assert published == []
 
 
 # --- Leases ------------------------------------------------------------------------------------------------
@@ -205,12 +205,12 @@ def test_a_lease_that_ran_out_fails_the_job_as_lost(trusted):
     assert (job.state, job.problem["code"]) == ("failed", "lost")
 
 
-def test_sound_work_is_given_back_and_rung_for_in_the_same_tick(trusted, rung):
+def test_sound_work_is_given_back_and_published_in_the_same_tick(trusted, published):
     job = lost(retry_when_lost=True, max_attempts=2)
     trusted.tick()
     job.refresh_from_db()
     assert (job.state, job.history[0]["reason"]) == ("accepted", "lease")
-    assert rung == [job.pk]
+    assert published == [job.pk]
 
 
 def test_a_lost_job_that_was_to_stop_is_canceled(trusted):
@@ -239,7 +239,7 @@ def test_a_heartbeat_in_between_keeps_the_job(trusted, monkeypatch):
     assert trusted.tick()["lost"] == 0
 
 
-def test_after_its_start_the_relay_believes_in_no_lost_lease_for_two_heartbeats(relay, clock):
+def test_after_its_start_the_relay_takes_no_job_for_two_heartbeats(relay, clock):
     lost()
     assert relay.tick()["lost"] == 0
     clock.go_on(TRUST - 0.1)
@@ -253,7 +253,7 @@ def test_after_an_outage_of_the_database_it_waits_again(trusted, clock, monkeypa
         raise OperationalError("gone")
 
     with monkeypatch.context() as patch:
-        patch.setattr(Relay, "ring_due", away)
+        patch.setattr(Relay, "publish_due", away)
         with pytest.raises(OperationalError):
             trusted.tick()
     lost()
@@ -365,7 +365,7 @@ def test_the_message_carries_the_id_and_nothing_else(clock):
         queue = current_app.amqp.queues[current_app.conf.task_default_queue].bind(connection.default_channel)
         queue.declare()
         queue.purge()
-        assert relay.tick()["rung"] == 1
+        assert relay.tick()["published"] == 1
         message = queue.get(no_ack=True)
     assert message.headers["id"] == str(job.pk)
     assert message.headers["async_accept_job"] == 1
@@ -415,7 +415,7 @@ def locked():
     ],
     ids=["lost", "due", "its message gone", "to be swept"],
 )
-def test_one_row_that_is_locked_holds_up_no_other(trusted, rung, monkeypatch, locked, make):
+def test_one_row_that_is_locked_holds_up_no_other(trusted, published, monkeypatch, locked, make):
     monkeypatch.setattr(trusted.broker, "depth", lambda queue: 0)
     busy = make()
     locked(busy)
@@ -427,7 +427,7 @@ def test_one_row_that_is_locked_holds_up_no_other(trusted, rung, monkeypatch, lo
             else "SET innodb_lock_wait_timeout = 5"
         )
     trusted.tick()
-    assert rung == [other.pk]
+    assert published == [other.pk]
     assert Job.objects.get(pk=busy.pk).state == busy.state
 
 
@@ -451,7 +451,7 @@ def test_a_storage_that_fails_does_not_stop_the_relay(relay, clock, monkeypatch)
 
     monkeypatch.setattr("async_accept.jobs.uploads.remove_orphans", fail)
     clock.go_on(3601)
-    assert relay.tick() == {"lost": 0, "rung": 0, "swept": 0}
+    assert relay.tick() == {"lost": 0, "published": 0, "swept": 0}
 
 
 # --- When the next tick comes -----------------------------------------------------------------------------
@@ -464,12 +464,12 @@ def test_the_next_tick_comes_when_a_retry_is_due(relay, seconds, rest):
     assert relay._rest().total_seconds() == pytest.approx(rest, abs=0.2)
 
 
-def test_what_was_rung_for_already_calls_for_no_early_tick(relay):
+def test_what_was_published_already_calls_for_no_early_tick(relay):
     make_job(tasks.add, attempt=1, dispatches=1, dispatch_at=timezone.now())
     assert relay._rest() == timedelta(seconds=3)
 
 
-def test_a_relay_that_is_stirred_looks_at_once(relay, monkeypatch):
+def test_a_relay_that_is_woken_ticks_at_once(relay, monkeypatch):
     """A worker has given a job back; the interval of a minute is not waited for."""
     ticks = []
 
@@ -478,7 +478,7 @@ def test_a_relay_that_is_stirred_looks_at_once(relay, monkeypatch):
         if len(ticks) == 2:
             relay.stop()
         else:
-            module.stir()
+            module.wake()
 
     monkeypatch.setattr(relay, "tick", tick)
     monkeypatch.setattr(relay, "_rest", lambda: timedelta(minutes=1))
@@ -488,7 +488,7 @@ def test_a_relay_that_is_stirred_looks_at_once(relay, monkeypatch):
     assert len(ticks) == 2
 
 
-def test_leases_are_believed_later_where_workers_may_wait_for_a_connection(relay, clock, monkeypatch):
+def test_jobs_are_taken_later_if_workers_may_wait_for_a_connection(relay, clock, monkeypatch):
     monkeypatch.setitem(connection.settings_dict, "OPTIONS", {"connect_timeout": 3})
     relay.tick()
     job = lost()

@@ -1,4 +1,4 @@
-"""How an attempt ends: the value and the final state, together or not at all."""
+"""What a job leaves: the value and the final state, together or not at all."""
 
 from io import BytesIO
 
@@ -13,7 +13,7 @@ from rest_framework.response import Response
 
 from async_accept.exceptions import ResultTooLarge, Unencodable, ViewFailed
 from async_accept.jobs import results
-from async_accept.jobs.results import Answer, answer, fail, read, succeed
+from async_accept.jobs.results import Result, encode, fail, read, succeed
 from async_accept.models import Job
 from async_accept.problems import problem
 from async_accept.testing import make_job
@@ -31,27 +31,27 @@ def stored(job):
     return TaskResult.objects.get(task_id=str(job.pk))
 
 
-# --- Answers -----------------------------------------------------------------------------------------------
+# --- Results -----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     ("value", "expected"),
     [
-        (None, Answer(204, {}, None)),
-        ({"x": 1}, Answer(200, {}, '{"x":1}')),
-        (Response({"x": 1}, status=201), Answer(201, {}, '{"x":1}')),
-        (Response(status=204), Answer(204, {}, None)),
-        (Response(), Answer(204, {}, None)),
-        (Response({"x": 1}, status=202), Answer(200, {}, '{"x":1}')),
-        (Response({"x": 1}, status=204), Answer(204, {}, None)),
-        (Response([], headers={"Location": "/x/"}), Answer(200, {"Location": "/x/"}, "[]")),
-        (HttpResponse("a", content_type="text/csv"), Answer(200, {}, '"a"', "text/csv")),
-        (HttpResponse(status=202), Answer(204, {}, None)),
-        (JsonResponse({"x": 1}, status=201), Answer(201, {}, '{"x":1}')),
+        (None, Result(204, {}, None)),
+        ({"x": 1}, Result(200, {}, '{"x":1}')),
+        (Response({"x": 1}, status=201), Result(201, {}, '{"x":1}')),
+        (Response(status=204), Result(204, {}, None)),
+        (Response(), Result(204, {}, None)),
+        (Response({"x": 1}, status=202), Result(200, {}, '{"x":1}')),
+        (Response({"x": 1}, status=204), Result(204, {}, None)),
+        (Response([], headers={"Location": "/x/"}), Result(200, {"Location": "/x/"}, "[]")),
+        (HttpResponse("a", content_type="text/csv"), Result(200, {}, '"a"', "text/csv")),
+        (HttpResponse(status=202), Result(204, {}, None)),
+        (JsonResponse({"x": 1}, status=201), Result(201, {}, '{"x":1}')),
     ],
 )
-def test_what_the_work_returns_becomes_an_answer(value, expected):
-    assert answer(value) == expected
+def test_what_the_work_returns_becomes_a_result(value, expected):
+    assert encode(value) == expected
 
 
 class NoteSerializer(serializers.ModelSerializer):
@@ -61,29 +61,29 @@ class NoteSerializer(serializers.ModelSerializer):
 
 
 def told(instance, status=201, **options):
-    return answer(Response(NoteSerializer(instance, **options).data, status=status))
+    return encode(Response(NoteSerializer(instance, **options).data, status=status))
 
 
-def test_a_creation_tells_what_it_has_made():
+def test_a_creation_tells_what_it_has_created():
     note = Note.objects.create(slug="a", title="A")
-    assert told(note).made == note
-    assert told(note, status=200).made is None
-    assert told([note], many=True).made is None
-    assert told(Note(slug="b", title="not saved")).made is None
-    assert told(Note(pk="x" * 256, slug="b", title="too long")).made is None
+    assert told(note).created == note
+    assert told(note, status=200).created is None
+    assert told([note], many=True).created is None
+    assert told(Note(slug="b", title="not saved")).created is None
+    assert told(Note(pk="x" * 256, slug="b", title="too long")).created is None
 
 
-def test_what_was_made_is_the_object_of_a_job_that_has_none():
+def test_what_was_created_is_the_object_of_a_job_that_has_none():
     note, other = (Note.objects.create(slug=slug, title="A") for slug in "ab")
     job = running()
     succeed(job, told(note))
     job.refresh_from_db()
-    assert (job.content_object, job.response["made"]) == (note, True)
+    assert (job.content_object, job.object_created) == (note, True)
+    assert job.response == {"status": 201, "headers": {}}
     job = make_job(tasks.add, state="running", content_object=other)
     succeed(job, told(note))
     job.refresh_from_db()
-    assert job.content_object == other
-    assert "made" not in job.response
+    assert (job.content_object, job.object_created) == (other, False)
 
 
 def test_the_object_that_the_work_has_set_stays():
@@ -92,7 +92,7 @@ def test_the_object_that_the_work_has_set_stays():
     Job.objects.filter(pk=job.pk).update(
         object_type=ContentType.objects.get_for_model(Note), object_id=str(note.pk)
     )
-    succeed(job, answer(1))
+    succeed(job, encode(1))
     job.refresh_from_db()
     assert job.content_object == note
 
@@ -116,7 +116,7 @@ def test_the_object_that_the_work_has_set_stays():
 )
 def test_headers_of_one_transfer_are_not_kept(name):
     """Contract 13."""
-    assert answer(Response({}, headers={name: "x", "ETag": '"1"'})).headers == {"ETag": '"1"'}
+    assert encode(Response({}, headers={name: "x", "ETag": '"1"'})).headers == {"ETag": '"1"'}
 
 
 def test_headers_that_matter_are_kept():
@@ -129,7 +129,7 @@ def test_headers_that_matter_are_kept():
         "Last-Modified": "Wed, 21 Oct 2026 07:28:00 GMT",
         "X-Total": "7",
     }
-    assert answer(Response({}, headers=headers)).headers == headers
+    assert encode(Response({}, headers=headers)).headers == headers
 
 
 @override_settings(ASYNC_ACCEPT={"MAX_RESULT_BYTES": 300_000})
@@ -137,27 +137,27 @@ def test_of_a_stream_no_more_is_read_than_can_be_kept():
     """Contract 13: its file is closed either way."""
     file = BytesIO(b"x" * 500_000)
     with pytest.raises(ResultTooLarge):
-        answer(FileResponse(file))
+        encode(FileResponse(file))
     assert file.closed
 
 
 @pytest.mark.parametrize("status", [400, 404, 500])
-def test_an_error_of_the_view_is_no_answer(status):
+def test_an_error_of_the_view_is_no_result(status):
     with pytest.raises(ViewFailed) as caught:
-        answer(Response({"detail": "No."}, status=status))
+        encode(Response({"detail": "No."}, status=status))
     assert (caught.value.status, caught.value.data) == (status, {"detail": "No."})
 
 
 @override_settings(ASYNC_ACCEPT={"MAX_RESULT_BYTES": 4})
 def test_a_result_is_measured_in_bytes():
-    assert answer("ä").body == '"ä"'
+    assert encode("ä").body == '"ä"'
     with pytest.raises(ResultTooLarge):
-        answer("ää")
+        encode("ää")
 
 
-def test_a_result_without_a_json_form_is_no_answer():
+def test_a_value_without_a_json_form_is_no_result():
     with pytest.raises(Unencodable):
-        answer(object())
+        encode(object())
 
 
 # --- Ends ----------------------------------------------------------------------------------------------------
@@ -165,7 +165,7 @@ def test_a_result_without_a_json_form_is_no_answer():
 
 def test_success_stores_the_value_and_ends_the_job():
     job = running()
-    assert succeed(job, Answer(201, {"Location": "/x/"}, '{"x":1}'))
+    assert succeed(job, Result(201, {"Location": "/x/"}, '{"x":1}'))
     row = stored(job)
     assert (row.status, row.result, row.task_name) == ("SUCCESS", '{"x":1}', "tests.testapp.tasks.add")
     assert (row.worker, row.traceback, row.date_started) == ("worker@host", None, job.started_at)
@@ -194,7 +194,7 @@ def test_a_failure_reads_as_celery_wrote_it():
 @pytest.mark.parametrize(
     "end",
     [
-        lambda job: succeed(job, Answer(200, {}, "1")),
+        lambda job: succeed(job, Result(200, {}, "1")),
         lambda job: fail(job, problem("failed"), KeyError(), None),
     ],
     ids=["success", "failure"],
@@ -209,7 +209,7 @@ def test_an_attempt_that_lost_its_job_stores_nothing(end):
 @pytest.mark.parametrize(
     "end",
     [
-        lambda job: succeed(job, Answer(200, {}, "1")),
+        lambda job: succeed(job, Result(200, {}, "1")),
         lambda job: fail(job, problem("failed"), KeyError(), None),
     ],
     ids=["success", "failure"],
@@ -227,7 +227,7 @@ def test_a_value_that_cannot_be_stored_leaves_the_job_running(monkeypatch):
     job = running()
     monkeypatch.setattr(results, "_store", full)
     with pytest.raises(RuntimeError), results.transaction.atomic():
-        succeed(job, Answer(200, {}, "1"))
+        succeed(job, Result(200, {}, "1"))
     assert Job.objects.get().state == "running"
 
 
@@ -236,16 +236,16 @@ def test_an_earlier_row_of_the_same_id_is_written_over():
     TaskResult.objects.create(
         task_id=str(job.pk), status="PENDING", result="old", task_name="other", content_type="x/y"
     )
-    succeed(job, Answer(200, {}, "1"))
+    succeed(job, Result(200, {}, "1"))
     row = stored(job)
     assert (row.status, row.result, read(job)) == ("SUCCESS", "1", "1")
     assert (row.task_name, row.content_type) == ("tests.testapp.tasks.add", "application/json")
 
 
-def test_what_others_wrote_over_an_answer_is_not_taken_for_it():
+def test_what_others_wrote_over_a_result_is_not_taken_for_it():
     """As a worker does that does not know the task, or a message with the job's id that is none of ours."""
     job = running()
-    succeed(job, Answer(200, {}, "1"))
+    succeed(job, Result(200, {}, "1"))
     backend = DatabaseBackend(tasks.add.app)
     backend.store_result(str(job.pk), {"forged": True}, "SUCCESS")
     assert stored(job).result == '{"forged": true}'

@@ -10,6 +10,7 @@ from django.utils import timezone
 from async_accept.jobs.watcher import Watcher
 from async_accept.models import Job
 from async_accept.testing import make_job
+from tests.forks import in_child
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -68,11 +69,19 @@ def test_time_runs_out(watcher):
 
 
 def test_a_forked_process_begins_anew(watcher):
-    watcher.waiting[object()] = ()
-    watcher.blocked = 4
-    watcher.pid = -1
-    assert watcher.wait(make_job(), 0.01, for_end=True) is False
-    assert not watcher.waiting
+    """Its parent's clients wait in the parent, and so does the thread that tells them."""
+    with watcher.watch(make_job().pk, lambda seen: True, print):
+        watcher.blocked = 4
+        watcher.lock.acquire()
+        assert in_child(
+            lambda: (
+                (watcher.waiting, watcher.blocked, watcher.thread, watcher.lock.locked())
+                == ({}, 0, None, False)
+            )
+        )
+        watcher.lock.release()
+        assert watcher.blocked == 4
+        assert watcher.waiting
 
 
 def test_a_coroutine_gets_the_job_as_it_is_then(watcher):

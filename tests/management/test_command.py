@@ -74,7 +74,7 @@ def broker_down(monkeypatch):
 
 def test_once_acts_on_what_is_due():
     job = make_job(tasks.add, dispatch_at=timezone.now() - AGO)
-    assert call("relay", "--once") == "0 lost, 1 rung, 0 swept\n"
+    assert call("relay", "--once") == "0 lost, 1 published, 0 swept\n"
     job.refresh_from_db()
     assert job.dispatches == 1
 

@@ -11,7 +11,7 @@ from django.test.utils import CaptureQueriesContext
 
 from async_accept.conf import conf
 from async_accept.exceptions import JobCanceled
-from async_accept.jobs.attempt import current_run
+from async_accept.jobs.attempt import current_attempt
 from async_accept.models import Job
 from async_accept.testing import run_accepted_jobs
 from example_project.shop import fulfilment, orders, payments, tasks
@@ -155,7 +155,7 @@ def test_a_canceled_batch_says_what_takes_so_long(client, tea, reference, monkey
     response = client.post(URL, [row(reference()) for _ in range(2)])
     monkeypatch.setattr(fulfilment.Batch, "pay", lambda *args: (_ for _ in ()).throw(JobCanceled))
     monkeypatch.setattr(
-        fulfilment.Batch, "release", lambda self: said.append(current_run().message) or (0, 2)
+        fulfilment.Batch, "release", lambda self: said.append(current_attempt().progress.message) or (0, 2)
     )
     said = []
     (job,) = run_accepted_jobs(pk=response.data["id"])

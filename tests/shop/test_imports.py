@@ -185,7 +185,7 @@ def test_progress_counts_the_size_that_the_file_has(client, tea, settings, size_
     content = HEADER.encode() + b"TEA,Tea,1\n"
     job = assert_accepted(send(client, content + b"x" * (size_bytes - len(content))))
     seen = []
-    with observed(lambda run: seen.append(run.snapshot().get("progress"))):
+    with observed(lambda attempt: seen.append(attempt.progress.snapshot().get("progress"))):
         run_accepted_jobs(pk=job.pk)
     counts = ["{current:g} of {total:g} {unit}".format(**step) for step in seen if step]
     assert counts[-1] == shown

@@ -5,7 +5,7 @@ from django.db import OperationalError
 from rest_framework.test import APIClient
 
 from async_accept.exceptions import JobCanceled
-from async_accept.jobs.attempt import current_run
+from async_accept.jobs.attempt import current_attempt
 from async_accept.models import Job
 from async_accept.testing import assert_accepted, run_accepted_jobs
 from example_project.shop import orders, payments
@@ -92,7 +92,7 @@ def test_after_the_end_the_report_is_made_anew(client, follow):
 @pytest.mark.parametrize("error", [JobCanceled, OperationalError])
 def test_a_report_that_was_broken_off_promises_no_end(client, monkeypatch, error):
     def breaks(self, *draw):
-        if current_run().message:
+        if current_attempt().progress.message:
             raise error
 
     monkeypatch.setattr(SalesReport, "count", breaks)

@@ -7,11 +7,12 @@ import pytest
 from django.db import DataError, connection
 from django.utils import timezone
 
-from async_accept.jobs.attempt import Run, begin, running
+from async_accept.jobs.attempt import Attempt, begin, current_attempt, end
 from async_accept.models import Job
 from async_accept.progress import log, report, track
 from async_accept.testing import make_job
 from async_accept.worker.heartbeat import NEWS_SECONDS, Heartbeat
+from tests.forks import in_child
 
 pytestmark = pytest.mark.django_db
 
@@ -25,50 +26,51 @@ def heartbeat():
 
 @pytest.fixture
 def start(heartbeat):
-    """Start a run that is older than a beat, of a job whose lease has some seconds left."""
+    """Start an attempt that is older than a beat, of a job whose lease has some seconds left."""
 
     def start(left=LEASE - 3, **columns):
         job = make_job(state="running", lease_until=timezone.now() + timedelta(seconds=left), **columns)
-        run = Run(job)
-        run.began -= 10
-        heartbeat.add(run, thread=False)
-        return run
+        attempt = Attempt(job)
+        attempt.began -= 10
+        heartbeat.add(attempt, thread=False)
+        return attempt
 
     yield start
-    running.set(None)
+    if left := current_attempt():
+        end(left)
 
 
-def row(run):
-    return Job.objects.get(pk=run.job.pk)
+def row(attempt):
+    return Job.objects.get(pk=attempt.job.pk)
 
 
-def is_prolonged(run):
-    return row(run).lease_until > timezone.now() + timedelta(seconds=LEASE - 2)
+def is_prolonged(attempt):
+    return row(attempt).lease_until > timezone.now() + timedelta(seconds=LEASE - 2)
 
 
-def say(run, *args):
-    begin(run)
+def say(attempt, *args):
+    begin(attempt)
     report(*args)
 
 
 def test_progress_is_written(heartbeat, start):
-    run = start()
-    say(run, 3, 4, "three")
+    attempt = start()
+    say(attempt, 3, 4, "three")
     log("a line")
-    before = row(run).updated_at
+    before = row(attempt).updated_at
     heartbeat.beat()
-    job = row(run)
+    job = row(attempt)
     assert (job.progress["percent"], job.progress["message"]) == (75.0, "three")
     assert job.log.endswith("a line")
     assert job.updated_at > before
 
 
 def test_each_job_gets_its_own_progress(heartbeat, start):
-    runs = [start() for _ in range(3)]
-    for number, run in enumerate(runs):
-        say(run, number, 4)
+    attempts = [start() for _ in range(3)]
+    for number, attempt in enumerate(attempts):
+        say(attempt, number, 4)
     heartbeat.beat()
-    assert [row(run).progress["current"] for run in runs] == [0, 1, 2]
+    assert [row(attempt).progress["current"] for attempt in attempts] == [0, 1, 2]
 
 
 def test_a_job_without_news_keeps_its_progress(heartbeat, start):
@@ -81,49 +83,49 @@ def test_a_job_without_news_keeps_its_progress(heartbeat, start):
 
 
 def test_the_lease_is_prolonged_with_each_news(heartbeat, start):
-    run = start()
-    say(run, 1)
+    attempt = start()
+    say(attempt, 1)
     heartbeat.beat()
-    assert is_prolonged(run)
+    assert is_prolonged(attempt)
 
 
 def test_without_news_the_lease_is_prolonged_when_a_third_of_it_has_passed(heartbeat, start):
-    run = start(left=LEASE * 2 / 3 + 1)
+    attempt = start(left=LEASE * 2 / 3 + 1)
     heartbeat.beat()
-    assert not is_prolonged(run)
+    assert not is_prolonged(attempt)
     # SQLite's clock knows milliseconds, so it may stand behind ours.
     left = timedelta(seconds=LEASE * 2 / 3 - 0.1)
-    Job.objects.filter(pk=run.job.pk).update(lease_until=timezone.now() + left)
+    Job.objects.filter(pk=attempt.job.pk).update(lease_until=timezone.now() + left)
     heartbeat.beat()
-    assert is_prolonged(run)
+    assert is_prolonged(attempt)
 
 
 def test_one_short_lease_is_prolonged_with_all_the_others(heartbeat, start):
-    runs = [start(), start(left=1)]
+    attempts = [start(), start(left=1)]
     heartbeat.beat()
-    assert all(map(is_prolonged, runs))
+    assert all(map(is_prolonged, attempts))
 
 
 def test_a_lease_that_ended_while_the_machine_slept_is_prolonged_at_the_next_beat(heartbeat, start):
     """The clock of this process may have stood still; the database's has not."""
-    run = start(left=-60)
+    attempt = start(left=-60)
     heartbeat.beat()
-    assert is_prolonged(run)
+    assert is_prolonged(attempt)
 
 
 def test_a_job_that_is_to_stop_learns_it(heartbeat, start):
-    run = start()
-    row(run).cancel()
+    attempt = start()
+    row(attempt).cancel()
     heartbeat.beat()
-    assert run.canceling
-    assert not run.taken
+    assert attempt.canceling
+    assert not attempt.taken
 
 
 def test_a_canceling_job_is_kept_alive(heartbeat, start):
-    run = start(left=2)
-    row(run).cancel()
+    attempt = start(left=2)
+    row(attempt).cancel()
     heartbeat.beat()
-    assert is_prolonged(run)
+    assert is_prolonged(attempt)
 
 
 @pytest.mark.parametrize(
@@ -137,30 +139,30 @@ def test_a_canceling_job_is_kept_alive(heartbeat, start):
     ids=["lost", "ended", "deleted", "another attempt"],
 )
 def test_a_job_that_was_taken_away_learns_it(heartbeat, start, take):
-    run = start()
-    take(row(run))
+    attempt = start()
+    take(row(attempt))
     heartbeat.beat()
-    assert run.taken
-    assert run not in heartbeat.runs
+    assert attempt.taken
+    assert attempt not in heartbeat.attempts
 
 
 def test_nothing_is_written_for_a_job_that_was_taken_away(heartbeat, start):
-    run = start()
-    job = row(run)
+    attempt = start()
+    job = row(attempt)
     job.lose("lease")
-    say(run, 3, 4)
+    say(attempt, 3, 4)
     heartbeat.beat()
-    assert row(run).progress is None
+    assert row(attempt).progress is None
 
 
 def test_nothing_is_written_for_another_attempt(heartbeat, start, monkeypatch):
-    """The job is taken between the beat's question and its answer."""
-    run = start()
-    say(run, 3, 4)
-    seen = heartbeat._look([run])
-    Job.objects.filter(pk=run.job.pk).update(attempt=2)
+    """The job is taken between the two statements of a beat."""
+    attempt = start()
+    say(attempt, 3, 4)
+    seen = heartbeat._look([attempt])
+    Job.objects.filter(pk=attempt.job.pk).update(attempt=2)
     heartbeat._write(*seen)
-    assert row(run).progress is None
+    assert row(attempt).progress is None
 
 
 def test_a_young_job_costs_nothing(heartbeat, start, django_assert_num_queries):
@@ -170,24 +172,24 @@ def test_a_young_job_costs_nothing(heartbeat, start, django_assert_num_queries):
 
 
 def test_a_new_stage_is_shown_before_the_next_beat_is_due(heartbeat, start):
-    run = start()
-    run.began = monotonic() - NEWS_SECONDS
-    begin(run)
+    attempt = start()
+    attempt.began = monotonic() - NEWS_SECONDS
+    begin(attempt)
     for _ in track([1], "first"):
         assert heartbeat.news.is_set()
         heartbeat.beat()
         assert not heartbeat.news.is_set()
         for _ in track([1], "inner"):
             assert not heartbeat.news.is_set()  # only the outermost stages are announced
-    assert row(run).progress["stage"] == "first"
+    assert row(attempt).progress["stage"] == "first"
     for _ in track([1], "second"):
         assert heartbeat.news.is_set()
 
 
 def test_a_stage_of_a_job_that_just_began_costs_nothing(heartbeat, start, django_assert_num_queries):
-    run = start()
-    run.began = monotonic()
-    begin(run)
+    attempt = start()
+    attempt.began = monotonic()
+    begin(attempt)
     with django_assert_num_queries(0):
         for _ in track([1], "first"):
             heartbeat.beat()
@@ -196,11 +198,11 @@ def test_a_stage_of_a_job_that_just_began_costs_nothing(heartbeat, start, django
 @pytest.mark.django_db(transaction=True)
 def test_progress_that_cannot_be_written_costs_no_lease(heartbeat, start, caplog):
     """Such as a message that the character set of an old table does not have."""
-    runs = [start() for _ in range(2)]
-    for run in runs:
-        begin(run)
+    attempts = [start() for _ in range(2)]
+    for attempt in attempts:
+        begin(attempt)
         report(1)
-    runs[0].job.__class__.objects.filter(pk=runs[0].job.pk).update(progress={"current": 0})
+    attempts[0].job.__class__.objects.filter(pk=attempts[0].job.pk).update(progress={"current": 0})
 
     def refuse(execute, sql, params, many, context):
         if sql.startswith("UPDATE") and "progress" in sql:
@@ -209,7 +211,7 @@ def test_progress_that_cannot_be_written_costs_no_lease(heartbeat, start, caplog
 
     with connection.execute_wrapper(refuse):
         heartbeat.beat()
-        assert all(map(is_prolonged, runs))
+        assert all(map(is_prolonged, attempts))
         heartbeat.beat()  # and it is not tried again
     assert caplog.text.count("Progress could not be written: DataError") == 1
     assert "hunter2" not in caplog.text
@@ -242,14 +244,13 @@ def test_what_was_written_is_not_written_again(heartbeat, start, django_assert_n
         heartbeat.beat()
 
 
-def test_a_run_that_has_left_is_not_asked_about(heartbeat, start, django_assert_num_queries):
+def test_an_attempt_that_is_over_is_not_asked_about(heartbeat, start, django_assert_num_queries):
     heartbeat.remove(start())
     with django_assert_num_queries(0):
         heartbeat.beat()
 
 
-def test_after_a_fork_the_parents_runs_are_not_ours(heartbeat, start):
-    start()
-    heartbeat.pid -= 1
+def test_a_forked_process_does_not_keep_its_parents_attempts_alive(heartbeat, start):
     mine = start()
-    assert heartbeat.runs == {mine}
+    assert in_child(lambda: not heartbeat.attempts)
+    assert heartbeat.attempts == {mine}

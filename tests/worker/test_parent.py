@@ -1,11 +1,14 @@
-"""The worker's main process speaks for a child that cannot."""
+"""The worker's main process reports for a child that is gone."""
 
 from types import SimpleNamespace
 
 import pytest
 from billiard.exceptions import TimeLimitExceeded, WorkerLostError
+from django.db import DataError, OperationalError
 
+from async_accept.db import errors
 from async_accept.jobs.publish import HEADER
+from async_accept.models import Job
 from async_accept.testing import make_job
 from async_accept.worker.parent import wait_for_reports
 from tests.testapp.tasks import add
@@ -21,6 +24,10 @@ def message(job, pid=42):
 
 def claimed(pid=42, **columns):
     return make_job(add, state="running", worker="worker@host", worker_pid=pid, **columns)
+
+
+def throw(error):
+    raise error
 
 
 def report(what, job, *args, pid=42):
@@ -59,3 +66,21 @@ def test_a_revoked_message_cancels_its_job():
     job = make_job(add)
     report("mark_as_revoked", job, "revoked")
     assert job.state == "canceled"
+
+
+def test_a_report_waits_for_a_database_that_is_away(monkeypatch):
+    pauses, faults, lose = [], [OperationalError("gone")] * 2, Job.lose
+    monkeypatch.setattr(errors, "sleep", pauses.append)
+    monkeypatch.setattr(Job, "lose", lambda *args: throw(faults.pop()) if faults else lose(*args))
+    job = claimed()
+    report("mark_as_failure", job, WorkerLostError("killed"))
+    assert (job.state, pauses) == ("failed", list(errors.PAUSES[:2]))
+
+
+def test_a_report_that_cannot_be_stored_is_logged_and_left_to_the_lease(monkeypatch, caplog):
+    monkeypatch.setattr(Job, "lose", lambda *args: throw(DataError("hunter2")))
+    job = claimed()
+    report("mark_as_failure", job, WorkerLostError("killed"))
+    assert job.state == "running"
+    assert f"Job {job.pk} is left to its lease: DataError" in caplog.text
+    assert "hunter2" not in caplog.text

@@ -101,9 +101,9 @@ def test_a_task_is_acknowledged_as_the_project_says():
     assert "reject_on_worker_lost" not in vars(tasks.JobTask)
 
 
-def test_a_retry_stirs_the_relays_of_the_worker(taken, monkeypatch):
-    stirred = []
-    monkeypatch.setattr(messages, "stir", lambda: stirred.append(1))
+def test_a_retry_wakes_the_relays_of_the_worker(taken, monkeypatch):
+    woken = []
+    monkeypatch.setattr(messages, "wake", lambda: woken.append(1))
     request, _ = taken(Job(), **{HEADER: 1})
     request.on_failure(death(Retry(when=1)))
-    assert stirred == [1]
+    assert woken == [1]

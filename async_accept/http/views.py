@@ -34,9 +34,9 @@ from .conditional import check_if_match, is_unchanged
 from .errors import ProblemsMixin
 from .filters import JobFilter
 from .negotiation import WeighedNegotiation, admits
+from .not_modified import Moment, not_modified
 from .pagination import JobPagination
 from .permissions import JobPermission, may_change
-from .poll_cache import polls
 from .renderers import with_job_page, with_json_first, with_panel
 from .responses import (
     accepted,
@@ -122,25 +122,16 @@ class JobViewSet(ProblemsMixin, GenericViewSet[Job]):
         ``?wait=N`` or ``Prefer: wait=N`` answers as soon as the status changes, after N seconds at the latest; at once
         where ``If-None-Match`` tells that the client has not seen the present document.
         """
-        header = request.META.get("HTTP_IF_NONE_MATCH")
-        seconds = self._wait_seconds()
-        place = f"{self._form()} {request.build_absolute_uri('/')}"
-        if header and not seconds:
-            known = polls.recall(self._pk(), place, request.user)
-            if known and is_unchanged(header, known.etag):
-                return Response(status=304, headers=known.headers)
         if request.accepted_renderer.format == streaming.EventStreamRenderer.format:
             return self.events(request)
-        since = polls.now()
+        header, seconds = request.META.get("HTTP_IF_NONE_MATCH"), self._wait_seconds()
+        if header and not seconds and (unchanged := self._unchanged_since_last_poll(header)):
+            return unchanged
+        since = not_modified.now()
         job, waited = self.get_object(), None
         if seconds and (not header or is_unchanged(header, etag(job, request, self._form()))):
             job, waited = self._wait(job, seconds, for_end=False)
-        response = self._monitor(job)
-        if "ETag" in response:
-            kept = {name: value for name, value in response.headers.items() if name != "Content-Type"}
-            polls.remember(job, place, response["ETag"], kept, since)
-            if is_unchanged(header, response["ETag"]):
-                response = Response(status=304, headers=kept)
+        response = self._not_modified(self._monitor(job), job, since)
         return apply_preferences(response, prefer.Preferences(), waited)
 
     def result(self, request: Request, *args: Any, **kwargs: Any) -> Response:
@@ -210,6 +201,26 @@ class JobViewSet(ProblemsMixin, GenericViewSet[Job]):
             return [*renderers, streaming.EventStreamRenderer()]
         return renderers
 
+    # --- Conditional requests: 304 if nothing is new, 412 if something is ------------------------------------
+
+    def _unchanged_since_last_poll(self, header: str) -> Response | None:
+        """Return a 304 from memory if *header*, ``If-None-Match``, names what this process sent a moment ago."""
+        headers = not_modified.recall(self._pk(), self._place(), self.request.user)
+        known = headers is not None and is_unchanged(header, headers["ETag"])
+        return Response(status=304, headers=headers) if known else None
+
+    def _not_modified(self, response: Response, job: Job, since: Moment) -> Response:
+        """Remember the status document that is sent; return a 304 in its place if the client has it already.
+
+        A page has no entity tag, so it is always sent.
+        """
+        if "ETag" not in response:
+            return response
+        headers = {name: value for name, value in response.headers.items() if name != "Content-Type"}
+        not_modified.remember(job, self._place(), headers, since)
+        known = is_unchanged(self.request.META.get("HTTP_IF_NONE_MATCH"), headers["ETag"])
+        return Response(status=304, headers=headers) if known else response
+
     # --- What the request asks for ------------------------------------------------------------------------
 
     def _pk(self) -> UUID:
@@ -242,6 +253,9 @@ class JobViewSet(ProblemsMixin, GenericViewSet[Job]):
         """Return what tells the representation that this client gets from all others of the job."""
         parameters = MediaType(self.request.accepted_media_type).range_params
         return representation(self.request.accepted_renderer, parameters)
+
+    def _place(self) -> str:
+        return f"{self._form()} {self.request.build_absolute_uri('/')}"
 
     def _wait_seconds(self) -> int:
         asked = self._wait_parameter()
@@ -283,7 +297,7 @@ class JobViewSet(ProblemsMixin, GenericViewSet[Job]):
                 yield job
         finally:
             if pk := job_id(self.kwargs["pk"]):
-                after_commit(polls.forget, pk, using=database())
+                after_commit(not_modified.forget, pk, using=database())
 
     # --- How answers look -------------------------------------------------------------------------------
 

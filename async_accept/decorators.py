@@ -22,7 +22,7 @@ from .http import generic
 from .http.accept import Accepting
 from .http.generic import VERBS
 from .http.metadata import with_terms
-from .http.renderers import with_panel
+from .http.negotiation import with_panel
 from .http.responses import VARY
 from .jobs.replay import job_of
 

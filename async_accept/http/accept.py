@@ -14,6 +14,7 @@ from django.core.exceptions import ImproperlyConfigured, PermissionDenied
 from django.db import Error, models
 from django.http import Http404
 from django.http.response import HttpResponseBase
+from django.utils.cache import patch_vary_headers
 from rest_framework.exceptions import APIException, ParseError, ValidationError
 from rest_framework.parsers import FileUploadParser, MultiPartParser
 from rest_framework.request import Request
@@ -33,8 +34,9 @@ from . import generic, prefer
 from .conditional import check_if_match
 from .generic import VERBS
 from .metadata import add_terms
-from .renderers import adopt_form_key, with_panel
-from .responses import promised, vary
+from .negotiation import with_panel
+from .renderers import adopt_form_key
+from .responses import VARY, promised
 
 __all__ = ["Accepting"]
 
@@ -372,7 +374,7 @@ class Accepting:
     def finalize_response(self, request: Any, response: Any, *args: Any, **kwargs: Any) -> Any:
         response = super().finalize_response(request, response, *args, **kwargs)  # type: ignore[misc]
         if request.method in VERBS:
-            vary(response)
+            patch_vary_headers(response, VARY)
         return response
 
     def _is_replay(self) -> bool:

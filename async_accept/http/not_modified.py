@@ -1,8 +1,9 @@
-"""The cache of 304s: what this process sent a moment ago, so that "nothing is new" costs no query.
+"""``If-None-Match`` on the status monitor: 304 if the client has the document, and without a query if possible.
 
-A worker writes progress once a ``HEARTBEAT``. So a poll that comes within one heartbeat after the last look at the row
-would learn nothing from another look. The price: a 304 may be one heartbeat behind a change that another process made,
-such as an end, a cancel or a delete. It is never behind a change that this process made.
+The cache of 304s holds what this process sent a moment ago. A worker writes progress once a ``HEARTBEAT``. So a poll
+that comes within one heartbeat after the last look at the row would learn nothing from another look. The price: a 304
+may be one heartbeat behind a change that another process made, such as an end, a cancel or a delete. It is never behind
+a change that this process made.
 """
 
 from collections import OrderedDict
@@ -11,11 +12,23 @@ from time import monotonic
 from typing import Any, NamedTuple
 from uuid import UUID
 
+from rest_framework.request import Request
+from rest_framework.response import Response
+
 from ..conf import conf
 from ..models import Job
 from ..querysets import acting
+from .conditional import is_unchanged
+from .monitor import etag, representation
 
-__all__ = ["Moment", "NotModifiedCache", "not_modified"]
+__all__ = [
+    "Moment",
+    "NotModifiedCache",
+    "document_or_304",
+    "has_older_document",
+    "not_modified",
+    "remembered_304",
+]
 
 #: How many documents one process remembers.
 SIZE = 4096
@@ -96,3 +109,33 @@ class NotModifiedCache:
 
 #: The cache of this process.
 not_modified = NotModifiedCache()
+
+
+def remembered_304(request: Request, pk: UUID) -> Response | None:
+    """Return a 304 from memory if the client has what this process sent a moment ago; no query."""
+    header = request.META.get("HTTP_IF_NONE_MATCH")
+    headers = not_modified.recall(pk, representation(request), request.user) if header else None
+    is_known = headers is not None and is_unchanged(header, headers["ETag"])
+    return Response(status=304, headers=headers) if is_known else None
+
+
+def document_or_304(document: Response, job: Job, request: Request, since: Moment) -> Response:
+    """Return *document*, or a 304 if the client has it already; remember it for the next poll.
+
+    Args:
+        document: the status document of *job*; a page has no entity tag, and is always sent.
+        since: a moment before the row was read.
+    """
+    if "ETag" not in document:
+        return document
+    headers = {name: value for name, value in document.headers.items() if name != "Content-Type"}
+    not_modified.remember(job, representation(request), headers, since)
+    header = request.META.get("HTTP_IF_NONE_MATCH")
+    is_known = header and is_unchanged(header, headers["ETag"])
+    return Response(status=304, headers=headers) if is_known else document
+
+
+def has_older_document(request: Request, job: Job) -> bool:
+    """Tell whether ``If-None-Match`` shows that the client has another document than the present one."""
+    header = request.META.get("HTTP_IF_NONE_MATCH")
+    return bool(header) and not is_unchanged(header, etag(job, representation(request)))

@@ -18,7 +18,7 @@ from django.utils.translation import gettext as _
 from ..models import Job
 from ..problems import translated
 from ..states import ACTIVE, State
-from .serializers import JobSerializer
+from .monitor import JobSerializer
 
 __all__ = ["document_of", "panel"]
 

@@ -6,38 +6,31 @@ Clients that do not ask for HTML never meet it: these renderers are offered afte
 
 import hashlib
 import shlex
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 from uuid import uuid4
 
 from django.conf import settings
 from django.http import QueryDict
 from django.shortcuts import resolve_url
-from django.template import engines, loader
+from django.template import loader
 from django.urls import NoReverseMatch, Resolver404, resolve
 from django.utils.safestring import SafeString, mark_safe
-from rest_framework.renderers import (
-    BaseRenderer,
-    BrowsableAPIRenderer,
-    JSONRenderer,
-    TemplateHTMLRenderer,
-)
+from rest_framework.renderers import BaseRenderer, BrowsableAPIRenderer, JSONRenderer
 from rest_framework.request import Request, is_form_media_type
 from rest_framework.reverse import reverse
 from rest_framework.settings import api_settings
 
 from ..problems import OWN, translated
+from .monitor import job_url
 from .panel import panel
-from .serializers import job_url
 
 __all__ = [
     "FORM_KEY",
     "AcceptBrowsableAPIRenderer",
+    "EventStreamRenderer",
     "JobPageRenderer",
     "adopt_form_key",
-    "with_job_page",
-    "with_json_first",
-    "with_panel",
 ]
 
 #: The shortest time between two looks of a page without its script.
@@ -138,32 +131,12 @@ class AcceptBrowsableAPIRenderer(BrowsableAPIRenderer):
         return form + mark_safe(f'<input type="hidden" name="{FORM_KEY}" value="{self.form_key}">')  # noqa: S308 both ours
 
 
-def with_panel(renderers: Iterable[Any]) -> list[Any]:
-    """Swap an exact ``BrowsableAPIRenderer``, a class or an instance, for ours; what a project made of it stays."""
+class EventStreamRenderer(JSONRenderer):
+    """Stands for server-sent events in content negotiation; it writes JSON if the response is a problem."""
 
-    def swap(renderer: Any) -> Any:
-        if renderer is BrowsableAPIRenderer:
-            return AcceptBrowsableAPIRenderer
-        return AcceptBrowsableAPIRenderer() if type(renderer) is BrowsableAPIRenderer else renderer
-
-    return [swap(renderer) for renderer in renderers]
-
-
-def with_json_first(renderers: Iterable[BaseRenderer]) -> list[BaseRenderer]:
-    """Offer JSON before everything else, whatever the project's own views speak, and nothing that wants a template.
-
-    So who does not say what they want gets the documents that every client knows, and an error is told in them.
-    """
-    offered = [renderer for renderer in renderers if not isinstance(renderer, TemplateHTMLRenderer)]
-    json = [renderer for renderer in offered if renderer.media_type == JSONRenderer.media_type]
-    return [*(json or [JSONRenderer()]), *(renderer for renderer in offered if renderer not in json)]
-
-
-def with_job_page(renderers: Sequence[BaseRenderer]) -> list[BaseRenderer]:
-    """Offer the page before other HTML, and all HTML after everything else; no page where there are no templates."""
-    html = [renderer for renderer in renderers if renderer.media_type == "text/html"]
-    others = [renderer for renderer in renderers if renderer not in html]
-    return [*others, *([JobPageRenderer()] if engines.templates else []), *html]
+    media_type = "text/event-stream"
+    format = "event-stream"
+    charset = None
 
 
 def adopt_form_key(request: Request) -> None:

@@ -5,9 +5,7 @@ streams of a process share one watcher, which asks for all their jobs in one que
 """
 
 from collections.abc import AsyncIterator
-from typing import Any
 
-from django.core.handlers.asgi import ASGIRequest
 from django.db import connections
 from django.http import HttpResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
@@ -16,28 +14,15 @@ from rest_framework.request import Request
 
 from ..jobs.watcher import watcher
 from ..models import Job
-from .serializers import JobSerializer
+from .monitor import JobSerializer
+from .renderers import EventStreamRenderer
 
-__all__ = ["EventStreamRenderer", "event_id", "is_offered", "last_event_id", "stream"]
+__all__ = ["event_id", "last_event_id", "stream"]
 
-MEDIA_TYPE = "text/event-stream"
 #: Silence of that many seconds is filled by a comment, so that proxies keep the connection.
 HEARTBEAT_SECONDS = 15.0
 #: How many milliseconds a client waits before it connects again.
 RETRY_MILLISECONDS = 2000
-
-
-class EventStreamRenderer(JSONRenderer):
-    """Takes part in content negotiation for streams; what is no stream (a problem) is JSON."""
-
-    media_type = MEDIA_TYPE
-    format = "event-stream"
-    charset = None
-
-
-def is_offered(request: Any) -> bool:
-    """Tell whether this server can hold streams."""
-    return isinstance(getattr(request, "_request", request), ASGIRequest)
 
 
 def event_id(job: Job) -> str:
@@ -62,9 +47,9 @@ def stream(job: Job, request: Request) -> HttpResponseBase:
     """
     response: HttpResponseBase
     if request.method == "HEAD":
-        response = HttpResponse(content_type=MEDIA_TYPE)
+        response = HttpResponse(content_type=EventStreamRenderer.media_type)
     else:
-        response = StreamingHttpResponse(_events(job, request), content_type=MEDIA_TYPE)
+        response = StreamingHttpResponse(_events(job, request), content_type=EventStreamRenderer.media_type)
         # Django would keep this thread's connection until the stream ends: a hundred clients, a hundred connections.
         for connection in connections.all(initialized_only=True):
             if not connection.in_atomic_block:

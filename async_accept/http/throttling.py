@@ -8,7 +8,7 @@ from rest_framework.request import Request
 from rest_framework.throttling import SimpleRateThrottle
 
 from ..conf import conf
-from .serializers import job_id
+from .monitor import job_id
 
 __all__ = ["PollThrottle"]
 

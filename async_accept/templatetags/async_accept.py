@@ -8,10 +8,10 @@ from typing import Any
 
 from django import template
 
-from ..http import streaming
+from ..http.monitor import retry_after
+from ..http.negotiation import can_stream
 from ..http.panel import document_of, panel
 from ..http.permissions import may_change
-from ..http.responses import retry_after
 from ..models import Job
 
 __all__ = ["async_job"]
@@ -38,7 +38,7 @@ def async_job(
     if wait is None:
         wait = retry_after(job) if isinstance(job, Job) else 1
     shown = panel(document)
-    if request is None or not streaming.is_offered(request):
+    if request is None or not can_stream(request):
         shown["urls"].pop("events_url", None)
     return {"request": request, "wait": wait, "page": page, **_allowed(job, request), **shown}
 

@@ -4,7 +4,7 @@ import pytest
 from rest_framework.request import Request
 from rest_framework.versioning import QueryParameterVersioning
 
-from async_accept.http.serializers import job_url
+from async_accept.http.monitor import job_url
 from async_accept.testing import make_job
 
 pytestmark = pytest.mark.django_db

@@ -1,7 +1,7 @@
-"""503 in place of a 500 where the database fails outside of a view that could say so. Optional.
+"""Optional middleware: 503 instead of 500 if the database is away before or after a view of this app runs.
 
-The views of this app answer for what fails within them. Two things are around them: the transaction of
-``ATOMIC_REQUESTS``, and what stands above ``@accepts``, as ``@api_view`` does while it authenticates.
+Inside, the views of this app answer 503 themselves. Two things run around them: the transaction of ``ATOMIC_REQUESTS``,
+and a decorator above ``@accepts``, such as ``@api_view``, which authenticates.
 """
 
 from typing import Any
@@ -24,8 +24,8 @@ __all__ = ["UnavailableMiddleware"]
 class UnavailableMiddleware(MiddlewareMixin):
     """Answers 503 with ``Retry-After`` and a problem document while the database is away.
 
-    For accepting views and for the endpoints of jobs only; all others fail as they did. What other middleware asks of
-    the database, such as ``LoginRequiredMiddleware``, is not seen here. Put it anywhere in ``MIDDLEWARE``.
+    Only for accepting views and the endpoints of jobs; other views fail as before. It does not see the queries of other
+    middleware, such as ``LoginRequiredMiddleware``. Put it anywhere in ``MIDDLEWARE``.
     """
 
     def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponse | None:
@@ -46,7 +46,7 @@ class UnavailableMiddleware(MiddlewareMixin):
 
 
 def _is_ours(request: HttpRequest) -> bool:
-    """Tell whether the request leads to a view that accepts, or to a job."""
+    """Tell whether the request is for an accepting view or for an endpoint of jobs."""
     view: Any = request.resolver_match and request.resolver_match.func
     kind = getattr(view, "cls", None)
     if kind is None:

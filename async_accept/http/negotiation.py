@@ -72,10 +72,10 @@ def can_stream(request: Any) -> bool:
 
 
 class WeighedNegotiation(DefaultContentNegotiation):
-    """Chooses the renderer that weighs most; of equals the one that is named more closely, then the first.
+    """Chooses the renderer with the highest weight; among equals the one named most precisely, then the first.
 
     Raises:
-        NotAcceptable: every renderer is ruled out (406).
+        NotAcceptable: the client rules out every renderer (406).
     """
 
     def select_renderer(
@@ -93,19 +93,22 @@ class WeighedNegotiation(DefaultContentNegotiation):
         return chosen
 
     def get_accept_list(self, request: Request) -> list[str]:
-        # Not every release of REST framework has bounds, and Django refuses to read a very long one.
+        # Some releases of REST framework have no bounds, and Django refuses to parse a very long range.
         ranges = super().get_accept_list(request)[:MAX_RANGES]
         return [text for text in ranges if len(text) <= MAX_RANGE_CHARS]
 
 
 def admits(request: Request, media_type: str) -> bool:
-    """Tell whether the client takes *media_type* at all."""
+    """Tell whether the client accepts *media_type* at all."""
     quality, _ = _weight(media_type, WeighedNegotiation().get_accept_list(request))
     return quality > 0
 
 
 def _weight(media_type: str, ranges: list[str]) -> tuple[float, int]:
-    """Return what the most specific range that matches says, and how specific it is; 0 where none does."""
+    """Return the weight of *media_type*, and how precisely it is named; 0 if no range matches.
+
+    The most precise range that matches counts.
+    """
     matching = [MediaType(text) for text in ranges if media_type_matches(media_type, text)]
     specificity, quality = max(((found.specificity, found.quality) for found in matching), default=(0, 0.0))
-    return (quality if quality > 0 else 0.0, specificity)  # q=nan is no weight
+    return (quality if quality > 0 else 0.0, specificity)  # q=nan counts as 0

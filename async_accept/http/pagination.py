@@ -12,7 +12,7 @@ __all__ = ["JobPagination"]
 
 
 class JobPagination(CursorPagination):
-    """Newest first, by the time-ordered id, so that a page costs the same however many jobs there are."""
+    """Newest first, by the time-ordered id. A page costs the same however many jobs there are."""
 
     ordering = "-id"
     page_size = 50

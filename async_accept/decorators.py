@@ -22,8 +22,8 @@ from .http import generic
 from .http.accept import Acceptance, Prepared
 from .http.generic import VERBS
 from .http.metadata import with_terms
+from .http.negotiation import with_panel
 from .http.options import AcceptOptions
-from .http.renderers import with_panel
 from .http.responses import VARY
 from .jobs.replay import job_of
 from .mixins import AcceptingView

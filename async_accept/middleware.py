@@ -7,12 +7,13 @@ The views of this app answer for what fails within them. Two things are around t
 from typing import Any
 
 from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.utils.cache import patch_vary_headers
 from django.utils.deprecation import MiddlewareMixin
 
 from .db.errors import is_outage
 from .decorators import decorated
 from .exceptions import Unavailable
-from .http.responses import vary
+from .http.responses import VARY
 from .http.views import JobViewSet
 from .mixins import AcceptingView
 from .problems import problem
@@ -40,7 +41,7 @@ class UnavailableMiddleware(MiddlewareMixin):
         )
         response = JsonResponse(document, status=503, content_type="application/problem+json")
         response["Retry-After"] = str(refusal.wait)
-        vary(response)
+        patch_vary_headers(response, VARY)
         return response
 
 

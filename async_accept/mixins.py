@@ -9,6 +9,7 @@ the same: the whole handler runs in the worker, with what it calls by ``super()`
 from functools import partial
 from typing import Any
 
+from django.utils.cache import patch_vary_headers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
@@ -17,9 +18,9 @@ from .exceptions import Unavailable
 from .http.accept import Acceptance
 from .http.generic import VERBS
 from .http.metadata import add_terms
+from .http.negotiation import with_panel
 from .http.options import AcceptOptions
-from .http.renderers import with_panel
-from .http.responses import vary
+from .http.responses import VARY
 from .jobs.replay import job_of
 
 __all__ = [
@@ -68,7 +69,7 @@ class AcceptingView(AcceptOptions):
     def finalize_response(self, request: Any, response: Any, *args: Any, **kwargs: Any) -> Any:
         response = super().finalize_response(request, response, *args, **kwargs)  # type: ignore[misc]
         if request.method in VERBS:
-            vary(response)
+            patch_vary_headers(response, VARY)
         return response
 
 

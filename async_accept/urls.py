@@ -7,7 +7,7 @@ from .http.views import JobViewSet
 
 app_name = "async_accept"
 
-# What the browsable API says above an answer; without these it would show the docstring of the class.
+# The texts of the browsable API; without them it shows the docstring of the class.
 LIST = {
     "name": _("Your jobs"),
     "description": _(
@@ -28,7 +28,7 @@ RERUN = {
     "description": _("A POST makes a new job with the same input, once this one has ended."),
 }
 
-# The id is any text here: a malformed one is an unknown job, and gets the same 404.
+# The id is any text here: a malformed id gets the same 404 as an unknown job.
 urlpatterns = [
     path("", JobViewSet.as_view({"get": "list"}, **LIST), name="job-list"),
     path("<str:pk>/", JobViewSet.as_view({"get": "retrieve", "delete": "destroy"}, **JOB), name="job-detail"),

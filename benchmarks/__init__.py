@@ -1,1 +1,1 @@
-"""The speed figures, runnable by anybody: each module is a command, `python -m benchmarks.<module>`."""
+"""Benchmarks: each module is a command, `python -m benchmarks.<module>`."""

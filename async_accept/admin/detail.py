@@ -6,6 +6,7 @@ without them those columns are not even read.
 
 import json
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 from django.db.models import BooleanField, ExpressionWrapper, F, Q, Value
@@ -17,6 +18,7 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django_celery_results.models import TaskResult
 
+from ..jobs import results
 from ..models import Job
 from ..problems import translated
 from ..redaction import redact, redact_query
@@ -107,7 +109,8 @@ class DetailMixin(SiteMixin):
         """
         text = None
         if job.state == State.SUCCEEDED and not job.is_expired:
-            text = TaskResult.objects.filter(task_id=str(job.pk)).values_list("result", flat=True).first()
+            with suppress(TaskResult.DoesNotExist):
+                text = results.read(job)
         if text is None:
             raise Http404
         body = json.dumps(redact(json.loads(text)), indent=2, ensure_ascii=False)
@@ -124,7 +127,7 @@ class DetailMixin(SiteMixin):
         """Read what is kept in celery's result storage, in one statement."""
         trace: Any = F("traceback") if traceback else Value(None, output_field=TextField())
         columns: Any = {"size": Length("result"), "text": Left("result", PARSED_CHARS), "trace": trace}
-        rows: Any = TaskResult.objects.filter(task_id=str(job.pk)).annotate(**columns)
+        rows: Any = results.stored(job).annotate(**columns)
         return rows.values("pk", *columns).first()  # type: ignore[no-any-return]
 
     def _result(self, job: Job, stored: dict[str, Any] | None) -> dict[str, Any] | None:

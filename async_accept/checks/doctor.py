@@ -22,7 +22,7 @@ from django.utils import timezone
 from ..conf import conf
 from ..db.functions import DatabaseNow
 from ..exceptions import BrokerUnavailable
-from ..http.serializers import job_url
+from ..http.monitor import job_url
 from ..jobs import publish, retention
 from ..jobs.accept import accept
 from ..jobs.broker import Broker

@@ -1,6 +1,7 @@
-"""Every error of the endpoints of jobs is a problem document (RFC 9457), whatever the project does elsewhere."""
+"""Problem documents as responses (RFC 9457). Every error of the endpoints of jobs is one, whatever the project does."""
 
 import re
+from collections.abc import Mapping
 from typing import Any
 
 from django.conf import settings
@@ -18,27 +19,46 @@ from ..db.errors import is_outage
 from ..exceptions import Unavailable, new_reference
 from ..models import Job
 from ..problems import TYPES, problem
-from .responses import as_problem
 
-__all__ = ["ProblemsMixin"]
+__all__ = ["ProblemResponse", "ProblemsMixin", "problem_response"]
+
+#: Renderers that write JSON. A client that asked for a stream and gets a problem gets JSON as well.
+JSON_MEDIA_TYPES = ("application/json", "text/event-stream")
+
+
+class ProblemResponse(Response):
+    """A problem document; as JSON it is ``application/problem+json``."""
+
+    @property
+    def rendered_content(self) -> Any:
+        # The renderer is known only now.
+        if self.accepted_renderer.media_type in JSON_MEDIA_TYPES:
+            self.content_type = "application/problem+json"
+        return super().rendered_content
+
+
+def problem_response(code: str) -> ProblemResponse:
+    """Return a problem document of the type *code* with its HTTP status."""
+    document = problem(code)
+    return ProblemResponse(document, status=document["status"])
 
 
 class ProblemsMixin(APIView):
-    """Answers with problem documents where something went wrong."""
+    """Answers every error of a view with a problem document."""
 
     def get_exception_handler(self) -> Any:
-        return exception_handler  # the project's own has another format
+        return exception_handler  # REST framework's, because the project's own may have another format
 
     def handle_exception(self, exc: Exception) -> Response:
-        """Answer every error of these views with a problem document, whatever the project does elsewhere.
+        """Turn *exc* into a problem document.
 
         Raises:
             SuspiciousOperation: as it is, for Django's security log and its 400.
-            Exception: whatever nobody expected, while DEBUG is on: Django has a page for it.
+            Exception: an unexpected one, if DEBUG is on: Django has a page for it.
         """
         match exc:
-            case Http404() | Job.DoesNotExist():  # also where the row went in the middle of the request
-                return self._problem(problem("not-found"), {})
+            case Http404() | Job.DoesNotExist():  # the row may go in the middle of a request
+                return self._answer(problem("not-found"), {})
             case PermissionDenied():
                 exc = drf.PermissionDenied()
             case BadRequest() | MultiPartParserError():
@@ -52,39 +72,37 @@ class ProblemsMixin(APIView):
         return self._failed(exc)
 
     def _refused(self, exc: drf.APIException) -> Response:
-        response = super().handle_exception(exc)
+        response = super().handle_exception(exc)  # for its status and headers
         code = str(exc.default_code).replace("_", "-")
-        fields = exc.detail if isinstance(exc.detail, dict) else {"detail": exc.detail}
-        members = {"errors": exc.detail} if fields is exc.detail else {}
+        members: dict[str, Any] = {}
+        detail: Any = exc.detail
+        if isinstance(detail, dict):
+            members["errors"] = detail
+            detail = detail.get("detail", "The request is not valid.")
         if reference := getattr(exc, "reference", None):
             members["reference"] = reference
-        document = problem(
-            code,
-            str(fields.get("detail", "The request is not valid.")),
-            status=response.status_code,
-            title="" if code in TYPES else _title(exc),
-            **members,
-        )
-        return self._problem(document, dict(response.headers))
+        title = "" if code in TYPES else _title(exc)
+        document = problem(code, str(detail), status=response.status_code, title=title, **members)
+        return self._answer(document, dict(response.headers))
 
     def _failed(self, exc: Exception) -> Response:
-        """Answer 500 with one fixed sentence, and tell what happened to those whom Django tells of its own 500s."""
+        """Answer 500 with one fixed sentence; log *exc* and send the signal, as Django does for its own 500s."""
         request = self.request._request
         got_request_exception.send(sender=None, request=request)  # error trackers, and Django's test client
-        hidden = drf.APIException()
-        hidden.reference = new_reference()  # type: ignore[attr-defined]
+        hidden: Any = drf.APIException()
+        hidden.reference = new_reference()
         response = self._refused(hidden)
         what = "Internal Server Error (reference %s): %s"
-        log_response(what, hidden.reference, request.path, response=response, request=request, exception=exc)  # type: ignore[attr-defined]
+        log_response(what, hidden.reference, request.path, response=response, request=request, exception=exc)
         return response
 
-    def _problem(self, document: dict[str, Any], headers: dict[str, str]) -> Response:
-        response = as_problem(Response(document, status=document["status"], headers=headers))
+    def _answer(self, document: dict[str, Any], headers: Mapping[str, str]) -> Response:
+        response = ProblemResponse(document, status=document["status"], headers=headers)
         response.exception = True
         return response
 
 
 def _title(exc: drf.APIException) -> str:
-    """Return the title of the problem type, constant for its code: English, and without what is of this request."""
+    """Return a title that is the same for every problem of this code: in English, without words of this request."""
     with translation.override(None):
         return re.sub(r' "\{\w+\}"', "", str(exc.default_detail)).rstrip(".")

@@ -18,19 +18,19 @@ __all__ = ["FILTERS", "Filter", "JobFilter"]
 class Filter(NamedTuple):
     """How one query parameter narrows the list."""
 
-    #: Returns what the text stands for; where that is nothing, raises ValueError with a message for the client.
+    #: Turns the text into a value; raises ValueError with a message for the client.
     parse: Callable[[str], Any]
     field: str
     lookup: str
 
 
 class JobFilter(BaseFilterBackend):
-    """Narrows the list by query parameters; unknown parameters are ignored.
+    """Narrows the list by query parameters; ignores unknown ones.
 
-    ``status`` takes one or several, separated by commas; the times are RFC 3339.
+    ``status`` takes one status, or several separated by commas. Times are RFC 3339.
 
     Raises:
-        ValidationError: an unknown status, or a time that is none (400).
+        ValidationError: an unknown status, or a malformed time (400).
     """
 
     def filter_queryset(self, request: Request, queryset: Any, view: Any) -> Any:
@@ -65,7 +65,7 @@ def _operation(text: str) -> str:
 
 
 def _moment(text: str) -> datetime:
-    # A plus sign that was not escaped arrives as a space.
+    # An unescaped plus sign arrives as a space.
     moment = parse_datetime(text.replace(" ", "+") if "T" in text else text)
     if moment is None:
         raise ValueError("Not a time in RFC 3339, such as 2026-05-04T03:02:01Z.")

@@ -6,13 +6,13 @@ from rest_framework.exceptions import NotFound, ValidationError
 from rest_framework.pagination import CursorPagination
 from rest_framework.request import Request
 
-from .serializers import job_id
+from .monitor import job_id
 
 __all__ = ["JobPagination"]
 
 
 class JobPagination(CursorPagination):
-    """Newest first, by the time-ordered id, so that a page costs the same however many jobs there are."""
+    """Newest first, by the time-ordered id. A page costs the same however many jobs there are."""
 
     ordering = "-id"
     page_size = 50

@@ -1,4 +1,4 @@
-"""What a page shows of a status document, in words of the reader's language."""
+"""A status document in the reader's language, for templates."""
 
 import json
 import math
@@ -18,7 +18,7 @@ from django.utils.translation import gettext as _
 from ..models import Job
 from ..problems import translated
 from ..states import ACTIVE, State
-from .serializers import JobSerializer
+from .monitor import JobSerializer
 
 __all__ = ["document_of", "panel"]
 
@@ -30,7 +30,7 @@ TIMES = ("created_at", "started_at", "finished_at", "expires_at")
 
 
 def document_of(job: Any, request: Any) -> Mapping[str, Any] | None:
-    """Return the status document of *job*, which may be one already; None where there is no job."""
+    """Return the status document of *job*; *job* may be a document already. None if there is no job."""
     if isinstance(job, Job):
         document: Mapping[str, Any] = JobSerializer(job, context={"request": request}).data
         return document
@@ -38,31 +38,31 @@ def document_of(job: Any, request: Any) -> Mapping[str, Any] | None:
 
 
 def panel(document: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what the markup shows of a status document, in words of the reader's language."""
+    """Return the context of ``async_accept/job.html`` for a status document."""
     state, progress = document["status"], document.get("progress") or {}
     active = state in ACTIVE
     percent = _percent(state, progress.get("percent"))
     expires = _moment(document.get("expires_at"))
     expired = expires is not None and expires <= datetime.now(UTC)
-    said = _words()
+    words = _words()
     return {
         "document": document,
         "urls": {name: _path(document[name]) for name in URLS if document.get(name)},
         "rerun_of_url": _sibling(document, "rerun_of"),
         "rerun_as_url": _sibling(document, "rerun_as"),
         "times": {name: _moment(document.get(name)) for name in TIMES},
-        "words": json.dumps(said, ensure_ascii=False, separators=(",", ":")),
+        "words": json.dumps(words, ensure_ascii=False, separators=(",", ":")),
         "state": state,
-        "label": said.get(state, state),
-        "stage": progress.get("stage") or said["progress"],
-        "count": _count(progress, said["of"]),
-        "attempt": _attempt(state, document.get("attempt") or 0, said),
+        "label": words.get(state, state),
+        "stage": progress.get("stage") or words["progress"],
+        "count": _count(progress, words["of"]),
+        "attempt": _attempt(state, document.get("attempt") or 0, words),
         "message": document.get("message") or "",
         "percent": percent,
         "value": None if percent is None else f"{percent:g}",
         "percent_text": ""
         if percent is None
-        else said["percent"].replace("{}", number_format(math.floor(percent + 0.5))),  # as Math.round()
+        else words["percent"].replace("{}", number_format(math.floor(percent + 0.5))),  # as Math.round()
         "has_bar": active or percent is not None,
         "error": _error(document) if state == State.FAILED else None,
         "can_cancel": state in (State.ACCEPTED, State.RUNNING),
@@ -74,9 +74,9 @@ def panel(document: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _words() -> dict[str, Any]:
-    """What the script says, and how it writes numbers and times: as the server does, and in the same language."""
-    said: dict[str, Any] = {str(state): capfirst(str(state.label)) for state in State}
-    return said | {
+    """Return the words and formats of the script, so that it writes as the server does, in the same language."""
+    words: dict[str, Any] = {str(state): capfirst(str(state.label)) for state in State}
+    return words | {
         "progress": _("Progress"),
         # Translators: how many items are done, as in "30 of 100 orders"; {total} comes with its unit.
         "of": _("{current} of {total}"),
@@ -88,7 +88,7 @@ def _words() -> dict[str, Any]:
         "waits": _("Waiting for attempt {}"),
         "offline": _("The server does not answer. Trying again …"),
         "gone": _("This job can no longer be followed here. Reload the page, or log in again."),
-        # With the calendar and the digits that Django writes.
+        # Django's calendar and digits.
         "lang": f"{get_language() or 'en'}-u-ca-gregory-nu-latn",
         "number": {"maximumFractionDigits": 2, "useGrouping": "always"},
         "time": {"dateStyle": "long", "timeStyle": "medium"},
@@ -96,7 +96,7 @@ def _words() -> dict[str, Any]:
 
 
 def _percent(state: str, percent: float | None) -> float | None:
-    """Return how full the bar is; None where nobody knows."""
+    """Return how full the bar is; None if nobody knows."""
     if state == State.SUCCEEDED:
         return 100
     return 0 if percent is None and state == State.ACCEPTED else percent
@@ -111,15 +111,15 @@ def _count(progress: Mapping[str, Any], of: str) -> str:
     return f"{text} {progress.get('unit') or ''}".strip()
 
 
-def _attempt(state: str, attempt: int, said: Mapping[str, Any]) -> str:
-    """Return which attempt runs, has ended or is waited for; nothing of the first one."""
+def _attempt(state: str, attempt: int, words: Mapping[str, Any]) -> str:
+    """Return which attempt this is, or which one is next; nothing for the first attempt."""
     waits = state == State.ACCEPTED
     nth = attempt + waits
-    return said["waits" if waits else "attempt"].replace("{}", number_format(nth)) if nth > 1 else ""
+    return words["waits" if waits else "attempt"].replace("{}", number_format(nth)) if nth > 1 else ""
 
 
 def _number(value: float) -> str:
-    # As the script does: two decimals at most, halves up.
+    # As the script does: at most two decimals, halves rounded up.
     exact = Decimal(str(value)).quantize(CENT, ROUND_HALF_UP, Context(prec=400))
     return number_format(exact.normalize(), use_l10n=True, force_grouping=True)
 
@@ -149,7 +149,7 @@ def _moment(text: str | None) -> Any:
 
 
 def _path(url: str) -> str:
-    """Return *url* without scheme and host: a page behind a proxy may know them better than Django does."""
+    """Return *url* without scheme and host: behind a proxy, the browser may know them better than Django does."""
     parts = urlsplit(url)
     return parts._replace(scheme="", netloc="").geturl()
 

@@ -1,53 +1,46 @@
-"""What a browser gets: the status monitor as a page, and the browsable API with a live panel above a job.
+"""HTML for browsers: the status monitor as a page, and the browsable API with a live panel above a job.
 
-Clients that do not ask for HTML never meet it: these renderers are offered after all others, so a missing ``Accept``,
-``*/*`` (curl) and ``application/json`` are answered as before. ``?format=api`` shows the browsable API.
+These renderers are offered after all others, so only clients that ask for HTML get them. A missing ``Accept``, ``*/*``
+(curl) and ``application/json`` get JSON. ``?format=api`` shows the browsable API.
 """
 
 import hashlib
 import shlex
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 from uuid import uuid4
 
 from django.conf import settings
 from django.http import QueryDict
 from django.shortcuts import resolve_url
-from django.template import engines, loader
+from django.template import loader
 from django.urls import NoReverseMatch, Resolver404, resolve
 from django.utils.safestring import SafeString, mark_safe
-from rest_framework.renderers import (
-    BaseRenderer,
-    BrowsableAPIRenderer,
-    JSONRenderer,
-    TemplateHTMLRenderer,
-)
+from rest_framework.renderers import BaseRenderer, BrowsableAPIRenderer, JSONRenderer
 from rest_framework.request import Request, is_form_media_type
 from rest_framework.reverse import reverse
 from rest_framework.settings import api_settings
 
 from ..problems import OWN, translated
+from .monitor import job_url
 from .panel import panel
-from .serializers import job_url
 
 __all__ = [
     "FORM_KEY",
     "AcceptBrowsableAPIRenderer",
+    "EventStreamRenderer",
     "JobPageRenderer",
     "adopt_form_key",
-    "with_job_page",
-    "with_json_first",
-    "with_panel",
 ]
 
-#: The shortest time between two looks of a page without its script.
+#: The shortest time between two reloads of a page without its script.
 REFRESH_SECONDS = 5
-#: The hidden field of the browsable API's forms that stands for the ``Idempotency-Key`` header.
+#: The hidden field in forms of the browsable API; it replaces the ``Idempotency-Key`` header.
 FORM_KEY = "_idempotency_key"
 
 
 class JobPageRenderer(BaseRenderer):
-    """The status monitor as a page: complete without JavaScript, kept current by ``<async-job>`` where it runs."""
+    """The status monitor as a page: complete without JavaScript; with it, ``<async-job>`` keeps the page current."""
 
     media_type = "text/html"
     format = "html"
@@ -61,8 +54,8 @@ class JobPageRenderer(BaseRenderer):
             return ""
         job = getattr(response, "job", None)
         if request.method == "POST" and (job or response.status_code == 409):
-            # Post/Redirect/Get: a reload asks again, and does not cancel or rerun again. A job that was faster than
-            # the button shows its end.
+            # Post/Redirect/Get: a reload reads again, and does not cancel or rerun again. If the job ended before the
+            # click (409), the page shows its end.
             response.status_code = 303
             response["Location"] = data["url"] if job else _monitor_url(view, request)
             response.headers.pop("Retry-After", None)
@@ -70,8 +63,8 @@ class JobPageRenderer(BaseRenderer):
         if job is None:
             return self._error(data, view, request)
         if "Retry-After" in response:
-            # The script stops this; it is for browsers where the script does not run. Whoever is there must have the
-            # time to reach the buttons (WCAG 2.2.1).
+            # For browsers without JavaScript; the script stops it. The reader needs time to reach the buttons
+            # (WCAG 2.2.1).
             response["Refresh"] = str(max(int(response["Retry-After"]), REFRESH_SECONDS))
         return loader.get_template(self.template).render(
             {
@@ -89,13 +82,13 @@ class JobPageRenderer(BaseRenderer):
 
     def _error(self, data: Mapping[str, Any], view: Any, request: Request) -> str:
         detail = translated(data.get("detail") or "")
-        # What REST framework refuses has an English title, and a detail in the reader's language.
+        # REST framework's own errors have an English title, and a detail in the reader's language.
         title = translated(data["title"]) if data.get("title") in OWN else detail.rstrip(".")
         missing = data.get("status") == 404
         known = _is_known(request)
         context = {
             "title": title,
-            # A page says it once.
+            # Not twice the same on one page.
             "detail": "" if missing or detail.rstrip(".") == title else detail,
             "request": request,
             "is_missing": missing,
@@ -107,7 +100,7 @@ class JobPageRenderer(BaseRenderer):
 
 
 class AcceptBrowsableAPIRenderer(BrowsableAPIRenderer):
-    """REST framework's browsable API with a live panel above a job, and forms that make no second job."""
+    """REST framework's browsable API with a live panel above a job. A form that is sent twice makes one job."""
 
     template = "async_accept/api.html"
 
@@ -117,7 +110,7 @@ class AcceptBrowsableAPIRenderer(BrowsableAPIRenderer):
         self.form_key = uuid4().hex
         job = getattr(renderer_context["response"], "job", None)
         if job is not None and data:
-            data = dict(data)  # without its serializer, of which the forms would be made
+            data = dict(data)  # without its serializer: REST framework would make the forms of it
         context: dict[str, Any] = super().get_context(data, accepted_media_type, renderer_context)
         view, response = context["view"], context["response"]
         formats = [renderer.format for renderer in view.get_renderers()]
@@ -134,43 +127,23 @@ class AcceptBrowsableAPIRenderer(BrowsableAPIRenderer):
     def get_rendered_html_form(self, data: Any, view: Any, method: str, request: Request) -> Any:
         form = super().get_rendered_html_form(data, view, method, request)
         if not isinstance(form, SafeString):
-            return form  # a flag, or nothing
+            return form  # True for a button without a form, or None
         return form + mark_safe(f'<input type="hidden" name="{FORM_KEY}" value="{self.form_key}">')  # noqa: S308 both ours
 
 
-def with_panel(renderers: Iterable[Any]) -> list[Any]:
-    """Swap an exact ``BrowsableAPIRenderer``, a class or an instance, for ours; what a project made of it stays."""
+class EventStreamRenderer(JSONRenderer):
+    """Stands for server-sent events in content negotiation; it writes JSON if the response is a problem."""
 
-    def swap(renderer: Any) -> Any:
-        if renderer is BrowsableAPIRenderer:
-            return AcceptBrowsableAPIRenderer
-        return AcceptBrowsableAPIRenderer() if type(renderer) is BrowsableAPIRenderer else renderer
-
-    return [swap(renderer) for renderer in renderers]
-
-
-def with_json_first(renderers: Iterable[BaseRenderer]) -> list[BaseRenderer]:
-    """Offer JSON before everything else, whatever the project's own views speak, and nothing that wants a template.
-
-    So who does not say what they want gets the documents that every client knows, and an error is told in them.
-    """
-    offered = [renderer for renderer in renderers if not isinstance(renderer, TemplateHTMLRenderer)]
-    json = [renderer for renderer in offered if renderer.media_type == JSONRenderer.media_type]
-    return [*(json or [JSONRenderer()]), *(renderer for renderer in offered if renderer not in json)]
-
-
-def with_job_page(renderers: Sequence[BaseRenderer]) -> list[BaseRenderer]:
-    """Offer the page before other HTML, and all HTML after everything else; no page where there are no templates."""
-    html = [renderer for renderer in renderers if renderer.media_type == "text/html"]
-    others = [renderer for renderer in renderers if renderer not in html]
-    return [*others, *([JobPageRenderer()] if engines.templates else []), *html]
+    media_type = "text/event-stream"
+    format = "event-stream"
+    charset = None
 
 
 def adopt_form_key(request: Request) -> None:
     """Turn the hidden field of a browsable API's form into the request's ``Idempotency-Key``.
 
-    A form cannot send a header. The field is taken out of the data, so that no serializer and no replay sees it.
-    What the form says becomes part of the key: who goes back and changes a value asks for something else.
+    A form cannot send a header. The field is removed from the data, so no serializer and no replay sees it. The values
+    of the form become part of the key: a user who goes back and changes a value makes another request.
     """
     renderer = getattr(request, "accepted_renderer", None)
     if not isinstance(renderer, AcceptBrowsableAPIRenderer) or not is_form_media_type(request.content_type):
@@ -183,9 +156,9 @@ def adopt_form_key(request: Request) -> None:
 
 
 def _take(request: Request, name: str) -> str | None:
-    """Remove *name* from the form data wherever REST framework and Django hold it, and return its value."""
+    """Remove *name* from all copies of the form data, REST framework's and Django's, and return its value."""
     value = None
-    # With files there are two: the fields, and the fields with the files.
+    # A form with files has two copies: the fields, and the fields with the files.
     for data in (request.data, request.POST, request._request.POST):
         if isinstance(data, QueryDict) and name in data:
             mutable, data._mutable = data._mutable, True
@@ -195,12 +168,12 @@ def _take(request: Request, name: str) -> str | None:
 
 
 def _said(value: Any) -> Any:
-    """Return what tells one form value from another; a file's content is compared when it is stored."""
+    """Return what the key needs of a form value; of a file its name and size, because its content comes later."""
     return value if isinstance(value, str) else (getattr(value, "name", ""), getattr(value, "size", 0))
 
 
 def _is_known(request: Request) -> bool:
-    # UNAUTHENTICATED_USER may be None.
+    # The user is None if UNAUTHENTICATED_USER is.
     return getattr(request.user, "is_authenticated", False)
 
 
@@ -217,11 +190,11 @@ def _url(name: str, request: Request, **kwargs: Any) -> str:
     match = request.resolver_match
     space = match.namespace if match else None
     url = reverse(f"async_accept:{name}", kwargs=kwargs, request=request, current_app=space)
-    return url.partition("?")[0]  # the format of this page is none of the other's
+    return url.partition("?")[0]  # without ?format=, which is for this page only
 
 
 def _login_url() -> str | None:
-    """Return the project's login page; None where ``LOGIN_URL`` leads nowhere."""
+    """Return the project's login page; None if ``LOGIN_URL`` names no page of the project."""
     try:
         url = resolve_url(settings.LOGIN_URL)
         resolve(url)

@@ -1,13 +1,11 @@
-"""Server-sent events: the status document, again whenever it changes.
+"""Server-sent events: the status document now, and again whenever it changes.
 
-A stream costs a coroutine, so it is offered on ASGI only; a WSGI server would spend a thread on each client. All
-streams of a process share one watcher, which asks for all their jobs in one query.
+A stream costs a coroutine on ASGI. On WSGI it would cost a thread, so it is not offered there. All streams of a process
+share one watcher, which reads all their jobs in one query.
 """
 
 from collections.abc import AsyncIterator
-from typing import Any
 
-from django.core.handlers.asgi import ASGIRequest
 from django.db import connections
 from django.http import HttpResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
@@ -16,56 +14,43 @@ from rest_framework.request import Request
 
 from ..jobs.watcher import watcher
 from ..models import Job
-from .serializers import JobSerializer
+from .monitor import JobSerializer
+from .renderers import EventStreamRenderer
 
-__all__ = ["EventStreamRenderer", "event_id", "is_offered", "last_event_id", "stream"]
+__all__ = ["event_id", "last_event_id", "stream"]
 
-MEDIA_TYPE = "text/event-stream"
-#: Silence of that many seconds is filled by a comment, so that proxies keep the connection.
+#: After so many seconds without an event, a comment is sent, so that proxies keep the connection.
 HEARTBEAT_SECONDS = 15.0
-#: How many milliseconds a client waits before it connects again.
+#: How long a client should wait before it connects again.
 RETRY_MILLISECONDS = 2000
 
 
-class EventStreamRenderer(JSONRenderer):
-    """Takes part in content negotiation for streams; what is no stream (a problem) is JSON."""
-
-    media_type = MEDIA_TYPE
-    format = "event-stream"
-    charset = None
-
-
-def is_offered(request: Any) -> bool:
-    """Tell whether this server can hold streams."""
-    return isinstance(getattr(request, "_request", request), ASGIRequest)
-
-
 def event_id(job: Job) -> str:
-    """Return the id of the event that tells of the job as it stands."""
+    """Return the id of the event for the job in its present state."""
     return f"{job.updated_at.timestamp():.6f}-{job.state}"
 
 
 def last_event_id(request: Request) -> str | None:
-    """Return the id of the event that the client has seen last; None where it does not say.
+    """Return the id of the last event that the client has seen; None if the client does not say.
 
-    A browser's ``EventSource`` sends the header when it connects again by itself. A new one, such as that of a page
-    that was hidden meanwhile, has no means to send it: there the URL says it (``?last_event_id=``).
+    A browser's ``EventSource`` sends the header when it connects again by itself. A new ``EventSource`` cannot send
+    headers, for instance after the page was hidden; it puts the id into the URL (``?last_event_id=``).
     """
     header: str | None = request.META.get("HTTP_LAST_EVENT_ID")
     return header or request.query_params.get("last_event_id")
 
 
 def stream(job: Job, request: Request) -> HttpResponseBase:
-    """Return the stream of *job*: what the client has not seen, then every change, until the end.
+    """Return the stream of *job*: the present state if the client has not seen it, then every change, until the end.
 
-    For HEAD its headers only: an ASGI server would run the stream to its end, and throw it away.
+    HEAD gets the headers only: an ASGI server would run the stream to its end, and throw it away.
     """
     response: HttpResponseBase
     if request.method == "HEAD":
-        response = HttpResponse(content_type=MEDIA_TYPE)
+        response = HttpResponse(content_type=EventStreamRenderer.media_type)
     else:
-        response = StreamingHttpResponse(_events(job, request), content_type=MEDIA_TYPE)
-        # Django would keep this thread's connection until the stream ends: a hundred clients, a hundred connections.
+        response = StreamingHttpResponse(_events(job, request), content_type=EventStreamRenderer.media_type)
+        # Django would keep this thread's connection until the stream ends: one connection for each client.
         for connection in connections.all(initialized_only=True):
             if not connection.in_atomic_block:
                 connection.close()

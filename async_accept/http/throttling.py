@@ -1,4 +1,4 @@
-"""Polls have a throttle scope of their own: a project-wide limit per day would stop honest polling after minutes."""
+"""A throttle for polls alone: a project-wide limit per day would stop honest polling after minutes."""
 
 import logging
 from typing import Any
@@ -8,7 +8,7 @@ from rest_framework.request import Request
 from rest_framework.throttling import SimpleRateThrottle
 
 from ..conf import conf
-from .serializers import job_id
+from .monitor import job_id
 
 __all__ = ["PollThrottle"]
 
@@ -16,14 +16,14 @@ logger = logging.getLogger(__name__)
 
 
 class PollThrottle(SimpleRateThrottle):
-    """Slows down a caller that asks for one job more often than ``POLL_RATE`` (429, with Retry-After).
+    """Refuses a caller that reads one job more often than ``POLL_RATE`` (429, with Retry-After).
 
-    Only reads count and are refused: who polled too eagerly can still cancel, run again and delete. While the cache
-    that counts is away, nobody is slowed down.
+    Only reads are counted and refused: an eager client can still cancel, rerun and delete. While the cache that counts
+    is away, nobody is refused.
     """
 
     scope = "async_accept_poll"
-    #: Whether this process has said that the cache is away; for all requests, so that the log is not flooded.
+    #: Whether this process has logged that the cache is away. It logs each outage once.
     cache_is_away = False
 
     def allow_request(self, request: Request, view: Any) -> bool:
@@ -31,7 +31,7 @@ class PollThrottle(SimpleRateThrottle):
             return True
         try:
             allowed: bool = super().allow_request(request, view)
-        except Exception as error:  # of whatever client the cache has
+        except Exception as error:  # every cache has exceptions of its own
             if not PollThrottle.cache_is_away:
                 PollThrottle.cache_is_away = True
                 logger.warning("The cache is away, so polls are not throttled: %s", type(error).__name__)
@@ -44,9 +44,9 @@ class PollThrottle(SimpleRateThrottle):
         return rate
 
     def get_cache_key(self, request: Request, view: Any) -> str:
-        user: Any = request.user  # None where UNAUTHENTICATED_USER is
+        user: Any = request.user  # None if UNAUTHENTICATED_USER is
         caller = user.pk if user and user.is_authenticated else self.get_ident(request)
         return f"async_accept_poll:{caller}:{job_id(view.kwargs.get('pk', ''))}"
 
     def wait(self) -> float:
-        return max(super().wait() or 1, 1)  # 0 would be no Retry-After
+        return max(super().wait() or 1, 1)  # REST framework sends no Retry-After for 0

@@ -1,7 +1,7 @@
-"""The endpoints of jobs: list, status monitor, result, cancel, rerun, delete.
+"""The endpoints of jobs: list, status monitor, result, events, cancel, rerun, delete.
 
-Two rules for a client: the status monitor always answers 200; the result answers 202 until there is a final answer,
-then that answer. What the caller may not see does not exist: 404, the same for every reason.
+Two rules for a client: the status monitor always answers 200; the result URL answers 202 until the job has ended, then
+the result. A job that the caller may not see does not exist: 404, the same for every reason.
 """
 
 from collections.abc import Iterator
@@ -11,9 +11,10 @@ from uuid import UUID
 
 from django.db import connections, transaction
 from django.http import Http404
-from django.http.request import MediaType
+from django.utils.cache import patch_vary_headers
 from rest_framework import exceptions as drf
 from rest_framework.parsers import BaseParser, FormParser, MultiPartParser
+from rest_framework.permissions import AllowAny
 from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -29,35 +30,23 @@ from ..models import Job, database
 from ..querysets import JobQuerySet, acting
 from ..states import State
 from . import prefer, streaming
-from .conditional import check_if_match, is_unchanged
-from .errors import ProblemsMixin
+from .conditional import check_if_match
+from .errors import ProblemsMixin, problem_response
 from .filters import JobFilter
-from .negotiation import WeighedNegotiation, admits
+from .monitor import JobSerializer, etags, job_id, monitor
+from .negotiation import WeighedNegotiation, admits, can_stream, offered
+from .not_modified import document_or_304, has_older_document, not_modified, remembered_304
 from .pagination import JobPagination
-from .permissions import JobPermission, may_change
-from .poll_cache import polls
-from .renderers import with_job_page, with_json_first, with_panel
-from .responses import (
-    accepted,
-    apply_preferences,
-    etag,
-    final,
-    name_media_type,
-    problem_response,
-    promised,
-    representation,
-    retry_after,
-    sunset,
-    vary,
-)
-from .serializers import JobSerializer, job_id, job_url
+from .permissions import may_change
+from .renderers import EventStreamRenderer
+from .responses import VARY, accepted, promised, result_response
 from .throttling import PollThrottle
 
 __all__ = ["JobViewSet"]
 
 
 class UnreadParser(BaseParser):
-    """Takes a body of any type and leaves it unread: no endpoint of a job wants one."""
+    """Takes a body of any type and leaves it unread: no endpoint of a job needs one."""
 
     media_type = "*/*"
 
@@ -69,7 +58,8 @@ class JobViewSet(ProblemsMixin, GenericViewSet[Job]):
     """Jobs of the caller. Mount it by ``include("async_accept.urls")``."""
 
     serializer_class = JobSerializer
-    permission_classes = (JobPermission,)
+    # Everybody may ask, whatever the project's default is: get_queryset() decides what exists for them.
+    permission_classes = (AllowAny,)
     throttle_classes = (PollThrottle,)
     content_negotiation_class = WeighedNegotiation
     # A session's form has its CSRF token in the body, whatever the project's own views parse.
@@ -77,24 +67,125 @@ class JobViewSet(ProblemsMixin, GenericViewSet[Job]):
     pagination_class = JobPagination
     filter_backends = (JobFilter,)
 
-    @classmethod
-    def as_view(cls, actions: Any = None, **initkwargs: Any) -> Any:
-        view = super().as_view(actions, **initkwargs)
-        # A poll needs no transaction (ATOMIC_REQUESTS), and could not answer 503 where that cannot begin.
-        for alias in connections:
-            view = transaction.non_atomic_requests(using=alias)(view)
-        return view
+    # --- Reading ----------------------------------------------------------------------------------------------
 
-    def determine_version(self, request: Request, *args: Any, **kwargs: Any) -> Any:
-        """Return the version of *request*; where these URLs stand outside of all versions, it need not have one."""
+    def list(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        """The caller's own jobs, newest first."""
+        own = Job.objects.light().owned_by(request.user).filter(forgotten=False)
+        page = self.paginate_queryset(self.filter_queryset(own))
+        return self.get_paginated_response(self.get_serializer(page, many=True).data)
+
+    def retrieve(self, request: Request, *args: Any, **kwargs: Any) -> Any:
+        """The status monitor: always 200, also for a job that failed; 304 if the client has the document.
+
+        ``?wait=N`` or ``Prefer: wait=N`` waits until the status changes, for N seconds at most. It does not wait if
+        ``If-None-Match`` shows that the client has an older document.
+        """
+        if request.accepted_renderer.format == EventStreamRenderer.format:
+            return self.events(request)
+        seconds = self._wait_seconds()
+        if not seconds and (unchanged := remembered_304(request, self._pk())):
+            return unchanged
+        since = not_modified.now()
+        job = self.get_object()
+        if seconds and not has_older_document(request, job):
+            job = self._wait(job, seconds, for_end=False)
+        return document_or_304(monitor(job, request), job, request, since)
+
+    def result(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        """202 while the job is active; then its result, which is what a synchronous call would have answered."""
+        job = self._wait(self.get_object(), self._wait_seconds(), for_end=True)
+        return accepted(job, request) if job.is_active else result_response(job, request)
+
+    def events(self, request: Request, *args: Any, **kwargs: Any) -> Any:
+        """The status document as server-sent events, until the job ends; 406 if the server cannot hold streams."""
+        job = self.get_object()
+        if job.is_expired:
+            return problem_response("result-expired")
+        if job.is_final and streaming.last_event_id(request) == streaming.event_id(job):
+            return Response(status=204)  # the client has seen the end; 204 tells it to stop
+        if not can_stream(request) or not admits(request, EventStreamRenderer.media_type):
+            raise drf.NotAcceptable
+        return streaming.stream(job, request)
+
+    # --- Changing ---------------------------------------------------------------------------------------------
+
+    def cancel(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        """Ask the job to stop: 202 while it is active, however often; 200 once it is canceled; else 409."""
+        with self._one_change():
+            job = self._get_for("cancel_job")
+            if job.is_active and job.cancel():
+                return monitor(job, request, status=202)
+            job = self.get_object()  # it has ended meanwhile, or is gone: 404
+            if job.state == State.CANCELED and not job.is_expired:
+                return monitor(job, request)
+            return problem_response("already-ended")
+
+    def rerun(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        """Accept a new job with the input of one that has ended; the same ``Idempotency-Key`` is the same new job."""
+        columns = self._key_columns()
         try:
-            return super().determine_version(request, *args, **kwargs)
-        except (drf.NotFound, drf.NotAcceptable):
-            match: Any = request._request.resolver_match
-            if ":" in match.namespace or set(kwargs) - {"pk"}:
+            with self._one_change():
+                job = self._get_for("rerun_job")
+                if not job.is_final:
+                    return problem_response("not-ended")
+                again = rerun(job, **columns)
+        except (InputGone, PreconditionFailed):
+            # The first request has changed the tag, and the input may be gone by now.
+            first = keys.find_repeated(Job(**columns))
+            if first is None:
                 raise
-            scheme: Any = self.versioning_class
-            return None, scheme()
+            again = first
+        return promised(again, request, prefer.parse(request.META.get("HTTP_PREFER")))
+
+    def destroy(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        """Forget the job, which is 404 from now on: 204 if it has ended; 202 if it is active, and is asked to stop.
+
+        The 202 has no header that leads to the job, and must not be cached.
+        """
+        with self._one_change():
+            job = self._get_for("delete_job")
+            had_ended = job.is_final
+            retention.forget(job)
+            if had_ended:
+                return Response(status=204)
+            return Response(self.get_serializer(job).data, status=202, headers={"Cache-Control": "no-store"})
+
+    @contextmanager
+    def _one_change(self) -> Iterator[None]:
+        """Surround a change: forget the 304s of the job afterwards, whether the change succeeded or not.
+
+        With ``If-Match`` it is one transaction, so that of several requests which name one version one succeeds.
+        """
+        pk = self._pk()
+        try:
+            with nullcontext() if self._if_match() is None else transaction.atomic(using=database()):
+                yield
+        finally:
+            after_commit(not_modified.forget, pk, using=database())
+
+    def _get_for(self, permission: str) -> Job:
+        """Return the job that is to be changed. With ``If-Match`` its row is locked.
+
+        Raises:
+            Http404: there is no such job for the caller.
+            PermissionDenied: staff may see this job of another owner, but not do this to it (403).
+            PreconditionFailed: ``If-Match`` names another version (412).
+        """
+        header = self._if_match()
+        jobs = self.get_queryset()
+        job = self._find(jobs if header is None else jobs.select_for_update())
+        if not may_change(self.request.user, job, permission):
+            raise drf.PermissionDenied
+        if header is not None:
+            check_if_match(header, *etags(job, self.request, self.get_renderers()))
+        return job
+
+    def _if_match(self) -> str | None:
+        header: str | None = self.request.META.get("HTTP_IF_MATCH")
+        return header
+
+    # --- The job of the URL -----------------------------------------------------------------------------------
 
     def get_queryset(self) -> JobQuerySet:
         # A rerun needs the input as well.
@@ -109,107 +200,11 @@ class JobViewSet(ProblemsMixin, GenericViewSet[Job]):
         """
         return self._find(self.get_queryset())
 
-    def list(self, request: Request, *args: Any, **kwargs: Any) -> Response:
-        """The caller's own jobs, newest first."""
-        own = Job.objects.light().owned_by(request.user).filter(forgotten=False)
-        page = self.paginate_queryset(self.filter_queryset(own))
-        return self.get_paginated_response(self.get_serializer(page, many=True).data)
-
-    def retrieve(self, request: Request, *args: Any, **kwargs: Any) -> Any:
-        """The status monitor: always 200, also for a job that failed.
-
-        ``?wait=N`` or ``Prefer: wait=N`` answers as soon as the status changes, after N seconds at the latest; at once
-        where ``If-None-Match`` tells that the client has not seen the present document.
-        """
-        header = request.META.get("HTTP_IF_NONE_MATCH")
-        seconds = self._wait_seconds()
-        place = f"{self._form()} {request.build_absolute_uri('/')}"
-        if header and not seconds:
-            known = polls.recall(self._pk(), place, request.user)
-            if known and is_unchanged(header, known.etag):
-                return Response(status=304, headers=known.headers)
-        if request.accepted_renderer.format == streaming.EventStreamRenderer.format:
-            return self.events(request)
-        since = polls.now()
-        job, waited = self.get_object(), None
-        if seconds and (not header or is_unchanged(header, etag(job, request, self._form()))):
-            job, waited = self._wait(job, seconds, for_end=False)
-        response = self._monitor(job)
-        if "ETag" in response:
-            kept = {name: value for name, value in response.headers.items() if name != "Content-Type"}
-            polls.remember(job, place, response["ETag"], kept, since)
-            if is_unchanged(header, response["ETag"]):
-                response = Response(status=304, headers=kept)
-        return apply_preferences(response, prefer.Preferences(), waited)
-
-    def result(self, request: Request, *args: Any, **kwargs: Any) -> Response:
-        """202 until there is a final answer; then the one that a synchronous call would have given."""
-        job, waited = self._wait(self.get_object(), self._wait_seconds(), for_end=True)
-        response = accepted(job, request) if job.is_active else final(job, request)
-        return apply_preferences(response, prefer.Preferences(), waited)
-
-    def events(self, request: Request, *args: Any, **kwargs: Any) -> Any:
-        """The status document as server-sent events, until the end; 406 where the server cannot hold streams."""
-        job = self.get_object()
-        if job.is_expired:
-            return problem_response("result-expired")
-        if job.is_final and streaming.last_event_id(request) == streaming.event_id(job):
-            return Response(status=204)  # the client has seen the end, and stops asking
-        if not streaming.is_offered(request) or not admits(request, streaming.MEDIA_TYPE):
-            raise drf.NotAcceptable
-        return streaming.stream(job, request)
-
-    def cancel(self, request: Request, *args: Any, **kwargs: Any) -> Response:
-        """Ask the job to stop: 202 while it has not ended, however often; 200 once canceled; else 409."""
-        with self._changing("cancel_job") as job:
-            if job.is_active and job.cancel():
-                return self._monitor(job, status=202)
-            job = self.get_object()  # it has ended meanwhile; 404 where it is gone
-            if job.state == State.CANCELED and not job.is_expired:
-                return self._monitor(job)
-            return problem_response("already-ended")
-
-    def rerun(self, request: Request, *args: Any, **kwargs: Any) -> Response:
-        """Accept a new job with the input of one that has ended; the same ``Idempotency-Key`` is the same new job."""
-        columns = self._key_columns()
-        try:
-            with self._changing("rerun_job") as job:
-                if not job.is_final:
-                    return problem_response("not-ended")
-                again = rerun(job, **columns)
-        except (InputGone, PreconditionFailed):
-            # The first request has changed the tag, and the input may have gone since.
-            first = keys.find_repeated(Job(**columns))
-            if first is None:
-                raise
-            again = first
-        return promised(again, request, prefer.parse(request.META.get("HTTP_PREFER")))
-
-    def destroy(self, request: Request, *args: Any, **kwargs: Any) -> Response:
-        """Forget the job: 204 for one that has ended; 202 for an open one, which is stopped. 404 from now on.
-
-        So the 202 says how the job was left, and nothing that a client could follow or keep.
-        """
-        with self._changing("delete_job") as job:
-            had_ended = job.is_final
-            retention.forget(job)
-            if had_ended:
-                return Response(status=204)
-            response = Response(self.get_serializer(job).data, status=202)
-            response["Cache-Control"] = "no-store"
-            return response
-
-    def get_renderers(self) -> Any:
-        if self.action == "events":
-            return [streaming.EventStreamRenderer(), JSONRenderer()]
-        renderers = with_json_first(with_panel(super().get_renderers()))
-        if self.action in ("retrieve", "cancel", "rerun"):
-            renderers = with_job_page(renderers)
-        if self.action == "retrieve" and streaming.is_offered(self.request):
-            return [*renderers, streaming.EventStreamRenderer()]
-        return renderers
-
-    # --- What the request asks for ------------------------------------------------------------------------
+    def _find(self, jobs: JobQuerySet) -> Job:
+        job = jobs.filter(pk=self._pk()).first()
+        if job is None:
+            raise Http404
+        return job
 
     def _pk(self) -> UUID:
         pk = job_id(self.kwargs["pk"])
@@ -217,14 +212,8 @@ class JobViewSet(ProblemsMixin, GenericViewSet[Job]):
             raise Http404
         return pk
 
-    def _find(self, jobs: JobQuerySet) -> Job:
-        job = jobs.filter(pk=self._pk()).first()
-        if job is None:
-            raise Http404
-        return job
-
     def _key_columns(self) -> dict[str, str]:
-        """Return the columns of the request's ``Idempotency-Key``; it is the caller's, whoever owns the job.
+        """Return the columns of the request's ``Idempotency-Key``; the key is the caller's, whoever owns the job.
 
         Raises:
             IdempotencyKeyInvalid: malformed (400).
@@ -237,12 +226,20 @@ class JobViewSet(ProblemsMixin, GenericViewSet[Job]):
         caller, route = acting(self.request.user), f"{self._pk()}/rerun"
         return keys.columns(key, caller=caller, method="POST", route=route, payload=None)
 
-    def _form(self) -> str:
-        """Return what tells the representation that this client gets from all others of the job."""
-        parameters = MediaType(self.request.accepted_media_type).range_params
-        return representation(self.request.accepted_renderer, parameters)
+    # --- Waiting ----------------------------------------------------------------------------------------------
+
+    def _wait(self, job: Job, seconds: int, *, for_end: bool) -> Job:
+        """Return the job as it is once it has ended, or its status has changed, or *seconds* have passed."""
+        waited = watcher.wait(job, seconds, for_end=for_end) if seconds and job.is_active else None
+        if waited is None:
+            return job
+        job = self.get_object()  # even if the status is the same: the progress may differ, or the job be gone
+        if self._wait_parameter() is None:
+            self.headers["Preference-Applied"] = f"wait={seconds}"
+        return job
 
     def _wait_seconds(self) -> int:
+        """Return for how long the client wants to wait: ``?wait=``, else ``Prefer: wait=``; 0 for not at all."""
         asked = self._wait_parameter()
         if asked is None:
             asked = prefer.parse(self.request.META.get("HTTP_PREFER")).wait_seconds
@@ -251,57 +248,37 @@ class JobViewSet(ProblemsMixin, GenericViewSet[Job]):
     def _wait_parameter(self) -> int | None:
         return prefer.seconds(self.request.query_params.get("wait"))
 
-    def _wait(self, job: Job, seconds: int, *, for_end: bool) -> tuple[Job, int | None]:
-        """Return the job as it is when the client has waited, and the preference that was honoured by that."""
-        changed = watcher.wait(job, seconds, for_end=for_end) if seconds and job.is_active else None
-        if changed is None:
-            return job, None
-        # Also where the status is the same: progress is not, or the job is gone.
-        return self.get_object(), None if self._wait_parameter() is not None else seconds
+    # --- What surrounds every endpoint ------------------------------------------------------------------------
 
-    @contextmanager
-    def _changing(self, permission: str) -> Iterator[Job]:
-        """Lend the job that is about to be changed, if ``If-Match`` agrees.
+    @classmethod
+    def as_view(cls, actions: Any = None, **initkwargs: Any) -> Any:
+        view = super().as_view(actions, **initkwargs)
+        # A poll needs no transaction (ATOMIC_REQUESTS), and could not answer 503 if that cannot begin.
+        for alias in connections:
+            view = transaction.non_atomic_requests(using=alias)(view)
+        return view
 
-        Where it was sent, the row is locked: of several requests that name one version, one goes through.
-
-        Raises:
-            PermissionDenied: staff who may see another's job, but not do this to it (403).
-            PreconditionFailed: 412.
-        """
-        header = self.request.META.get("HTTP_IF_MATCH")
-        user = self.request.user
-        jobs = self.get_queryset()
+    def determine_version(self, request: Request, *args: Any, **kwargs: Any) -> Any:
+        """Return the version of *request*; it need not have one if these URLs are outside of all versions."""
         try:
-            with nullcontext() if header is None else transaction.atomic(using=database()):
-                job = self._find(jobs if header is None else jobs.select_for_update())
-                if not may_change(user, job, permission):
-                    raise drf.PermissionDenied
-                forms = {self._form(), *map(representation, self.get_renderers())}
-                check_if_match(header, *(etag(job, self.request, form) for form in forms))
-                yield job
-        finally:
-            if pk := job_id(self.kwargs["pk"]):
-                after_commit(polls.forget, pk, using=database())
+            return super().determine_version(request, *args, **kwargs)
+        except (drf.NotFound, drf.NotAcceptable):
+            match: Any = request._request.resolver_match
+            if ":" in match.namespace or set(kwargs) - {"pk"}:
+                raise
+            scheme: Any = self.versioning_class
+            return None, scheme()
 
-    # --- How answers look -------------------------------------------------------------------------------
-
-    def _monitor(self, job: Job, status: int = 200) -> Response:
-        response = Response(self.get_serializer(job).data, status=status)
-        response.job = job  # type: ignore[attr-defined]
-        response["Cache-Control"] = "private, no-cache"
-        if self.request.accepted_renderer.media_type != "text/html":
-            # The tag of a page would have to tell of the reader, the language, the templates and the forms' tokens.
-            response["ETag"] = etag(job, self.request, self._form())
-        if job.is_active:
-            response["Retry-After"] = str(retry_after(job))
-        sunset(response, job)
-        if status == 202:
-            response["Location"] = job_url(job, self.request, "result")
-        return response
+    def get_renderers(self) -> Any:
+        if self.action == "events":
+            return [EventStreamRenderer(), JSONRenderer()]
+        return offered(
+            super().get_renderers(),
+            page=self.action in ("retrieve", "cancel", "rerun"),
+            stream=self.action == "retrieve" and can_stream(self.request),
+        )
 
     def finalize_response(self, request: Any, response: Any, *args: Any, **kwargs: Any) -> Any:
         response = super().finalize_response(request, response, *args, **kwargs)
-        vary(response)
-        name_media_type(response, getattr(response, "accepted_renderer", None))
+        patch_vary_headers(response, VARY)
         return response

@@ -1,8 +1,8 @@
-"""Capturing a request at accept, and running its own view again in the worker.
+"""Capture a request at accept, and run its view in the worker.
 
-The worker resolves the request's path as Django did, so that nested routes, versions, format suffixes and
-custom lookups are what they were, and runs the view without authenticating or throttling again: the
-owner is loaded and the permissions are checked anew. What the view answers is the job's answer.
+The worker resolves the path as Django did, so nested routes, versions, format suffixes and custom lookups are the same.
+It does not authenticate or throttle again, but it loads the owner and checks the permissions again. The response of the
+view becomes the result of the job.
 """
 
 from collections.abc import Mapping
@@ -29,11 +29,12 @@ from . import uploads
 
 __all__ = ["capture", "job_of", "replay"]
 
-#: What of the request's META is stored: what decides URLs, content and conditions. No cookies, no authorization.
+#: The parts of the request's META that are stored: they decide URLs, content and conditions. No cookies, and no
+#: authorization.
 KEPT_META = (
     "SERVER_NAME",
     "SERVER_PORT",
-    # For permissions and records that ask where a request came from, not for the job's own use.
+    # For the project's permissions and records; this package does not use them.
     "REMOTE_ADDR",
     "HTTP_X_FORWARDED_FOR",
     "HTTP_USER_AGENT",
@@ -54,7 +55,7 @@ KEPT_META = (
 
 
 def job_of(request: Any) -> Job | None:
-    """Return the job that *request* is replayed for; None in an ordinary request."""
+    """Return the job whose replay *request* is; None for an ordinary request."""
     return getattr(getattr(request, "_request", request), "accept_job", None)
 
 
@@ -76,10 +77,10 @@ def capture(request: Request) -> dict[str, Any]:
 
 
 def capture_data(data: Any, files: Any = None) -> dict[str, Any]:
-    """Return parsed request data in a form that JSON keeps; forms keep their repeated fields.
+    """Return parsed request data in a form that JSON can hold; forms keep their repeated fields.
 
     Args:
-        files: what the parser told apart (``request.FILES``); REST framework has put it among the data as well.
+        files: the files that the parser returned apart (``request.FILES``). REST framework has added them to the data.
     """
     if isinstance(data, MultiValueDict):
         return {"form": _pairs(data)}
@@ -96,13 +97,13 @@ def _pairs(data: MultiValueDict[str, Any]) -> list[list[Any]]:
 
 
 def _own_urlconf(request: HttpRequest) -> str | None:
-    """Return the URLconf that a middleware gave the request; None for the project's own, whatever its name is then."""
+    """Return the name of the URLconf that a middleware set; None for the project's own, which may be renamed."""
     own = getattr(request, "urlconf", None)
     return own if own is None or isinstance(own, str) else own.__name__
 
 
 def restore_data(stored: Mapping[str, Any] | None) -> Any:
-    """Return what a parser gave when the request was accepted; files apart from fields."""
+    """Return what the parser returned when the request was accepted: the files apart from the fields."""
     if stored is None:
         return {}
     if "files" in stored:
@@ -119,11 +120,11 @@ def restore_data(stored: Mapping[str, Any] | None) -> Any:
 
 
 def replay(job: Job) -> Any:
-    """Run the view that accepted *job* and return what it answers, errors too.
+    """Run the view that accepted *job*, and return its response, also if that is an error.
 
     Raises:
-        PermissionDenied: the owner is gone or inactive (403).
-        Resolver404: the path leads nowhere any more.
+        PermissionDenied: the owner is deleted or inactive (403).
+        Resolver404: no route matches the path any more.
     """
     stored = job.request
     before = get_script_prefix(), get_urlconf()
@@ -131,13 +132,13 @@ def replay(job: Job) -> Any:
     set_urlconf(stored["urlconf"])
     try:
         with translation.override(stored["language"]), timezone.override(stored["time_zone"]):
-            return _answer(job, stored)
+            return _run_view(job, stored)
     finally:
         set_script_prefix(before[0])
         set_urlconf(before[1])
 
 
-def _answer(job: Job, stored: Mapping[str, Any]) -> Any:
+def _run_view(job: Job, stored: Mapping[str, Any]) -> Any:
     match = resolve(stored["path_info"], stored["urlconf"])
     accepting: Any = match.func
     request = _rebuild(job, stored)
@@ -147,19 +148,19 @@ def _answer(job: Job, stored: Mapping[str, Any]) -> Any:
     actions = getattr(accepting, "actions", None)
     function = view.as_view(actions, **options) if actions else view.as_view(**options)
     function._non_atomic_requests = getattr(accepting, "_non_atomic_requests", set())
-    # As the request itself would be, where a database has ATOMIC_REQUESTS.
+    # As Django does for a request, if a database has ATOMIC_REQUESTS.
     return BaseHandler().make_view_atomic(function)(request, *match.args, **match.kwargs)
 
 
 def _rebuild(job: Job, stored: Mapping[str, Any]) -> HttpRequest:
-    # Under ASGI too: the view reads a request, and the server that brought it is gone.
+    # A WSGI request even if it came by ASGI: a view reads both alike.
     environ = {
         **stored["meta"],
         "REQUEST_METHOD": stored["method"],
         "SCRIPT_NAME": _wsgi(stored["path"].removesuffix(stored["path_info"])),
         "PATH_INFO": _wsgi(stored["path_info"]),
         "wsgi.url_scheme": stored["scheme"],
-        # Not empty where there was data, so that the parser is asked, which has the stored data.
+        # Not empty if there was data: only then REST framework calls the parser, which returns the stored data.
         "CONTENT_LENGTH": "0" if job.input is None else "1",
         "wsgi.input": BytesIO(b"" if job.input is None else b" "),
     }
@@ -172,14 +173,14 @@ def _rebuild(job: Job, stored: Mapping[str, Any]) -> HttpRequest:
 
 
 def _wsgi(path: str) -> str:
-    """Return *path* as WSGI spells it: bytes in the guise of Latin-1 (PEP 3333)."""
+    """Return *path* as WSGI wants it: its UTF-8 bytes decoded as Latin-1 (PEP 3333)."""
     return path.encode().decode("latin-1")
 
 
 def _owner(job: Job) -> Any:
-    """Load the owner anew: who was deleted or locked out since may not act any more."""
+    """Load the owner again: one who was deleted or locked out meanwhile may not act any more."""
     if job.anonymous:
-        nobody: Any = api_settings.UNAUTHENTICATED_USER  # None where a project has none
+        nobody: Any = api_settings.UNAUTHENTICATED_USER  # a class, or None
         return nobody and nobody()
     user = get_user_model()._default_manager.filter(pk=job.owner_id).first() if job.owner_id else None
     if user is None or not user.is_active:
@@ -188,7 +189,7 @@ def _owner(job: Job) -> Any:
 
 
 class StoredData(BaseParser):
-    """Gives a replayed request the data that was parsed when it was accepted."""
+    """Returns the data that was parsed when the request was accepted."""
 
     media_type = "*/*"
 
@@ -197,12 +198,12 @@ class StoredData(BaseParser):
 
 
 class Replayed:
-    """Mixed before a view's class: the request was let in once, so it is neither authenticated nor throttled again."""
+    """Mixed before a view's class: an accepted request is not authenticated and not throttled again."""
 
     def initialize_request(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Request:
         rebuilt: Request = super().initialize_request(request, *args, **kwargs)  # type: ignore[misc]
         rebuilt.user = request.user
-        # Whatever of these is missing, REST framework finds by authenticating again: without credentials, as nobody.
+        # If one of these is missing, REST framework authenticates again, without credentials: as nobody.
         rebuilt.auth = None
         rebuilt.authenticators = []
         rebuilt._authenticator = None  # type: ignore[attr-defined] # no setter
@@ -212,7 +213,7 @@ class Replayed:
         return [StoredData()]
 
     def check_throttles(self, request: Request) -> None:
-        """Counted when it was accepted."""
+        """Do nothing: the request was counted when it was accepted."""
 
 
 @lru_cache(maxsize=1024)

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from celery import states as celery_states
 from django.contrib.contenttypes.models import ContentType
 from django.db import connections, router, transaction
-from django.db.models import Model
+from django.db.models import Model, QuerySet
 from django.http.response import HttpResponseBase
 from django_celery_results.models import TaskResult
 from rest_framework.renderers import BrowsableAPIRenderer, JSONRenderer
@@ -23,7 +23,7 @@ from ..exceptions import ResultTooLarge, ViewFailed
 from ..models import OBJECT_ID_CHARS, Job, database
 from ..problems import Problem
 
-__all__ = ["Result", "content", "encode", "fail", "read", "succeed"]
+__all__ = ["Result", "content", "encode", "fail", "read", "stored", "succeed"]
 
 #: Marks our rows: celery's own backend writes nothing but "children" there.
 META = '{"children":[],"async_accept":true}'
@@ -205,15 +205,23 @@ def fail(job: Job, document: Problem, error: BaseException, traceback: str | Non
 
 
 def read(job: Job) -> str | None:
-    """Return the body of a succeeded job's result as JSON text; None for no body.
+    """Return the result's body as JSON text; None if the result has no body.
 
     Raises:
-        TaskResult.DoesNotExist: celery's clean-up removed it before it expired, or a message with the job's id that is
-            none of ours has written over it.
+        TaskResult.DoesNotExist: ``stored()`` finds nothing.
     """
-    rows = TaskResult.objects.using(router.db_for_write(TaskResult)).filter(task_id=str(job.pk), meta=META)
-    body: str | None = rows.values_list("result", flat=True).get()
+    body: str | None = stored(job).values_list("result", flat=True).get()
     return body
+
+
+def stored(job: Job) -> QuerySet[TaskResult]:
+    """Find what Celery's result storage keeps of *job*: one row, or none. Read that table in no other way.
+
+    The row is gone if Celery's clean-up was faster than ``RESULT_LIFETIME``. It does not count if somebody wrote over
+    it: Celery's own backend does so for every message with the job's id. Such a row lacks our mark.
+    """
+    rows: QuerySet[TaskResult] = TaskResult.objects.using(router.db_for_write(TaskResult))
+    return rows.filter(task_id=str(job.pk), meta=META)
 
 
 def _store(job: Job, status: str, body: str | None, traceback: str | None = None) -> None:

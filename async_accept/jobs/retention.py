@@ -1,7 +1,7 @@
-"""What is kept, and for how long: first the result goes, then the row. Only jobs that have ended are touched.
+"""Expire results, then purge rows. Active jobs are never touched.
 
-Everything happens in small batches over an index of open appointments (``sweep_at``), so that a million old rows
-cost no long transaction.
+Each ended job has a ``sweep_at``, the time of its next step. The relay takes those that are due in small batches, by
+the index, so a million old rows cost no long transaction.
 """
 
 from collections.abc import Collection, Sequence
@@ -22,14 +22,14 @@ __all__ = ["forget", "purge", "sweep"]
 
 
 def sweep(limit: int) -> int:
-    """Expire results and purge rows that are due, at most *limit* jobs; return how many were due."""
+    """Expire results and purge rows of at most *limit* jobs that are due; return how many were due."""
     due = list(Job.objects.to_sweep().order_by("sweep_at").only("id", "uploads")[:limit])
     for job in due:
         if job.uploads:
             uploads.remove(job)
     if due:
         with transaction.atomic(using=database()):
-            # Several relays sweep: each takes what no other has in hand.
+            # Several relays may sweep: each takes the rows that no other has locked.
             mine = Job.objects.to_sweep().filter(pk__in=[job.pk for job in due]).unlocked()
             _sweep(list(mine.only("id", "forgotten", "finished_at", "expires_at")))
     return len(due)
@@ -61,7 +61,7 @@ def purge(ids: Collection[UUID]) -> int:
 
 
 def forget(job: Job) -> bool:
-    """Delete *job* for its owner: an ended one at once, an open one is hidden, stopped, and goes at its end.
+    """Delete *job* for its owner. An active job is hidden and asked to stop; its row goes once it has ended.
 
     Returns:
         Whether the row is gone already.
@@ -72,7 +72,7 @@ def forget(job: Job) -> bool:
 
 
 def _row_is_due(job: Job) -> bool:
-    """Whether the row is to go; otherwise its result is."""
+    """Whether the row is to be deleted, and not only its result."""
     assert job.finished_at is not None  # a constraint of the table
     return job.forgotten or job.finished_at + conf.JOB_LIFETIME <= timezone.now()
 

@@ -1,8 +1,8 @@
 """Uploaded files on their way to the worker: kept in Django's storage, removed when the job has ended.
 
-The row refers to a file by a generated name; what the client called it is data. Files are saved right before the
-insert, and removed by retention: when the job has ended, and, where a web process died in between, when no job knows
-them.
+The row refers to a file by a generated name; the client's name for it is data. Files are saved right before the insert.
+Retention removes them when the job has ended. It also removes files that no job refers to: their web process died
+before the insert.
 """
 
 import hashlib
@@ -27,13 +27,13 @@ __all__ = ["close", "discard", "fingerprints", "keep", "remove", "remove_orphans
 
 logger = logging.getLogger(__name__)
 
-#: Where the files are in the storage; below it one folder for each job.
+#: The folder in the storage; it has one folder for each job.
 FOLDER = "async_accept/uploads"
 #: The member that marks a reference to a file in a job's input.
 MARK = "async_accept.upload"
-#: The attribute of a job that holds, by their names in the storage, the files which its work has open.
+#: The attribute of a job that holds its open files, by their names in the storage.
 OPENED = "_opened_uploads"
-#: A folder without a job is younger than this only while its request is under way.
+#: A folder without a job may belong to a request that still runs, unless its files are older than this.
 ORPHAN_AGE = timedelta(days=1)
 
 
@@ -43,21 +43,21 @@ def storage() -> Storage:
 
 
 def fingerprints(value: Any) -> Any:
-    """Replace files in *value* by what their contents hash to, so that repeats can be compared."""
+    """Replace files in *value* by hashes of their contents, so that repeats can be compared."""
     return _replace(value, File, _digest)
 
 
 @contextmanager
 def keep(job: Job) -> Iterator[None]:
-    """Save the files in the input of *job*, and refer to them instead; on an error they are removed again.
+    """Save the files in the input of *job* and replace them by references; remove them again on an error.
 
-    But not where the database was away: the job may have been stored, and only the word of it was lost.
+    They stay if the database was away: the job may be stored, and only the confirmation was lost.
     """
     saved: list[str] = []
     references: dict[int, dict[str, Any]] = {}
 
     def save(file: "File[Any]") -> dict[str, Any]:
-        # One file may stand in two places: among the data, and among the files.
+        # One file may be in two places: among the data and among the files.
         if id(file) not in references:
             name = storage().save(f"{FOLDER}/{job.pk.hex}/{len(saved)}", file)
             saved.append(name)
@@ -82,31 +82,31 @@ def keep(job: Job) -> Iterator[None]:
 
 def restore(job: Job) -> Any:
     """Return the input of *job* with its files, opened in the storage until ``close()``."""
-    # A client can write what looks like a reference: only names that this job was given are opened.
+    # A client can send what looks like a reference. So only the names of this job's own files are opened.
     return _replace(job.input, _Reference, partial(_open, job)) if job.uploads else job.input
 
 
 def close(job: Job) -> None:
-    """Close the files that ``restore()`` has opened; for those that the work has closed it does nothing."""
+    """Close the files that ``restore()`` has opened, if the work has not closed them."""
     for file in vars(job).pop(OPENED, {}).values():
         file.close()
 
 
 def remove(job: Job) -> None:
-    """Remove the files of an ended job; its input is gone with them."""
+    """Remove the files of an ended job, and its input."""
     _delete(job.uploads or [])
     Job.objects.filter(pk=job.pk).update(uploads=None, input=None)
 
 
 def discard(job: Job) -> None:
-    """Remove the files of a job that was not stored, because an earlier one stands for it."""
+    """Remove the files of a job without a row: it was purged, or not stored because an earlier job stands for it."""
     _delete(job.uploads or [])
 
 
 def remove_orphans() -> int:
-    """Remove folders that no job knows, left by a process that died before its insert; return how many.
+    """Remove folders without a job, left by a process that died before its insert; return how many.
 
-    Storages that cannot list their folders are left alone.
+    Storages that cannot list their folders are skipped.
     """
     store = storage()
     removed = 0

@@ -1,17 +1,17 @@
-"""``{% load async_accept %}{% async_job job %}``: a job's state, bar and buttons in any template.
+"""``{% load async_accept %}{% async_job job %}``: a job's state, progress bar and buttons in any template.
 
-The markup is complete without JavaScript. ``<async-job>`` keeps it current where the script is loaded:
-``<script src="{% static 'async_accept/async-job.js' %}" defer>``, and its looks are in ``async_accept/async-job.css``.
+The markup is complete without JavaScript. With the script ``<async-job>`` keeps itself current:
+``<script src="{% static 'async_accept/async-job.js' %}" defer>``. The styles are in ``async_accept/async-job.css``.
 """
 
 from typing import Any
 
 from django import template
 
-from ..http import streaming
+from ..http.monitor import retry_after
+from ..http.negotiation import can_stream
 from ..http.panel import document_of, panel
 from ..http.permissions import may_change
-from ..http.responses import retry_after
 from ..models import Job
 
 __all__ = ["async_job"]
@@ -23,13 +23,13 @@ register = template.Library()
 def async_job(
     context: template.Context, job: Any, wait: int | None = None, page: bool = False
 ) -> dict[str, Any]:
-    """Render *job*: a ``Job``, or a status document as the API gives it; nothing at all for None.
+    """Render *job*: a ``Job``, or a status document of the API; None renders nothing.
+
+    A ``Job`` has only the buttons that the visitor may use. A document does not say whose job it is, so it has all.
 
     Args:
-        wait: seconds until the script asks first; by default as ``Retry-After`` would say.
-        page: add what the status page has and a panel has not: times, links between reruns.
-
-    Of a ``Job`` only those buttons are shown that the visitor may use; a document does not say whose job it is.
+        wait: seconds until the script's first poll; None takes those of ``Retry-After``.
+        page: add what only the status page shows: times, and links between reruns.
     """
     request = context.get("request")
     document = document_of(job, request)
@@ -38,13 +38,13 @@ def async_job(
     if wait is None:
         wait = retry_after(job) if isinstance(job, Job) else 1
     shown = panel(document)
-    if request is None or not streaming.is_offered(request):
+    if request is None or not can_stream(request):
         shown["urls"].pop("events_url", None)
     return {"request": request, "wait": wait, "page": page, **_allowed(job, request), **shown}
 
 
 def _allowed(job: Any, request: Any) -> dict[str, bool]:
-    """Tell which buttons the visitor may use at all; all of them, where nothing says that they may not."""
+    """Tell which buttons the visitor may use; all of them if the owner or the visitor is not known."""
     user = getattr(request, "user", None)
     known = isinstance(job, Job) and user is not None
     return {f"may_{verb}": not known or may_change(user, job, f"{verb}_job") for verb in ("cancel", "rerun")}

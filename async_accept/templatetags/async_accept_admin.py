@@ -1,4 +1,4 @@
-"""What the admin's templates say about jobs."""
+"""Filters and tags of the admin's templates."""
 
 import re
 from datetime import datetime, timedelta
@@ -15,13 +15,13 @@ register = template.Library()
 
 @register.filter
 def short_duration(span: timedelta) -> str:
-    """Say how long *span* is, in at most two units."""
+    """Write a duration in at most two units."""
     return duration(span)
 
 
 @register.filter
 def breakable(url: str) -> SafeString:
-    """Let a long URL, or a dotted name, be broken between its parts, and not in the middle of a word."""
+    """Let the browser break a long URL or dotted name between its parts, and not in the middle of a word."""
     return format_html_join(
         SafeString("<wbr>"), "{}", ((part,) for part in re.findall(r"[^/#.]*[/#.]+|[^/#.]+", str(url)))
     )
@@ -29,11 +29,11 @@ def breakable(url: str) -> SafeString:
 
 @register.simple_tag
 def job_moment(when: datetime | None) -> SafeString:
-    """Say when something was, with the exact time in the title."""
+    """Write *when* as people say it, such as "2 min ago", with the exact time in the title."""
     return moment(when)
 
 
 @register.simple_tag
 def job_moment_in_full(when: datetime | None) -> SafeString:
-    """Say when something was, and the exact time."""
+    """Write *when* as people say it, and the exact time beside it."""
     return moment_in_full(when)

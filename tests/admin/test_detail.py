@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from celery import current_app
 from django.contrib.auth.models import Permission
 from django.contrib.contenttypes.models import ContentType
 from django.core.cache import cache
@@ -12,6 +13,7 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
+from django_celery_results.backends import DatabaseBackend
 from django_celery_results.models import TaskResult
 
 import async_accept
@@ -327,6 +329,37 @@ def test_a_result_that_is_gone_says_so(boss):
         assert "is gone" in html
         assert "value&quot;" not in html
         assert boss.get(f"{LIST}{job.pk}/result/").status_code == 404
+
+
+def celery_itself(job: Job) -> None:
+    """Store a result as Celery's own backend does for any message that has the job's id."""
+    DatabaseBackend(current_app).store_result(str(job.pk), {"forged": True}, "SUCCESS")
+
+
+def another_program(job: Job) -> None:
+    """Write over the whole row."""
+    TaskResult.objects.filter(task_id=str(job.pk)).update(
+        result='{"forged": true}', traceback="forged trace", meta=None
+    )
+
+
+@pytest.mark.parametrize("overwrite", [celery_itself, another_program])
+def test_a_row_that_somebody_wrote_over_is_no_result_in_the_api_and_in_the_admin(boss, overwrite):
+    job = make_job(state="succeeded", result={"total": 5})
+    overwrite(job)
+    gone = Client().get(f"/api/jobs/{job.pk}/result/")
+    assert (gone.status_code, gone.json()["code"]) == (410, "result-expired")
+    html = page(boss, job)
+    assert "is gone" in html
+    assert "forged" not in html
+    assert f"/taskresult/{TaskResult.objects.get().pk}/" not in html
+    assert boss.get(f"{LIST}{job.pk}/result/").status_code == 404
+
+
+def test_a_traceback_that_somebody_wrote_over_is_not_shown(boss):
+    job = failed()
+    another_program(job)
+    assert "forged" not in page(boss, job)
 
 
 def test_a_problem_is_told_in_full(boss):

@@ -20,7 +20,7 @@ from django.core.cache import cache
 from django.utils import timezone
 from rest_framework.authtoken.models import Token
 
-from async_accept.http import poll_cache
+from async_accept.http.not_modified import not_modified
 from async_accept.jobs import publish
 from async_accept.models import Job
 from async_accept.states import FINAL
@@ -132,7 +132,7 @@ def worker(worker_thread: WorkerThread, idle: None) -> WorkerThread:
 def quick(settings: Any) -> Iterator[None]:
     settings.ASYNC_ACCEPT = {"HEARTBEAT": timedelta(seconds=0.1), "BROKER_TIMEOUT": 2.0}
     cache.clear()
-    poll_cache.polls.known.clear()
+    not_modified.sent.clear()
     yield
     cache.clear()
 

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 import requests
 
-from async_accept.http.poll_cache import polls
+from async_accept.http.not_modified import not_modified
 from async_accept.models import Job
 from tests.contract.cases import SUM
 from tests.contract.conftest import Client, url
@@ -59,7 +59,7 @@ def test_every_change_is_seen_at_once(cached, wire, alice, job):
     ):
         seen += [cached.get(url(waiting)).json()["status"] for _ in range(2)]
         change()
-        polls.known.clear()  # of another process, what this one remembers for a heartbeat
+        not_modified.sent.clear()  # of another process, what this one remembers for a heartbeat
     done = cached.get(url(waiting))
     assert seen == ["accepted"] * 2 + ["running"] * 2 + ["canceling"] * 2
     assert done.json()["status"] == "canceled"

@@ -9,7 +9,7 @@ from django.core.exceptions import PermissionDenied, SuspiciousOperation
 from django.core.signals import got_request_exception
 from django.test import Client, override_settings
 
-from async_accept.http.serializers import JobSerializer
+from async_accept.http.monitor import JobSerializer
 from async_accept.http.views import JobViewSet
 from async_accept.models import Job
 from async_accept.testing import make_job

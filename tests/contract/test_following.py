@@ -590,7 +590,7 @@ def test_anonymous_jobs_are_seen_by_whoever_knows_their_url(anybody, bob):
 
 def test_etag_changes_with_the_representation(job, alice):
     """Contract 11: every change of the document changes its tag."""
-    from async_accept.http.poll_cache import polls
+    from async_accept.http.not_modified import not_modified
 
     accepted = job("accepted")
     tags = [alice.get(url(accepted)).headers["ETag"]]
@@ -601,7 +601,7 @@ def test_etag_changes_with_the_representation(job, alice):
         lambda: alice.post(url(accepted, "rerun/")),
     ):
         change()
-        polls.known.clear()
+        not_modified.sent.clear()
         tags.append(alice.get(url(accepted)).headers["ETag"])
     assert len(set(tags)) == len(tags)
 
@@ -610,13 +610,13 @@ def test_etag_changes_with_the_representation(job, alice):
 @pytest.mark.parametrize("form", ["{}", "W/{}", '"other", {}', "*"])
 def test_unchanged_is_304_with_the_same_headers(job, alice, state, form):
     """Contract 11: ``If-None-Match`` gives 304 with the same caching headers, from memory and from the database."""
-    from async_accept.http.poll_cache import polls
+    from async_accept.http.not_modified import not_modified
 
     monitored = job(state)
     full = alice.get(url(monitored))
     for forget in (False, True):
         if forget:
-            polls.known.clear()
+            not_modified.sent.clear()
         response = alice.get(url(monitored), headers={"If-None-Match": form.format(full.headers["ETag"])})
         assert (response.status_code, response.content) == (304, b"")
         for name in ("ETag", "Cache-Control", "Vary", "Retry-After", "Sunset"):
@@ -661,13 +661,13 @@ class Clock:
 
 @pytest.fixture
 def clock(monkeypatch):
-    from async_accept.http.poll_cache import polls
+    from async_accept.http.not_modified import not_modified
 
     clock = Clock()
-    monkeypatch.setattr(polls, "clock", clock)
-    polls.known.clear()
+    monkeypatch.setattr(not_modified, "clock", clock)
+    not_modified.sent.clear()
     yield clock
-    polls.known.clear()
+    not_modified.sent.clear()
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,7 @@ from django.utils import timezone
 from rest_framework.exceptions import APIException
 
 from async_accept.exceptions import AcceptRefused, BrokerUnavailable
-from async_accept.http.poll_cache import polls
+from async_accept.http.not_modified import not_modified
 from async_accept.jobs import publish
 from async_accept.jobs.broker import Broker
 from async_accept.models import Job
@@ -203,7 +203,7 @@ def test_exchanges_of_following(alice, worker, shop):
     monitor = running.headers["Operation-Location"]
     poll = standing(alice, monitor)
     record.check("poll", poll)
-    polls.known.clear()
+    not_modified.sent.clear()
     record.check("not-modified", alice.get(monitor, headers={"If-None-Match": poll.headers["ETag"]}))
     record.check("long-poll", alice.get(monitor, headers={"Prefer": "wait=1"}))
     record.check("not-acceptable", alice.get(monitor, headers={"Accept": "application/xml"}))

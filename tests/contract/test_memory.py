@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from async_accept.http.poll_cache import polls
+from async_accept.http.not_modified import not_modified
 from async_accept.models import Job
 from tests.contract.conftest import url
 
@@ -16,7 +16,7 @@ def clock(monkeypatch, settings):
     """The memory's clock, which stands still unless a test moves it; a heartbeat is a minute of it."""
     settings.ASYNC_ACCEPT = settings.ASYNC_ACCEPT | {"HEARTBEAT": timedelta(minutes=1)}
     now = [0.0]
-    monkeypatch.setattr(polls, "clock", lambda: now[0])
+    monkeypatch.setattr(not_modified, "clock", lambda: now[0])
     return now
 
 

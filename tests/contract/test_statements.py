@@ -5,7 +5,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from rest_framework.test import APIClient
 
-from async_accept.http.poll_cache import polls
+from async_accept.http.not_modified import not_modified
 from tests.contract.cases import SUM
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -79,7 +79,7 @@ def test_poll_costs_two_and_one_when_nothing_is_new(client):
     unchanged, statements = cost(lambda: client.get(monitor, headers={"If-None-Match": full["ETag"]}))
     assert unchanged.status_code == 304
     assert len(statements) <= 1, statements
-    polls.known.clear()
+    not_modified.sent.clear()
     unchanged, statements = cost(lambda: client.get(monitor, headers={"If-None-Match": full["ETag"]}))
     assert unchanged.status_code == 304
     assert len(statements) <= 2, statements

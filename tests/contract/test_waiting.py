@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from async_accept.http.poll_cache import polls
+from async_accept.http.not_modified import not_modified
 from async_accept.models import Job
 from tests.contract.cases import SUM
 from tests.contract.conftest import url
@@ -73,7 +73,7 @@ def test_a_long_poll_that_names_what_it_knows(job, alice, soon, settings, forget
     waiting = job("accepted")
     tag = {"If-None-Match": alice.get(url(waiting)).headers["ETag"]}
     if forget:
-        polls.known.clear()
+        not_modified.sent.clear()
     began = time.monotonic()
     same = alice.get(url(waiting), params={"wait": "1"}, headers=tag)
     assert time.monotonic() - began > 0.9

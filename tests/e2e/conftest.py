@@ -11,7 +11,7 @@ from django.core.cache import cache
 from pytest_django.live_server_helper import LiveServer
 from selenium.webdriver import Chrome
 
-from async_accept.http.poll_cache import polls
+from async_accept.http.not_modified import not_modified
 from async_accept.models import Job
 from async_accept.testing import make_job
 from benchmarks import make_jobs
@@ -42,7 +42,7 @@ def server(transactional_db, settings) -> Iterator[str]:
     settings.MIDDLEWARE = ["tests.e2e.policy.strict_policy", *settings.MIDDLEWARE]
     settings.ROOT_URLCONF = "tests.e2e.urls"
     settings.LOGIN_URL = "admin:login"
-    polls.known.clear()
+    not_modified.sent.clear()
     live = LiveServer("localhost")
     yield live.url
     live.stop()

@@ -1,4 +1,4 @@
-"""Which representation a client gets."""
+"""Which representation a client gets: by the weights of ``Accept``."""
 
 import pytest
 from rest_framework.exceptions import NotAcceptable
@@ -43,10 +43,10 @@ def chosen(rf, accept, query=""):
         ("APPLICATION/JSON", "json"),
         ("application/json; indent=2;q=0.4", "json"),
         ("text/html;q=nan, application/json;q=0.1", "json"),
-        ("text/html;q=2", "html"),  # no weight, so 1 as if there were none
+        ("text/html;q=2", "html"),  # not a weight, so it counts as 1
     ],
 )
-def test_the_heaviest_wins(rf, accept, name):
+def test_the_highest_weight_wins(rf, accept, name):
     """Contract 11, 14."""
     assert chosen(rf, accept)[0].format == name
 
@@ -54,17 +54,17 @@ def test_the_heaviest_wins(rf, accept, name):
 @pytest.mark.parametrize(
     "accept", ["application/xml", "*/*;q=0", "application/json;q=0", "x", ",,", "a" * 9000]
 )
-def test_what_is_ruled_out_is_not_acceptable(rf, accept):
+def test_nothing_left_is_not_acceptable(rf, accept):
     with pytest.raises(NotAcceptable):
         chosen(rf, accept)
 
 
-def test_the_renderer_learns_the_clients_parameters(rf):
+def test_the_renderer_gets_the_clients_parameters(rf):
     assert chosen(rf, "application/json; indent=4, */*")[1] == "application/json; indent=4"
 
 
-def test_a_range_that_is_too_long_is_no_preference(rf):
-    """However REST framework reads it: Django refuses to parse such a header."""
+def test_a_range_that_is_too_long_is_ignored(rf):
+    """Django refuses to parse such a range."""
     assert chosen(rf, f"text/html; x={'y' * 5_000}, */*;q=0.1")[0].format == "json"
 
 

@@ -1,4 +1,4 @@
-"""``Prefer`` is read as RFC 7240 says, and nothing in it is an error."""
+"""``Prefer`` is parsed as RFC 7240 says, and nothing in it is an error."""
 
 import pytest
 from hypothesis import given
@@ -47,12 +47,12 @@ def test_nothing_raises(header):
 
 
 @given(st.text(alphabet='respond-async, wait=0123"\\; \t', max_size=300))
-def test_what_looks_like_it_does_not_raise_either(header):
+def test_text_that_resembles_a_header_does_not_raise(header):
     parse(header)
 
 
 @given(st.integers(0, 999_999_999), st.sampled_from(["", "foo, ", 'a="b,c" , ', ",,"]))
-def test_wait_is_found_wherever_it_stands(number, before):
+def test_wait_is_found_at_any_place(number, before):
     assert parse(f"{before}wait={number}").wait_seconds == number
 
 

@@ -1,8 +1,7 @@
-"""What a browser gets, and what everybody else still gets."""
+"""HTML for browsers, JSON for everybody else."""
 
 import json
 import re
-from datetime import timedelta
 from html import unescape
 from pathlib import Path
 
@@ -16,9 +15,10 @@ from django.utils import timezone, translation
 from django.utils.html import escape
 from rest_framework import decorators
 
+from async_accept import testing
 from async_accept.models import Job
 from async_accept.problems import problem
-from async_accept.states import FINAL, LEASED, State
+from async_accept.states import FINAL, State
 from async_accept.testing import run_accepted_jobs
 
 pytestmark = pytest.mark.django_db
@@ -43,21 +43,9 @@ def browser(alice):
 
 @pytest.fixture
 def make_job(alice):
-    def make(state=State.RUNNING, **fields):
-        now = timezone.now()
-        fields.setdefault("owner", alice)
-        fields.setdefault("problem", problem(str(state)) if state in ("failed", "canceled") else None)
-        return Job.objects.create(
-            operation="orders.bulk",
-            task="tests.testapp.tasks.add",
-            input={"x": 1, "y": 2},
-            state=state,
-            dispatch_at=now if state == State.ACCEPTED else None,
-            lease_until=now + timedelta(minutes=5) if state in LEASED else None,
-            finished_at=now if state in FINAL else None,
-            expires_at=now + timedelta(days=1) if state in FINAL else None,
-            **fields,
-        )
+    def make(state=State.RUNNING, **columns):
+        own = {"owner": alice, "operation": "orders.bulk", "input": {"x": 1, "y": 2}}
+        return testing.make_job(state=state, **own, **columns)
 
     return make
 
@@ -71,7 +59,7 @@ def page(response):
     return response.content.decode()
 
 
-# --- Who gets a page ---------------------------------------------------------------------------------
+# --- Who gets HTML -----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("accept", [None, "*/*", "application/json", "application/json, text/plain, */*"])
@@ -90,13 +78,13 @@ def test_a_browser_gets_the_page(browser, make_job):
     assert "Accept" in browser.get(url(make_job()))["Vary"]
 
 
-def test_the_browsable_api_stays_reachable(browser, make_job):
+def test_the_browsable_api_can_be_asked_for(browser, make_job):
     html = page(browser.get(url(make_job()) + "?format=api"))
     assert "Django REST framework" in html
     assert "<async-job" in html
 
 
-def test_the_panel_of_the_browsable_api_follows_the_document_not_the_page(browser, make_job):
+def test_the_panel_of_the_browsable_api_has_urls_without_format(browser, make_job):
     job = make_job()
     html = page(browser.get(url(job) + "?format=api"))
     assert f'<async-job class="async-job" url="{url(job)}"' in html
@@ -104,22 +92,22 @@ def test_the_panel_of_the_browsable_api_follows_the_document_not_the_page(browse
     assert f'action="{url(job, "cancel/")}"' in html
 
 
-def test_an_unknown_job_is_a_page_too_and_offers_to_log_in(make_job, settings):
+def test_an_unknown_job_is_a_page_that_offers_to_log_in(make_job, settings):
     settings.LOGIN_URL = "admin:login"
     response = Client(headers={"accept": BROWSER}).get(url(make_job()))
     assert response.status_code == 404
     assert "No such job" in page(response)
-    assert "There is no such job" not in page(response), "Once is enough"
+    assert "There is no such job" not in page(response)  # not twice the same
     assert f"/admin/login/?next={url(Job.objects.get())}" in page(response)
 
 
-def test_an_unknown_job_leads_on_to_ones_own(browser):
+def test_an_unknown_job_links_to_the_list_for_a_user_who_is_logged_in(browser):
     html = page(browser.get("/api/jobs/nothing/"))
     assert 'href="http://testserver/api/jobs/"' in html
     assert "Log in" not in html
 
 
-def test_a_refusal_says_once_why(make_job, django_user_model):
+def test_a_refusal_says_its_reason_once(make_job, django_user_model):
     helper = django_user_model.objects.create(username="helper", is_staff=True)
     helper.user_permissions.add(Permission.objects.get(codename="view_job"))
     client = Client(headers={"accept": BROWSER})
@@ -133,7 +121,7 @@ def test_a_refusal_says_once_why(make_job, django_user_model):
 
 
 @pytest.mark.parametrize("endpoint", ["", "result/"])
-def test_the_browsable_api_speaks_to_users(browser, make_job, endpoint):
+def test_the_browsable_api_has_texts_for_users(browser, make_job, endpoint):
     for path in ("/api/jobs/", url(make_job(), endpoint)):
         html = page(browser.get(path + "?format=api"))
         assert "include(" not in html
@@ -149,7 +137,7 @@ def test_options_of_a_job_are_json(browser, make_job):
 
 
 @pytest.mark.parametrize("state", State.values)
-def test_every_state_has_its_word_its_buttons_and_its_refresh(browser, make_job, state):
+def test_every_state_has_its_label_its_buttons_and_its_refresh(browser, make_job, state):
     job = make_job(state)
     response = browser.get(url(job))
     html = page(response)
@@ -177,7 +165,7 @@ def test_progress_is_a_labelled_bar(browser, make_job):
 
 @pytest.mark.parametrize(("percent", "shown"), [(0.4, "0%"), (0.5, "1%"), (2.5, "3%"), (99.5, "100%")])
 def test_halves_of_a_percent_are_rounded_up(browser, make_job, percent, shown):
-    """As the script does; Python's own round() goes to the even number."""
+    """As the script does. Python's round() would round half to even."""
     html = page(browser.get(url(make_job(progress=PROGRESS | {"percent": percent}))))
     assert f'data-part="percent">{shown}<' in html
 
@@ -192,7 +180,7 @@ def test_halves_of_a_percent_are_rounded_up(browser, make_job, percent, shown):
         ("en", 1e40, f"10{',000' * 13} of 5,200"),
     ],
 )
-def test_counts_are_written_as_the_reader_does(make_job, language, current, shown):
+def test_counts_have_the_format_of_the_readers_language(make_job, language, current, shown):
     job = make_job(progress=PROGRESS | {"current": current})
     with translation.override(language):
         assert f'data-part="count">{shown} orders<' in render(job=job)
@@ -208,12 +196,12 @@ def test_counts_are_written_as_the_reader_does(make_job, language, current, show
         ("failed", 3, "Attempt 3"),
     ],
 )
-def test_attempts_are_told_from_the_second_on(browser, make_job, state, attempt, shown):
+def test_attempts_are_shown_from_the_second_on(browser, make_job, state, attempt, shown):
     html = page(browser.get(url(make_job(state, attempt=attempt))))
     assert re.search(r'data-part="attempt"( hidden)?>(.*?)<', html)[2] == shown
 
 
-def test_what_people_wrote_is_escaped(browser, make_job):
+def test_texts_of_users_are_escaped(browser, make_job):
     nasty = '<script>"x"</script>'
     progress = {"current": 0, "total": None, "unit": nasty, "message": nasty, "percent": None, "stage": nasty}
     failed = problem("rejected", nasty, errors={nasty: [nasty]})
@@ -231,7 +219,7 @@ def test_a_failure_shows_its_problem(browser, make_job):
         assert text in html
 
 
-def test_the_page_has_nothing_inline(browser, make_job):
+def test_the_page_has_no_inline_script_and_no_inline_style(browser, make_job):
     for state in State.values:
         html = page(browser.get(url(make_job(state))))
         assert not re.search(r"<script(?![^>]*\bsrc=)", html)
@@ -246,7 +234,7 @@ def test_an_expired_result_is_not_offered(browser, make_job):
     assert 'data-url="result_url" hidden' in html
 
 
-def test_buttons_are_forms_that_lead_back_to_the_page(browser, make_job):
+def test_a_button_redirects_back_to_the_page(browser, make_job):
     job = make_job()
     response = browser.post(url(job, "cancel/"))
     assert (response.status_code, response["Location"]) == (303, f"http://testserver{url(job)}")
@@ -255,7 +243,7 @@ def test_buttons_are_forms_that_lead_back_to_the_page(browser, make_job):
     assert job.state == State.CANCELING
 
 
-def test_run_again_leads_to_the_new_job(browser, make_job):
+def test_run_again_redirects_to_the_new_job(browser, make_job):
     job = make_job(State.FAILED)
     response = browser.post(url(job, "rerun/"))
     again = Job.objects.get(rerun_of=job.pk)
@@ -264,14 +252,14 @@ def test_run_again_leads_to_the_new_job(browser, make_job):
     assert f'<a href="{url(job)}">' in html
 
 
-def test_a_button_that_was_too_late_shows_the_end(browser, make_job):
+def test_a_button_that_comes_too_late_shows_the_end(browser, make_job):
     job = make_job(State.SUCCEEDED)
     response = browser.post(url(job, "cancel/"))
     assert (response.status_code, response["Location"]) == (303, f"http://testserver{url(job)}")
 
 
 @pytest.mark.parametrize("allowed", ["", "cancel_job", "rerun_job"])
-def test_staff_are_shown_the_buttons_that_they_may_use(make_job, django_user_model, allowed):
+def test_staff_see_only_the_buttons_that_they_may_use(make_job, django_user_model, allowed):
     helper = django_user_model.objects.create(username="helper", is_staff=True)
     names = {"view_job", allowed} - {""}
     helper.user_permissions.set(Permission.objects.filter(codename__in=names))
@@ -284,14 +272,14 @@ def test_staff_are_shown_the_buttons_that_they_may_use(make_job, django_user_mod
             assert (f'data-part="{verb}"' in html) is (allowed == f"{verb}_job")
 
 
-def test_run_again_is_offered_where_the_input_is_kept(browser, make_job):
+def test_run_again_is_offered_if_the_input_is_kept(browser, make_job):
     job = make_job(State.FAILED)
     assert 'data-url="rerun_url" hidden' not in page(browser.get(url(job)))
     Job.objects.update(input=None)
     assert 'data-url="rerun_url" hidden' in page(browser.get(url(job)))
 
 
-def test_the_buttons_need_the_token(make_job, alice):
+def test_the_buttons_need_the_csrf_token(make_job, alice):
     client = Client(enforce_csrf_checks=True, headers={"accept": BROWSER})
     client.force_login(alice)
     job = make_job()
@@ -301,7 +289,7 @@ def test_the_buttons_need_the_token(make_job, alice):
     assert client.post(url(job, "cancel/"), {"csrfmiddlewaretoken": token}).status_code == 303
 
 
-def test_scripts_that_post_get_json(browser, make_job):
+def test_a_script_that_posts_gets_json(browser, make_job):
     response = browser.post(url(make_job(), "cancel/"), headers={"accept": "*/*"})
     assert response.status_code == 202
     assert response.json()["status"] == "canceling"
@@ -310,19 +298,16 @@ def test_scripts_that_post_get_json(browser, make_job):
 # --- The tag -------------------------------------------------------------------------------------------
 
 
-def test_the_element_says_its_own_language(make_job):
-    """The page around it may speak another one; numbers and times are written in this one."""
+def test_the_element_has_its_own_language_and_the_words_of_its_script(make_job):
+    """The page around it may have another language."""
     job = make_job()
     for language, direction in (("de", "ltr"), ("ar", "rtl")):
         with translation.override(language):
             html = render(job=job)
         assert f'lang="{language}" dir="{direction}"' in html
-        assert words(html)["lang"].startswith(f"{language}-u-")
-
-
-def words(html):
-    """Return what the script says."""
-    return json.loads(unescape(re.search(r'data-words="([^"]+)"', html)[1]))
+        words = json.loads(unescape(re.search(r'data-words="([^"]+)"', html)[1]))
+        assert words["lang"].startswith(f"{language}-u-")
+        assert set(State.values) < set(words)
 
 
 def render(**context):
@@ -336,13 +321,6 @@ def test_the_tag_takes_a_job_a_document_or_nothing(browser, make_job, rf):
     assert f'url="{url(job)}"' in from_job
     assert from_job == from_document
     assert render(job=None).strip() == ""
-
-
-def test_the_tag_speaks_the_readers_language_and_keeps_every_state(make_job):
-    html = render(job=make_job())
-    assert set(State.values) < set(words(html))
-    with translation.override("ar"):
-        assert "<async-job" in render(job=Job.objects.get())
 
 
 # --- The script ----------------------------------------------------------------------------------------
@@ -386,7 +364,7 @@ def test_a_minimal_202_has_its_panel_too(browser):
     assert "<async-job" in html
 
 
-def test_a_plain_view_keeps_its_renderer(browser):
+def test_a_view_that_does_not_accept_keeps_its_renderer(browser):
     assert "_idempotency_key" not in page(browser.get("/api/plain-notes/"))
 
 
@@ -401,7 +379,7 @@ def test_a_reload_of_a_form_makes_no_second_job(browser, form, path):
     assert Job.objects.count() == 1
 
 
-def test_going_back_and_changing_a_value_asks_for_something_else(browser, form):
+def test_a_form_with_another_value_makes_a_second_job(browser, form):
     key = form()
     for slug in "ab":
         assert (
@@ -431,7 +409,7 @@ def test_a_form_with_a_file_makes_no_second_job(browser, form):
     assert result == {"files": [{"name": "a.txt", "text": "same"}], "label": "A"}
 
 
-def test_a_form_field_of_that_name_is_data_where_it_is_no_browser(browser):
+def test_a_field_of_that_name_is_data_if_the_client_is_no_browser(browser):
     client = Client()
     client.cookies = browser.cookies
     client.post("/api/shout/hi/", {"_idempotency_key": "mine"})
@@ -445,7 +423,7 @@ def test_the_panel_comes_with_decorated_function_views(browser):
 # --- OPTIONS -------------------------------------------------------------------------------------------
 
 
-def test_options_tells_what_is_accepted(browser):
+def test_options_lists_what_is_accepted(browser):
     response = browser.options("/api/notes/", headers={"accept": "application/json"})
     assert response.json()["accepts"] == {
         "POST": {

@@ -1,4 +1,4 @@
-"""Polls have a throttle of their own."""
+"""The throttle of polls."""
 
 import logging
 from types import SimpleNamespace
@@ -17,14 +17,14 @@ def key(pk, user=None):
     return PollThrottle().get_cache_key(request, SimpleNamespace(kwargs={"pk": pk} if pk else {}))
 
 
-def test_one_per_caller_and_job():
+def test_each_caller_and_job_is_counted_apart():
     pk, alice, bob = str(uuid4()), *(SimpleNamespace(is_authenticated=True, pk=pk) for pk in (1, 2))
     assert key(pk, alice) == key(pk.upper(), alice)
     assert len({key(pk, alice), key(pk, bob), key(pk), key(str(uuid4()), alice), key(None, alice)}) == 5
 
 
 @pytest.mark.parametrize("pk", ["x" * 5000, "\0", "a b", "é"])
-def test_a_malformed_id_makes_no_key_that_a_cache_may_refuse(pk):
+def test_a_malformed_id_makes_a_key_that_every_cache_takes(pk):
     assert len(key(pk)) < 100
     assert key(pk).isascii()
 
@@ -60,7 +60,7 @@ def read(method="GET"):
     return request
 
 
-def test_a_cache_that_is_away_slows_nobody_down_and_is_told_once(no_cache, view, caplog):
+def test_a_cache_that_is_away_throttles_nobody_and_is_logged_once(no_cache, view, caplog):
     """Contract 19."""
     with caplog.at_level(logging.WARNING, "async_accept.http"):
         assert all(PollThrottle().allow_request(read(), view) for _ in range(3))
@@ -69,7 +69,7 @@ def test_a_cache_that_is_away_slows_nobody_down_and_is_told_once(no_cache, view,
     assert "hunter2" not in caplog.text
 
 
-def test_the_next_outage_of_the_cache_is_told_again(no_cache, view, caplog):
+def test_the_next_outage_of_the_cache_is_logged_again(no_cache, view, caplog):
     assert PollThrottle().allow_request(read(), view)
     with no_cache.context() as healthy:
         healthy.setattr(PollThrottle, "cache", caches["default"])
@@ -80,7 +80,7 @@ def test_the_next_outage_of_the_cache_is_told_again(no_cache, view, caplog):
 
 @pytest.mark.parametrize("method", ["POST", "DELETE"])
 def test_changes_are_no_polls(settings, view, method):
-    """Contract 19: they are neither counted nor refused."""
+    """Contract 19: they are not counted and not refused."""
     settings.ASYNC_ACCEPT = {"POLL_RATE": "1/h"}
     assert all(PollThrottle().allow_request(read(method), view) for _ in range(3))
     assert PollThrottle().allow_request(read("HEAD"), view)

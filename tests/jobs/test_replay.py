@@ -1,4 +1,4 @@
-"""Replay: the worker runs the captured view as it was asked, for the same person, with today's rights."""
+"""Replay: the worker runs the captured view for the same user, with the permissions of now."""
 
 import json
 from io import BytesIO
@@ -76,7 +76,7 @@ class NoReplays(BasePermission):
 
 
 class Mirror(AcceptMixin, APIView):
-    """Answers what it sees of its request."""
+    """Answers with what it sees of its request."""
 
     authentication_classes = (CountedAuthentication,)
     throttle_classes = (CountedThrottle,)
@@ -105,7 +105,7 @@ class Guarded(Mirror):
 
 
 class Credentials(AcceptMixin, APIView):
-    """Asks for what let its request in, and who asks after that."""
+    """Answers with the credentials and the user of its request."""
 
     authentication_classes = (TokenAuthentication, SessionAuthentication)
 
@@ -117,7 +117,7 @@ class Credentials(AcceptMixin, APIView):
 
 
 def described(value):
-    """*value* as JSON, with the kinds of its containers, and files by what is in them."""
+    """Return *value* as JSON that shows the kinds of containers, and the contents of files."""
     if isinstance(value, UploadedFile):
         value.seek(0)
         return [value.name, value.content_type, value.size, value.read().decode()]
@@ -129,7 +129,7 @@ def described(value):
 
 
 class NestedParser(MultiPartParser):
-    """Makes ``order.file`` a member of ``order``; the files are told apart as well."""
+    """Makes ``order.file`` a member of ``order``, and returns the files apart as well."""
 
     def parse(self, stream, media_type=None, parser_context=None):
         form = super().parse(stream, media_type, parser_context)
@@ -148,7 +148,7 @@ class TextParser(BaseParser):
 
 
 class Parsed(AcceptMixin, APIView):
-    """Tells what its parsers made of a request."""
+    """Answers with what its parsers made of the request."""
 
     accept_mode = "prefer"
 
@@ -178,7 +178,7 @@ def stream():
 
 
 class Spoken(AcceptMixin, APIView):
-    """Answers in what is no JSON, or in what REST framework did not write."""
+    """Answers with responses that are no JSON, or not REST framework's."""
 
     accept_mode = "prefer"
     renderer_classes = (JSONRenderer, Semicolons)
@@ -203,7 +203,7 @@ class Spoken(AcceptMixin, APIView):
 
 
 class Endless(AcceptMixin, APIView):
-    """Streams for ever, and refuses in a response of Django's."""
+    """Streams without end, and refuses by Django's own responses."""
 
     def post(self, request):
         return StreamingHttpResponse(repeat(b"x" * 100_000))
@@ -216,7 +216,7 @@ class Endless(AcceptMixin, APIView):
 
 
 class Halfway(AcceptMixin, APIView):
-    """Writes, and then finds a fault."""
+    """Writes a row, and then refuses."""
 
     accept_atomic = False
 
@@ -226,7 +226,7 @@ class Halfway(AcceptMixin, APIView):
 
 
 class ByAddress(AcceptMixin, APIView):
-    """Lets in whom REST framework's own example of a permission lets in."""
+    """Reads what REST framework's example of a permission reads."""
 
     def post(self, request):
         return Response(
@@ -235,7 +235,7 @@ class ByAddress(AcceptMixin, APIView):
 
 
 class Locked(Credentials):
-    """Lets a request in, and no replay."""
+    """Permits a request, but no replay."""
 
     permission_classes = (NoReplays,)
 
@@ -273,26 +273,26 @@ def mirrored(alices, url="/mirror/x/", data=None, **extra):
 # --- What the view sees ------------------------------------------------------------------------------------
 
 
-def test_the_request_is_what_it_was(alices):
+def test_the_request_is_the_same(alices):
     seen = mirrored(alices, "/mirror/hello/?q=1&r=%C3%A4", {"a": [1, None]})
     assert (seen["method"], seen["word"], seen["user"]) == ("POST", "hello", "alice")
     assert (seen["data"], seen["query"]) == ({"a": [1, None]}, {"q": "1", "r": "ä"})
     assert seen["route"] == "mirror/<str:word>/"
 
 
-def test_a_path_beyond_ascii_is_kept(alices):
+def test_a_path_with_letters_beyond_ascii_is_kept(alices):
     seen = mirrored(alices, "/mirror/gr%C3%BC%C3%9Fe/")
     assert seen["word"] == "grüße"
     assert seen["url"] == "http://testserver/mirror/gr%C3%BC%C3%9Fe/"
 
 
-def test_urls_are_those_of_the_client(alices):
+def test_urls_have_the_clients_host(alices):
     with override_settings(ALLOWED_HOSTS=["shop.example", "testserver"]):
         seen = mirrored(alices, secure=True, headers={"host": "shop.example"})
     assert seen["url"] == "https://shop.example/mirror/x/"
 
 
-def test_behind_a_trusted_proxy_urls_are_those_of_the_client(alices):
+def test_urls_have_the_clients_host_behind_a_trusted_proxy(alices):
     with override_settings(
         SECURE_PROXY_SSL_HEADER=("HTTP_X_FORWARDED_PROTO", "https"),
         USE_X_FORWARDED_HOST=True,
@@ -323,8 +323,8 @@ def test_the_address_is_that_of_the_client(alices):
     ("setting", "url", "kept"),
     [(True, "/halfway/", 0), (True, "/halfway/non-atomic/", 1), (False, "/halfway/", 1)],
 )
-def test_a_view_is_as_atomic_as_in_its_request(alices, monkeypatch, setting, url, kept):
-    """Where ``accept_atomic`` is off, ``ATOMIC_REQUESTS`` still holds."""
+def test_a_replay_is_as_atomic_as_its_request(alices, monkeypatch, setting, url, kept):
+    """``ATOMIC_REQUESTS`` holds even if ``accept_atomic`` is off."""
     monkeypatch.setitem(connection.settings_dict, "ATOMIC_REQUESTS", setting)
     assert follow(alices, alices.post(url, {})).status_code == 400
     assert Note.objects.count() == kept
@@ -338,7 +338,7 @@ def test_cookies_and_credentials_are_not_stored(alices):
 
 
 @pytest.mark.parametrize("kind", Spoken.answers)
-def test_whatever_the_view_answers_is_replayed(alices, kind):
+def test_every_kind_of_response_is_replayed(alices, kind):
     """Contract 13: status, body, content type and the headers that matter are those of a synchronous call."""
 
     def ask(**headers):
@@ -365,13 +365,13 @@ def test_whatever_the_view_answers_is_replayed(alices, kind):
 
 
 def test_a_stream_without_end_is_refused(alices):
-    """Contract 13: no more is read than can be kept."""
+    """Contract 13: no more than ``MAX_RESULT_BYTES`` is read."""
     answer = follow(alices, alices.post("/endless/"))
     assert (answer.status_code, answer.json()["code"]) == (409, "result-too-large")
 
 
-def test_an_error_of_django_itself_is_told(alices):
-    """Contract 10: and nobody logs in anew for it; a page of it is no data."""
+def test_an_error_as_a_django_response_becomes_a_problem(alices):
+    """Contract 10: without ``WWW-Authenticate``, or clients would log in again. HTML is not copied into the problem."""
     answer = follow(alices, alices.put("/endless/"))
     assert "WWW-Authenticate" not in answer
     problem = answer.json()
@@ -386,7 +386,7 @@ def file(name, text="text"):
 
 
 def requests():
-    """By kind a URL and what is sent there; the files are read once."""
+    """Return by kind a URL and what is sent there; each call makes new files."""
     form = {"data": "a=1&a=2&b=%C3%A4", "content_type": "application/x-www-form-urlencoded"}
     several = {"a": ["1", "2"], "f": [file("x.csv"), file("y.csv", "more")]}
     nested = {"order.number": "7", "order.file": file("x.csv")}
@@ -404,7 +404,7 @@ def requests():
 
 
 @pytest.mark.parametrize("kind", requests())
-def test_the_view_finds_what_its_parser_had_found(alices, kind, settings, tmp_path):
+def test_the_view_gets_what_its_parser_returned(alices, kind, settings, tmp_path):
     settings.MEDIA_ROOT = tmp_path
     url, options = requests()[kind]
     now = alices.post(url, **options)
@@ -414,17 +414,17 @@ def test_the_view_finds_what_its_parser_had_found(alices, kind, settings, tmp_pa
     assert follow(alices, accepted).json() == now.json()
 
 
-def test_a_file_that_is_found_in_two_places_is_stored_once(alices, settings, tmp_path):
+def test_a_file_in_two_places_is_stored_once(alices, settings, tmp_path):
     settings.MEDIA_ROOT = tmp_path
     url, options = requests()["nested"]
     alices.post(url, **options, headers={"prefer": "respond-async"})
     assert len(Job.objects.get().uploads) == 1
 
 
-# --- Who asks ------------------------------------------------------------------------------------------------
+# --- Who the user is -------------------------------------------------------------------------------------------
 
 
-def test_a_request_that_was_let_in_is_neither_authenticated_nor_throttled_again():
+def test_a_replay_is_not_authenticated_and_not_throttled_again():
     accepted = APIClient().post("/mirror/x/", {})
     assert counts == {"authenticated": 1, "throttled": 1}
     run_accepted_jobs()
@@ -434,7 +434,7 @@ def test_a_request_that_was_let_in_is_neither_authenticated_nor_throttled_again(
 
 @pytest.fixture(params=["token", "session"])
 def own_client(request, alice):
-    """A client with real credentials, as nobody forces them in production."""
+    """A client with real credentials: in production nothing forces them."""
     alices = APIClient(enforce_csrf_checks=True)
     if request.param == "token":
         alices.credentials(HTTP_AUTHORIZATION=f"Token {Token.objects.create(user=alice)}")
@@ -451,24 +451,24 @@ def test_a_replay_has_its_owner_and_no_credentials(own_client):
     assert answer.json() == {"credentials": [None, None, None], "user": "alice"}
 
 
-def test_who_may_not_act_any_more_is_told_why(own_client):
+def test_a_permission_that_refuses_a_replay_says_why(own_client):
     answer = follow(own_client, own_client.post("/locked/", {}))
     assert (answer.status_code, answer.json()["detail"]) == (403, "Only in person.")
 
 
-def test_an_anonymous_caller_is_told_why_too():
+def test_it_tells_an_anonymous_caller_why_too():
     answer = follow(APIClient(), APIClient().post("/locked/", {}))
     assert (answer.status_code, answer.json()["detail"]) == (403, "Only in person.")
 
 
-def test_nobody_is_who_nobody_was_in_the_request(settings):
+def test_an_anonymous_user_may_be_none(settings):
     settings.REST_FRAMEWORK = {**settings.REST_FRAMEWORK, "UNAUTHENTICATED_USER": None}
     alices = APIClient()
     assert follow(alices, alices.post("/credentials/", {})).json()["user"] == "None"
 
 
 class TokenUser:
-    """A caller as a token describes them, with the key that a user here may have by chance."""
+    """A caller made up from a token; its key may be that of a user here by chance."""
 
     is_authenticated = is_active = True
 
@@ -477,13 +477,13 @@ class TokenUser:
 
 
 def test_a_caller_without_an_account_is_refused(alice):
-    """Not anonymous: the job would be anybody's. Not alice: who says so?"""
+    """As an anonymous caller's job it would be everybody's, and nothing proves that the caller is alice."""
     alices = APIClient()
     for caller in (TokenUser(alice.pk), type(alice)(username="unsaved")):
         alices.force_authenticate(caller)
         with pytest.raises(ImproperlyConfigured, match=r"no stored auth\.User"):
             alices.post("/mirror/x/", {})
-        assert alices.post("/parsed/", {}).status_code == 200  # here and now, it may
+        assert alices.post("/parsed/", {}).status_code == 200  # without a job it works
     assert not Job.objects.exists()
 
 
@@ -499,37 +499,37 @@ def test_permissions_are_checked_again(alices, alice, django_user_model):
     assert follow(alices, accepted).status_code == 403
 
 
-def test_who_may_still_act_may(alices, alice, django_user_model):
+def test_with_the_permission_the_view_runs(alices, alice, django_user_model):
     allow(alice)
     alices.force_authenticate(django_user_model.objects.get())
     assert follow(alices, alices.post("/guarded/", {})).status_code == 200
 
 
-def outcome():
+def ended_as():
     (job,) = run_accepted_jobs()
     return job.state, job.problem["status"], job.problem["code"]
 
 
-def test_an_owner_who_was_locked_out_may_not_act(alices, alice):
+def test_an_inactive_owner_may_not_act(alices, alice):
     alices.post("/mirror/x/", {})
     type(alice).objects.update(is_active=False)
-    assert outcome() == ("failed", 403, "rejected")
+    assert ended_as() == ("failed", 403, "rejected")
 
 
-def test_an_owner_who_was_deleted_is_not_anonymous(alices, alice):
+def test_a_deleted_owner_is_not_anonymous(alices, alice):
     alices.post("/mirror/x/", {})
     alice.delete()
-    assert outcome() == ("failed", 403, "rejected")
+    assert ended_as() == ("failed", 403, "rejected")
 
 
-def test_a_path_that_leads_nowhere_any_more_is_404(alices):
+def test_a_path_without_a_route_is_404(alices):
     alices.post("/mirror/x/", {})
     job = Job.objects.get()
     Job.objects.update(request={**job.request, "path_info": "/gone/", "path": "/gone/"})
-    assert outcome() == ("failed", 404, "rejected")
+    assert ended_as() == ("failed", 404, "rejected")
 
 
-def test_after_a_replay_the_prefix_is_what_it_was(alices):
+def test_a_replay_restores_the_script_prefix(alices):
     with override_script_prefix("/shop/"):
         accepted = alices.post("/mirror/x/", {}, SCRIPT_NAME="/shop")
     assert Job.objects.get().request["script_prefix"] == "/shop/"

@@ -1,4 +1,4 @@
-"""What is kept, and for how long: first the result goes, then the row."""
+"""Retention: first the result goes, then the row."""
 
 from datetime import timedelta
 
@@ -16,12 +16,12 @@ from async_accept.testing import make_job
 pytestmark = pytest.mark.django_db
 
 DAY = timedelta(days=1)
-#: SQLite's clock knows milliseconds, so it may stand behind ours by one.
+#: SQLite's clock counts milliseconds, so it may be one behind ours.
 TICK = timedelta(milliseconds=2)
 
 
 def ended(ago, state="succeeded", **columns):
-    """A job that ended some time ago, with the appointments that it got then."""
+    """A job that ended *ago*, with the times that it got then."""
     finished_at = timezone.now() - ago - TICK
     times = {"finished_at": finished_at, "expires_at": finished_at + DAY, "sweep_at": finished_at + DAY}
     return make_job(state=state, **{**times, **columns})
@@ -38,7 +38,7 @@ def exists(job):
 # --- Sweeping --------------------------------------------------------------------------------------------
 
 
-def test_a_result_is_kept_for_its_promised_life():
+def test_a_result_is_kept_for_its_lifetime():
     job = ended(DAY - timedelta(minutes=1))
     assert sweep(100) == 0
     assert has_result(job)
@@ -62,7 +62,7 @@ def test_then_the_row_goes():
     assert not exists(job)
 
 
-def test_a_job_that_was_long_overdue_goes_at_once():
+def test_a_job_that_is_long_overdue_goes_at_once():
     job = ended(31 * DAY)
     sweep(100)
     assert not exists(job)
@@ -70,7 +70,7 @@ def test_a_job_that_was_long_overdue_goes_at_once():
 
 
 @override_settings(ASYNC_ACCEPT={"JOB_LIFETIME": timedelta(hours=1)})
-def test_a_row_lives_at_least_as_long_as_its_result():
+def test_a_row_is_kept_at_least_as_long_as_its_result():
     young, old = ended(timedelta(hours=2)), ended(DAY)
     sweep(100)
     assert exists(young)
@@ -78,8 +78,8 @@ def test_a_row_lives_at_least_as_long_as_its_result():
 
 
 @override_settings(ASYNC_ACCEPT={"RESULT_LIFETIME": DAY, "JOB_LIFETIME": 30 * DAY})
-def test_a_row_whose_result_was_promised_for_as_long_goes_too():
-    """Ended while RESULT_LIFETIME was as long as JOB_LIFETIME is now: both appointments fall together."""
+def test_a_row_and_its_result_that_are_due_together_go_together():
+    """The job ended while RESULT_LIFETIME was as long as JOB_LIFETIME is now."""
     finished_at = timezone.now() - 30 * DAY
     job = make_job(
         state="succeeded",
@@ -91,27 +91,27 @@ def test_a_row_whose_result_was_promised_for_as_long_goes_too():
     assert not exists(job)
 
 
-def test_a_job_is_swept_only_once_per_appointment():
+def test_an_expired_job_waits_for_its_next_time():
     ended(DAY)
     sweep(100)
     assert sweep(100) == 0
 
 
-def test_at_most_so_many_at_a_time_the_oldest_first():
+def test_a_sweep_has_a_limit_and_takes_the_oldest_first():
     jobs = [ended(timedelta(days=31, hours=n)) for n in range(5)]
     assert sweep(2) == 2
     assert [exists(job) for job in jobs] == [True, True, True, False, False]
 
 
 @pytest.mark.parametrize("state", ACTIVE)
-def test_an_open_job_is_never_touched(state):
+def test_an_active_job_is_never_touched(state):
     job = make_job(state=state, created_at=timezone.now() - 1000 * DAY)
     sweep(100)
     assert exists(job)
 
 
 @pytest.mark.parametrize("state", FINAL)
-def test_every_end_is_swept(state):
+def test_every_final_state_is_swept(state):
     job = ended(31 * DAY, state=state)
     sweep(100)
     assert not exists(job)
@@ -124,7 +124,7 @@ def test_results_of_other_tasks_are_not_touched():
     assert TaskResult.objects.get().task_id == "somebody else's"
 
 
-def test_looking_in_vain_is_one_query(django_assert_num_queries):
+def test_a_sweep_without_due_jobs_is_one_query(django_assert_num_queries):
     make_job()
     with django_assert_num_queries(1):
         sweep(100)

@@ -29,7 +29,7 @@ def kept(**columns):
     return Job.objects.get(pk=job.pk)
 
 
-def test_a_file_comes_back_under_its_own_name_from_a_generated_one():
+def test_a_file_is_stored_under_a_generated_name_and_restored_under_its_own():
     job = kept()
     assert job.uploads == [f"async_accept/uploads/{job.pk.hex}/0"]
     file = uploads.restore(job)["file"]
@@ -67,7 +67,7 @@ def test_old_folders_without_a_job_are_orphans(media):
     folder = media / "async_accept/uploads" / ("0" * 32)
     folder.mkdir()
     (folder / "0").write_bytes(b"left")
-    assert uploads.remove_orphans() == 0  # its request may be under way
+    assert uploads.remove_orphans() == 0  # its request may still run
     for path in (folder / "0", media / job.uploads[0]):
         os.utime(path, (time.time() - 200_000,) * 2)
     assert uploads.remove_orphans() == 1
@@ -75,9 +75,9 @@ def test_old_folders_without_a_job_are_orphans(media):
     assert (media / job.uploads[0]).exists()
 
 
-def test_without_any_upload_there_is_nothing_to_tidy():
+def test_without_any_upload_there_is_nothing_to_remove():
     assert uploads.remove_orphans() == 0
 
 
-def test_run_job_needs_no_upload():
+def test_a_job_without_files_has_no_uploads():
     assert run_job(tasks.echo, a=1).job.uploads is None

@@ -1,5 +1,5 @@
-/* The browsable API's raw data form sends by jQuery: the same data from the same page carries the same
-   Idempotency-Key, so that a double click makes no second job. The HTML form has a hidden field instead. */
+/* The raw data form of the browsable API sends with jQuery. The same data from the same page gets the same
+   Idempotency-Key, so a double click makes one job. The HTML form has a hidden field instead. */
 (() => {
 const { key } = document.currentScript.dataset;
 const sent = [];

@@ -1,10 +1,10 @@
-"""The status document, and the URLs in it."""
+"""The URLs in the status document."""
 
 import pytest
 from rest_framework.request import Request
 from rest_framework.versioning import QueryParameterVersioning
 
-from async_accept.http.serializers import job_url
+from async_accept.http.monitor import job_url
 from async_accept.testing import make_job
 
 pytestmark = pytest.mark.django_db
@@ -12,14 +12,14 @@ pytestmark = pytest.mark.django_db
 ENDPOINTS = ("detail", "result", "cancel", "rerun", "events")
 
 
-def test_urls_do_not_say_in_which_form_they_are_to_be_read(client):
+def test_urls_have_no_format(client):
     job = make_job(anonymous=True)
     document = client.get(f"/api/jobs/{job.pk}/?format=json").json()
     for name in ("url", "result_url", "cancel_url", "rerun_url", "events_url"):
         assert document[name].endswith("/")
 
 
-def test_a_202_asked_for_by_the_browsable_api_has_plain_urls(client, django_user_model):
+def test_urls_in_a_202_of_the_browsable_api_have_no_format(client, django_user_model):
     client.force_login(django_user_model.objects.create(username="alice"))
     response = client.post("/api/notes/?format=api", {"slug": "a", "title": "A"})
     assert response.status_code == 202
@@ -27,7 +27,7 @@ def test_a_202_asked_for_by_the_browsable_api_has_plain_urls(client, django_user
         assert "format" not in response[name]
 
 
-def test_a_format_suffix_is_the_host_views_own(client, django_user_model):
+def test_a_format_suffix_of_the_host_view_is_not_copied(client, django_user_model):
     client.force_login(django_user_model.objects.create(username="alice"))
     response = client.post("/api/v1/linked-notes.json", {"slug": "a", "title": "A"})
     assert response.status_code == 202
@@ -42,6 +42,6 @@ def test_other_parameters_of_a_url_stay(rf):
         assert job_url(job, request, endpoint).endswith("/?version=v1")
 
 
-def test_without_an_override_nothing_is_taken_away(rf, settings):
+def test_without_a_format_parameter_in_the_settings_nothing_is_removed(rf, settings):
     settings.REST_FRAMEWORK = settings.REST_FRAMEWORK | {"URL_FORMAT_OVERRIDE": None}
     assert job_url(make_job(), Request(rf.get("/?format=api"))).endswith("/")

@@ -1,0 +1,225 @@
+"""The status monitor: a job's URLs, the status document, and the headers and the entity tag that come with it."""
+
+import hashlib
+import math
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from django.http.request import MediaType
+from django.urls import NoReverseMatch
+from django.utils import timezone
+from django.utils.http import http_date
+from rest_framework import serializers
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.reverse import reverse
+from rest_framework.settings import api_settings
+from rest_framework.utils.urls import remove_query_param
+
+from ..conf import conf
+from ..models import Job
+from ..states import State
+from .urlconf import below_a_version
+
+__all__ = [
+    "JobSerializer",
+    "ProblemSerializer",
+    "ProgressSerializer",
+    "add_sunset",
+    "etag",
+    "etags",
+    "job_id",
+    "job_url",
+    "monitor",
+    "representation",
+    "retry_after",
+    "rfc3339",
+]
+
+
+def monitor(job: Job, request: Request, status: int = 200) -> Response:
+    """Return the status document with its headers: 200, or 202 for a job that is asked to stop."""
+    response = Response(JobSerializer(job, context={"request": request}).data, status=status)
+    response.job = job  # type: ignore[attr-defined] # for renderers that show more than the document
+    response["Cache-Control"] = "private, no-cache"
+    # A page has no tag: it depends on the reader, the language, the templates and the forms' tokens as well.
+    if request.accepted_renderer.media_type != "text/html":
+        response["ETag"] = etag(job, representation(request))
+    if job.is_active:
+        response["Retry-After"] = str(retry_after(job))
+    if status == 202:
+        response["Location"] = job_url(job, request, "result")
+    add_sunset(response, job)
+    return response
+
+
+# --- URLs --------------------------------------------------------------------------------------------------
+
+
+def job_url(job: Job, request: Any, endpoint: str = "detail") -> str:
+    """Return the absolute URL of one of the job's endpoints: detail, result, cancel, rerun or events.
+
+    The request builds it, so host checks, proxy settings, versioning and prefixes hold. If the URLs of jobs exist below
+    versions only, a request without a version gets the URL of the default version, or of the first one. The format of
+    the request (``?format=api``) is left out: whoever follows the URL chooses a format.
+
+    Raises:
+        NoReverseMatch: ``async_accept.urls`` is not mounted (check ``async_accept.E003``).
+    """
+    name, kwargs = f"async_accept:job-{endpoint}", {"pk": str(job.pk)}
+    try:
+        url = str(reverse(name, kwargs=kwargs, request=request))
+    except NoReverseMatch:
+        named = below_a_version(name)
+        if named is None:
+            raise
+        url = str(reverse(named[0], kwargs={**kwargs, **named[1]}, request=request))
+    override = api_settings.URL_FORMAT_OVERRIDE
+    # REST framework's reverse() copies it from the request.
+    return remove_query_param(url, override) if override and "?" in url else url
+
+
+def job_id(text: str) -> UUID | None:
+    """Return the id that a URL names; None if it is malformed, or not spelled as our URLs spell it."""
+    try:
+        pk = UUID(text)
+    except ValueError:
+        return None
+    return pk if str(pk) == text.lower() else None
+
+
+# --- Headers -----------------------------------------------------------------------------------------------
+
+
+def retry_after(job: Job) -> int:
+    """Return how many seconds a client should wait: what the job says, else more for an older job.
+
+    Always a whole number of at least 1: 0 and fractions break clients (RFC 9110, section 10.2.3).
+    """
+    if job.retry_after:
+        return max(1, math.ceil(job.retry_after))
+    age = timezone.now() - job.created_at
+    for younger_than, seconds in conf.RETRY_AFTER:
+        if younger_than is None or age < timedelta(seconds=younger_than):
+            return max(1, int(seconds))
+    return 15
+
+
+def add_sunset(response: Response, job: Job) -> None:
+    """Say when the resource will be gone, if that is known (RFC 8594)."""
+    if job.expires_at is not None:
+        response["Sunset"] = http_date(job.expires_at.timestamp())
+
+
+def representation(request: Request, renderer: Any = None) -> str:
+    """Return a key that differs for each representation of a job: by renderer, by its parameters and by host.
+
+    Args:
+        renderer: one without parameters; None takes the one of this request, with the parameters of its ``Accept``.
+    """
+    parameters: dict[str, Any] = {}
+    if renderer is None:
+        renderer, parameters = request.accepted_renderer, MediaType(request.accepted_media_type).range_params
+    words = [f"{name}={value}" for name, value in sorted(parameters.items())]
+    return " ".join([renderer.media_type, str(renderer.format), *words, request.build_absolute_uri("/")])
+
+
+def etag(job: Job, representation: str) -> str:
+    """Return the entity tag of the status document: strong, and different for each ``representation()``.
+
+    Every transition and every write of progress moves ``updated_at``, so nothing needs to be rendered.
+    """
+    basis = (job.pk, job.state, job.attempt, job.updated_at.isoformat(), job.rerun_as, representation)
+    return f'"{hashlib.sha256(" ".join(map(str, basis)).encode()).hexdigest()[:32]}"'
+
+
+def etags(job: Job, request: Request, renderers: Iterable[Any]) -> set[str]:
+    """Return the entity tag of the representation that *request* gets, and those of all *renderers*."""
+    return {etag(job, representation(request, renderer)) for renderer in (None, *renderers)}
+
+
+# --- The document ------------------------------------------------------------------------------------------
+
+
+def rfc3339(moment: datetime | None) -> str | None:
+    """Return *moment* in UTC (RFC 3339); None stays None."""
+    if moment is None:
+        return None
+    aware = timezone.make_aware(moment) if timezone.is_naive(moment) else moment
+    return aware.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
+class ProgressSerializer(serializers.Serializer[Any]):
+    """How far a job is."""
+
+    current = serializers.FloatField(help_text="How much is done, in units.")
+    total = serializers.FloatField(allow_null=True, help_text="How much there is; null if nobody knows.")
+    unit = serializers.CharField(allow_blank=True)
+    message = serializers.CharField(allow_blank=True)
+    percent = serializers.FloatField(allow_null=True, help_text="Of the whole job, 0 to 100.")
+    stage = serializers.CharField(allow_blank=True)
+
+
+class ProblemSerializer(serializers.Serializer[Any]):
+    """A problem document (RFC 9457)."""
+
+    type = serializers.URLField()
+    title = serializers.CharField()
+    status = serializers.IntegerField()
+    detail = serializers.CharField()
+    code = serializers.CharField()
+    message = serializers.CharField()
+
+
+class JobSerializer(serializers.Serializer[Job]):
+    """The status document. Any release may add members."""
+
+    id = serializers.UUIDField()
+    operation = serializers.CharField(help_text="What was asked for, as a stable name.")
+    status = serializers.ChoiceField(choices=State.choices)
+    attempt = serializers.IntegerField(help_text="How often a worker has claimed the job.")
+    rerun_of = serializers.UUIDField(allow_null=True)
+    rerun_as = serializers.UUIDField(allow_null=True)
+    can_rerun = serializers.BooleanField(help_text="It has ended, and its input is kept.")
+    progress = ProgressSerializer(allow_null=True)
+    message = serializers.CharField(allow_blank=True)
+    created_at = serializers.DateTimeField()
+    started_at = serializers.DateTimeField(allow_null=True)
+    updated_at = serializers.DateTimeField()
+    finished_at = serializers.DateTimeField(allow_null=True)
+    expires_at = serializers.DateTimeField(allow_null=True)
+    url = serializers.URLField(help_text="The status monitor.")
+    result_url = serializers.URLField(help_text="202 while the job is active, then its result.")
+    cancel_url = serializers.URLField()
+    rerun_url = serializers.URLField()
+    events_url = serializers.URLField(help_text="Server-sent events, if the server can hold streams.")
+    error = ProblemSerializer(allow_null=True)
+
+    def to_representation(self, job: Job) -> dict[str, Any]:
+        # By hand, because every poll does this; the fields above are for the schema.
+        request = self.context["request"]
+        progress = job.progress
+        return {
+            "id": str(job.pk),
+            "operation": job.operation,
+            "status": str(job.state),
+            "attempt": job.attempt,
+            "rerun_of": job.rerun_of and str(job.rerun_of),
+            "rerun_as": job.rerun_as and str(job.rerun_as),
+            "can_rerun": job.can_rerun,
+            "progress": progress,
+            "message": progress["message"] if progress else "",
+            "created_at": rfc3339(job.created_at),
+            "started_at": rfc3339(job.started_at),
+            "updated_at": rfc3339(job.updated_at),
+            "finished_at": rfc3339(job.finished_at),
+            "expires_at": rfc3339(job.expires_at),
+            "url": job_url(job, request),
+            "result_url": job_url(job, request, "result"),
+            "cancel_url": job_url(job, request, "cancel"),
+            "rerun_url": job_url(job, request, "rerun"),
+            "events_url": job_url(job, request, "events"),
+            "error": job.problem,
+        }

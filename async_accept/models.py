@@ -270,11 +270,6 @@ class Job(models.Model):
         known: bool | None = vars(self).get("input_kept")
         return self.input is not None if known is None else known
 
-    @property
-    def is_replay(self) -> bool:
-        """Whether the work is a replay of the view, not a task."""
-        return self.request is not None
-
     # --- Verbs: a worker's ---------------------------------------------------------------------------
 
     def claim(

@@ -36,7 +36,7 @@ def timeline(job: Job) -> list[Step]:
         began, ended = _time(past.get("started_at")), _time(past.get("ended_at"))
         attempt = int(past.get("attempt") or 0)
         steps.append(_begun(attempt, began, waiting_since, str(past.get("worker") or "")))
-        what = _("Attempt %(n)s ended without an outcome") % {"n": attempt}
+        what = _("Attempt %(n)s ended without a result") % {"n": attempt}
         steps.append(Step(ended, what, _notes(_reason(str(past.get("reason") or ""))), WARNING))
         waiting_since = ended or waiting_since
     if job.started_at and job.state != State.ACCEPTED:

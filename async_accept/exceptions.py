@@ -1,6 +1,6 @@
 """Every error that this library raises, with one base class.
 
-An error that an accepting view answers also is REST framework's ``APIException``, and has an HTTP status.
+Errors that a client gets in place of a 202 also inherit REST framework's ``APIException``, and have an HTTP status.
 """
 
 import logging
@@ -141,7 +141,7 @@ class JobFailed(AsyncAcceptError):
         if not 400 <= status < 500 or status in NOT_FINAL:
             wrong = ", ".join(map(str, sorted(NOT_FINAL)))
             raise ValueError(
-                f"A failed job answers 4xx, but none of {wrong}: clients would repeat the request."
+                f"A failed job has a status of 4xx, but not {wrong}: clients would repeat the request."
             )
         if taken := RESERVED & set(extra or {}):
             raise ValueError(f"extra cannot set {', '.join(sorted(taken))}.")

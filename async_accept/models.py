@@ -52,7 +52,7 @@ HISTORY_LENGTH = 50
 def new_id(*, anonymous: bool = False) -> uuid.UUID:
     """Return an id for a new job: time-ordered (version 7), or random (version 4) for an anonymous caller.
 
-    An anonymous caller's job is protected by its URL alone, so nobody may be able to guess that.
+    Nothing but its URL protects the job of an anonymous caller, so the URL must be impossible to guess.
     """
     if anonymous and conf.RANDOM_ANONYMOUS_IDS:
         return uuid.uuid4()

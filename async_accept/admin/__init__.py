@@ -29,7 +29,7 @@ from .confirm import ActionsMixin
 from .dashboard import dashboard_context
 from .detail import DetailMixin
 from .live import LiveMixin
-from .statistics import with_alarm
+from .statistics import with_stalled
 
 if TYPE_CHECKING:
     ModelAdmin = admin.ModelAdmin[Job]
@@ -112,7 +112,7 @@ class JobAdminMixin(ColumnsMixin, ActionsMixin, DetailMixin, LiveMixin, ModelAdm
 
     def get_queryset(self, request: HttpRequest) -> JobQuerySet:
         jobs: JobQuerySet = super().get_queryset(request)
-        return with_alarm(jobs.light().defer(*UNLISTED).filter(forgotten=False))
+        return with_stalled(jobs.light().defer(*UNLISTED).filter(forgotten=False))
 
     def get_list_display(self, request: HttpRequest) -> list[Any]:
         more = self.more_columns if request.GET.get(COLUMNS_VAR) == "all" else ()

@@ -177,7 +177,7 @@ class Export(JobAction):
     limited = gettext_lazy("A file has at most %(number)s jobs, in the order of the list.")
 
     def applies(self, job: Job) -> bool:
-        return False  # a file of one line helps nobody
+        return False  # the list exports; a file with one job is of little use
 
     def left_alone(self, jobs: JobQuerySet) -> JobQuerySet:
         return jobs.none()

@@ -1,6 +1,6 @@
 """Parts of a job as HTML. They are made from the row alone: a list of a hundred jobs needs no further queries.
 
-Text that others wrote (messages, operations, names) is always escaped by ``format_html``, and stands in elements that
+Text that others wrote (messages, operations, names) is always escaped by ``format_html``, and put into elements that
 isolate its direction of writing (``bdi``).
 """
 

@@ -16,7 +16,7 @@ from ..db.functions import CountOf
 from ..models import Job
 from ..querysets import JobQuerySet
 from .filters import MineFilter, of_owner, operations
-from .statistics import starving
+from .statistics import stalled_for
 
 __all__ = ["CappedPaginator", "JobChangeList", "search"]
 
@@ -108,9 +108,9 @@ class JobChangeList(ChangeList):
         return str(self.get_query_string({COLUMNS_VAR: None if self.has_all_columns else "all"}))
 
     @cached_property
-    def starving(self) -> timedelta | None:
+    def stalled_for(self) -> timedelta | None:
         """How long the oldest job of this page waits while no worker is seen; None if none does."""
-        return starving(self.result_list)
+        return stalled_for(self.result_list)
 
 
 def search(request: HttpRequest, jobs: JobQuerySet, text: str) -> JobQuerySet:

@@ -25,7 +25,7 @@ from .actions import ACTIONS
 from .cells import object_link
 from .live import live, page_parts, parse_id, version
 from .pages import SiteMixin, model_url
-from .statistics import starving, with_alarm
+from .statistics import stalled_for, with_stalled
 from .timeline import timeline, waited
 
 __all__ = ["DetailMixin", "pretty"]
@@ -121,7 +121,7 @@ class DetailMixin(SiteMixin):
             "job": job,
             "version": version(job),
             "parts": _live_parts(job),
-            "starving": starving([job]),
+            "stalled_for": stalled_for([job]),
             "object_html": object_link(job, self.admin_site, request),
             "timeline": timeline(job),
             "waited": waited(job),
@@ -142,7 +142,7 @@ class DetailMixin(SiteMixin):
     def detail_queryset(self, request: HttpRequest) -> Any:
         """Return the jobs, with the columns that the user may see."""
         user: Any = request.user
-        jobs = with_alarm(Job.objects.filter(forgotten=False).select_related("owner", "object_type"))
+        jobs = with_stalled(Job.objects.filter(forgotten=False).select_related("owner", "object_type"))
         # Who may not see the input may still rerun the job, if there is an input.
         kept = ExpressionWrapper(Q(input__isnull=False), output_field=BooleanField())
         jobs = jobs.annotate(input_kept=kept)

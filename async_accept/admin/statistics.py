@@ -29,7 +29,7 @@ from ..models import Job
 from ..querysets import JobQuerySet
 from ..states import LEASED, State
 
-__all__ = ["HOURS", "collect", "failed_lately", "figures", "starving", "with_alarm"]
+__all__ = ["HOURS", "collect", "failed_lately", "figures", "stalled_for", "with_stalled"]
 
 #: The hours that the dashboard covers.
 HOURS = 24
@@ -73,27 +73,27 @@ def failed_lately(now: datetime | None = None) -> Q:
 # --- Whether any worker works ------------------------------------------------------------------------------
 
 
-def with_alarm(jobs: JobQuerySet, now: datetime | None = None) -> JobQuerySet:
-    """Annotate each job with ``starves``: whether it waits longer than ``QUIET`` while no worker is seen.
+def with_stalled(jobs: JobQuerySet, now: datetime | None = None) -> JobQuerySet:
+    """Annotate each job with ``stalled``: whether it waits longer than ``QUIET`` while no worker is seen.
 
     It needs no statement of its own, and the database looks for a worker only if a job has waited that long.
     """
     now = now or timezone.now()
     waits = Q(state=State.ACCEPTED, attempt=0, created_at__lt=now - QUIET)
-    return jobs.annotate(starves=Case(When(waits, then=_nobody_works(now)), default=Value(False)))
+    return jobs.annotate(stalled=Case(When(waits, then=_no_worker_seen(now)), default=Value(False)))
 
 
-def starving(jobs: Iterable[Job], now: datetime | None = None) -> timedelta | None:
+def stalled_for(jobs: Iterable[Job], now: datetime | None = None) -> timedelta | None:
     """Return how long the oldest of those *jobs* waits that wait while no worker is seen; None if none does.
 
     Args:
-        jobs: rows of ``with_alarm()``.
+        jobs: rows of ``with_stalled()``.
     """
     now = now or timezone.now()
-    return max((now - job.created_at for job in jobs if getattr(job, "starves", False)), default=None)
+    return max((now - job.created_at for job in jobs if getattr(job, "stalled", False)), default=None)
 
 
-def _nobody_works(now: datetime) -> Case:
+def _no_worker_seen(now: datetime) -> Case:
     """Return an expression: no worker holds a job, and no job has ended since ``QUIET`` ago."""
     since = now - QUIET
     holds = Exists(Job.objects.filter(lease_until__gt=DatabaseNow()))
@@ -124,16 +124,16 @@ def _active(now: datetime) -> dict[str, Any]:
         running=CountOf(_listed().filter(state__in=LEASED), COUNT_CAP + 1),
         oldest=Subquery(oldest.values("pk")[:1]),
         since=Subquery(oldest.values("created_at")[:1]),
-        nobody_works=_nobody_works(now),
+        no_worker_seen=_no_worker_seen(now),
     )
-    none = {"waiting": 0, "running": 0, "oldest": None, "since": None, "nobody_works": False}
+    none = {"waiting": 0, "running": 0, "oldest": None, "since": None, "no_worker_seen": False}
     found: dict[str, Any] = dict(next(iter(rows[:1]), none))
     longest = now - found.pop("since") if found["oldest"] else None
-    nobody = found.pop("nobody_works")
+    no_worker = found.pop("no_worker_seen")
     return {
         **found,
         "longest": longest,
-        "starving": longest if nobody and longest is not None and longest > QUIET else None,
+        "stalled_for": longest if no_worker and longest is not None and longest > QUIET else None,
     }
 
 

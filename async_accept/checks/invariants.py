@@ -20,7 +20,7 @@ from ..states import ACTIVE, FINAL, LEASED, State
 
 __all__ = ["GRACE", "INVARIANTS", "Violation", "violations"]
 
-#: How late the relay may be before a job counts as a violation.
+#: How late the relay may be before an active job counts as stalled.
 GRACE = timedelta(seconds=60)
 #: How many of the newest successes are checked for their results: no query joins the two tables.
 RESULTS_LOOKED_AT = 1000

@@ -1,4 +1,4 @@
-"""What the checks and the doctor report: a message, and a hint that can be pasted where one line helps.
+"""What the checks and the doctor report: a message, and a hint. If one line solves the problem, the hint is that line.
 
 A system check has a stable id. A finding of the doctor has a level and a subject.
 """

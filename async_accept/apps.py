@@ -1,4 +1,4 @@
-"""Wiring: registers the tasks, the checks and the worker's companions."""
+"""The app's configuration: it registers the tasks, the system checks and the worker's boot steps."""
 
 from django.apps import AppConfig, apps
 from django.core.exceptions import ImproperlyConfigured
@@ -13,17 +13,17 @@ class AsyncAcceptConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def import_models(self) -> None:
-        # Before any app's ready(): that of the admin imports our admin, and with it the models that may be missing.
+        # Not in ready(): the ready() of django.contrib.admin imports our admin, and with it the models of
+        # django_celery_results. And not a system check: without those models nothing of this app can be imported.
         if not apps.is_installed("django_celery_results"):
-            # Not a system check: without its models nothing of this app can be imported.
             raise ImproperlyConfigured(
-                "async_accept keeps what jobs return in django_celery_results, which is not installed. "
+                "async_accept stores the results of jobs in django_celery_results, which is not installed. "
                 'Add to your settings: INSTALLED_APPS += ["django_celery_results"]  (async_accept.E001)'
             )
         super().import_models()
 
     def ready(self) -> None:
-        from . import checks, tasks  # noqa: F401 registered by being imported
+        from . import checks, tasks  # noqa: F401 importing registers them
         from .worker import bootsteps
 
         bootsteps.connect()

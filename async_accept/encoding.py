@@ -1,8 +1,8 @@
-"""Strict JSON: what we store is what every JSON parser and database can read.
+"""Strict JSON: every JSON parser and every database can read what we store.
 
-Values are rendered as Django REST framework renders them (Decimal, UUID, dates, lazy text). What JSON
-cannot say is refused here, not repaired: NaN and infinity (RFC 8259, section 6), NUL characters (PostgreSQL
-cannot hold them), lone surrogates (UTF-8 cannot), and nesting so deep that a reader may not follow.
+Values are encoded as Django REST framework encodes them (Decimal, UUID, dates, lazy text). Some values are refused, not
+repaired: NaN and infinity (RFC 8259, section 6), NUL characters (PostgreSQL cannot store them), lone surrogates (UTF-8
+has none), and values that are nested too deeply for some readers.
 """
 
 import json
@@ -24,8 +24,8 @@ _NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
 _TO_SQUARE = bytes.maketrans(b"{}", b"[]")
 _NO_BRACKET = bytes(set(range(256)) - set(b"[]{}"))
 
-#: The deepest nesting that is stored. How deep a value can be read depends on the reader's stack: without a bound, one
-#: request could leave a row that a web process can write and a worker or a relay cannot read.
+#: The deepest nesting that is stored. How deep a value a process can read depends on its stack. Without a bound, a web
+#: process could write a row that a worker or a relay cannot read.
 DEPTH = 200
 
 
@@ -48,7 +48,7 @@ def dumps(value: Any) -> str:
         text = json.dumps(value, cls=JSONEncoder, allow_nan=False, ensure_ascii=False, separators=(",", ":"))
         if "\\u0000" in text and _NUL.search(text):
             raise Unencodable("The value contains a NUL character.")
-        if _is_deep(text):
+        if _is_deep_json(text):
             raise Unencodable(f"The value is nested more than {DEPTH} levels deep.")
         text.encode()
     except Unencodable:
@@ -58,7 +58,7 @@ def dumps(value: Any) -> str:
     return text
 
 
-def _is_deep(text: str) -> bool:
+def _is_deep_json(text: str) -> bool:
     if text.count("[") + text.count("{") <= DEPTH:
         return False
     if "\\" in text:
@@ -68,12 +68,12 @@ def _is_deep(text: str) -> bool:
     for _ in range(DEPTH):
         if not brackets:
             return False
-        brackets = brackets.replace(b"[]", b"")  # the innermost level goes
+        brackets = brackets.replace(b"[]", b"")  # removes the innermost level
     return bool(brackets)
 
 
 def canonical(value: Any) -> Any:
-    """Return *value* with the members of every object in one order."""
+    """Return *value* with the members of every object sorted by name, so that equal values have equal JSON."""
     if isinstance(value, dict):
         return {key: canonical(value[key]) for key in sorted(value, key=str)}
     if isinstance(value, list | tuple):
@@ -82,17 +82,17 @@ def canonical(value: Any) -> Any:
 
 
 def text(value: object, limit: int | None = None) -> str:
-    """Return *value* as text that can be stored: without NUL, lone surrogates replaced, cut to *limit* characters."""
+    """Return *value* as text that can be stored: no NUL, lone surrogates replaced, cut to *limit* characters."""
     return str(value).replace("\0", "").encode(errors="replace").decode()[:limit]
 
 
 def size_bytes(text: str) -> int:
-    """Return the length of *text* in UTF-8."""
+    """Return the size of *text* in UTF-8."""
     return len(text) if text.isascii() else len(text.encode())
 
 
 def is_deep(data: Any) -> bool:
-    """Tell whether *data* is nested more deeply than can be stored; level by level, whatever its depth."""
+    """Whether *data* is nested too deeply to be stored. It goes level by level, so that no depth breaks it."""
     level, depth = [data], 0
     while level := [item for value in level for item in _items(value)]:
         depth += 1
@@ -102,7 +102,7 @@ def is_deep(data: Any) -> bool:
 
 
 def plain(value: Any) -> Any:
-    """Replace model instances by their primary keys, and decimals by their text, which the encoder would round."""
+    """Replace model instances by their primary keys, and decimals by their text, because the encoder may round them."""
     match value:
         case models.Model():
             return value.pk

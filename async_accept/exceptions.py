@@ -1,6 +1,6 @@
-"""Everything this library raises, under one base.
+"""Every error that this library raises, with one base class.
 
-What can reach a client also inherits the REST framework's class for its HTTP status.
+Errors that a client gets in place of a 202 also inherit REST framework's ``APIException``, and have an HTTP status.
 """
 
 import logging
@@ -40,18 +40,18 @@ __all__ = [
 
 logger = logging.getLogger(__name__)
 
-#: The members of a problem document that are not a task's to add.
+#: The members of a problem document that a task cannot add as ``extra``.
 RESERVED = frozenset({"type", "title", "status", "detail", "code", "message", "reference"})
-#: An absolute URI (RFC 3986, section 4.3), with a fragment where there is one.
+#: An absolute URI (RFC 3986, section 4.3), with or without a fragment.
 URI = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:[!#-;=?-Z\[\]_a-z~]+")
 
 
 def new_reference() -> str:
-    """Return what a client may be told of an error whose story stays in the log, so that it is found there."""
+    """Return a random id that is shown to the client and logged with the traceback."""
     return uuid4().hex[:12]
 
 
-#: After these, clients repeat a request, or log in anew: no job ends with one, because nothing would change.
+#: After these statuses, clients repeat the request or log in again. A job never ends with one: nothing would change.
 NOT_FINAL = frozenset({401, 407, 408, 421, 425, 429})
 
 
@@ -60,40 +60,40 @@ class AsyncAcceptError(Exception):
 
 
 class Unencodable(AsyncAcceptError, ValueError):
-    """A value that strict JSON cannot say.
+    """A value has no form in strict JSON.
 
-    As a task's result it ends the job as failed (problem ``result-unencodable``, HTTP 409).
+    If it is a task's result, the job fails (problem ``result-unencodable``, HTTP 409).
     """
 
 
 class ResultTooLarge(AsyncAcceptError, ValueError):
-    """A result above ``MAX_RESULT_BYTES``: the job fails (problem ``result-too-large``, HTTP 409).
+    """A result is larger than ``MAX_RESULT_BYTES``: the job fails (problem ``result-too-large``, HTTP 409).
 
-    Put large results into a file storage and return a reference to it.
+    Put a large result into a file storage, and return a reference to it.
     """
 
 
 class JobCanceled(AsyncAcceptError):
-    """Raised by ``checkpoint()`` in a job that was asked to stop.
+    """Raised by ``checkpoint()`` if the job was asked to stop.
 
     Catch it to tidy up, then raise it again: the job ends as ``canceled``.
     """
 
 
 class AttemptLost(AsyncAcceptError):
-    """Raised by ``checkpoint()`` where this attempt was given up for lost: nothing it does counts any more."""
+    """Raised by ``checkpoint()`` if this attempt was declared lost: the job no longer takes anything from it."""
 
 
 class BrokerUnavailable(AsyncAcceptError):
-    """The broker did not take a message in time; the job waits in its row."""
+    """The broker did not take a message in time. The job is stored, and the relay publishes it later."""
 
 
 class WorkFailed(AsyncAcceptError):
-    """What Celery is told of a job that failed: the kind of its error and a reference, never its message.
+    """Raised to Celery in place of the error that failed a job. It names that error's class and a reference only.
 
-    So the message of an unknown exception reaches no log line, no event and no other process. Where it was raised it is
-    at hand: ``__cause__`` for what wraps the task's call, such as an error tracker; ``error`` for Celery's
-    ``on_failure`` and ``task_failure``.
+    So the message of an unknown exception reaches no log line, no event and no other process. In its own process the
+    exception is at hand: as ``__cause__`` for what wraps the task's call, such as an error tracker, and as ``error``
+    for Celery's ``on_failure`` and ``task_failure``.
     """
 
     #: The exception that the work raised; None in any other process.
@@ -104,25 +104,25 @@ class WorkFailed(AsyncAcceptError):
 
 
 class WorkEnded(WorkFailed):
-    """As ``WorkFailed``, for an end that the work or its owner wanted: ``JobFailed``, an HTTP error, a cancellation."""
+    """As ``WorkFailed``, for an end that was intended: by a ``JobFailed``, an HTTP error or a cancel."""
 
 
 class JobFailed(AsyncAcceptError):
-    """Raise it in a task to fail the job with words that a client may read.
+    """Raise it in a task to fail the job with a text for the client.
 
     Args:
         detail: one sentence for the client.
         code: a stable name for programs, such as ``"card-declined"``.
-        status: the status that the result URL answers: 4xx, but not 401, 407, 408, 421, 425 or 429, after which clients
-            repeat the request or log in anew.
-        title: a short title, constant for the code.
-        type: the URI that names the kind of problem, best one where it is documented (RFC 9457, section 3.1.1); by
-            default the code, below ``PROBLEM_TYPE_BASE``.
-        extra: further members of the problem document (RFC 9457, section 3.2); not its own six, and not ``reference``,
-            by which the log is searched for what nobody expected.
+        status: the HTTP status of the result URL: 4xx, but not 401, 407, 408, 421, 425 or 429, after which clients
+            repeat the request or log in again.
+        title: a short title, the same for each problem of this code.
+        type: an absolute URI for this kind of problem, best the one of its documentation (RFC 9457, section 3.1.1); by
+            default ``PROBLEM_TYPE_BASE`` and the code.
+        extra: further members of the problem document (RFC 9457, section 3.2). It cannot set ``type``, ``title``,
+            ``status``, ``detail``, ``code``, ``message`` or ``reference``.
 
     Raises:
-        ValueError: another status, a *type* that is no absolute URI, or *extra* names a reserved member.
+        ValueError: *status* or *type* is none of these, or *extra* names a reserved member.
     """
 
     def __init__(
@@ -142,7 +142,7 @@ class JobFailed(AsyncAcceptError):
         if not 400 <= status < 500 or status in NOT_FINAL:
             wrong = ", ".join(map(str, sorted(NOT_FINAL)))
             raise ValueError(
-                f"A failed job answers 4xx, but none of {wrong}: clients would repeat the request."
+                f"A failed job has a status of 4xx, but not {wrong}: clients would repeat the request."
             )
         if taken := RESERVED & set(extra or {}):
             raise ValueError(f"extra cannot set {', '.join(sorted(taken))}.")
@@ -156,7 +156,7 @@ class JobFailed(AsyncAcceptError):
 
 
 class ViewFailed(AsyncAcceptError):
-    """A replayed view answered with an error: its status and body become the job's problem."""
+    """A replayed view responded with an error (4xx or 5xx): its status and body become the job's problem."""
 
     def __init__(self, status: int, data: Any) -> None:
         super().__init__(f"The view answered {status}.")
@@ -165,14 +165,14 @@ class ViewFailed(AsyncAcceptError):
 
 
 class AcceptRefused(AsyncAcceptError, APIException):
-    """Base of what an accepting view answers instead of a 202; nothing is stored.
+    """Base of the errors that an accepting view answers in place of a 202; no job is stored.
 
-    The view's own exception handler gives it its form. ``wait`` becomes ``Retry-After``.
+    The project's exception handler renders them. ``wait``, in seconds, becomes ``Retry-After``.
     """
 
 
 class IdempotencyKeyMissing(AcceptRefused):
-    """The view requires an ``Idempotency-Key`` (400): send one, see the documentation of the problem."""
+    """The view requires an ``Idempotency-Key`` (400): send one. The problem's documentation tells how."""
 
     status_code = 400
     default_code = "idempotency-key-missing"
@@ -199,7 +199,7 @@ class IdempotencyKeyReused(AcceptRefused):
 
 
 class JobActive(AcceptRefused):
-    """Such a job is active already (409): follow that one, or come back when it has ended."""
+    """Such a job is active already (409): follow that job, or repeat the request when it has ended."""
 
     status_code = 409
     default_code = "already-active"
@@ -207,7 +207,7 @@ class JobActive(AcceptRefused):
 
 
 class InputGone(AcceptRefused):
-    """The job cannot be run again, because its input is no longer kept (410): send the request anew."""
+    """The job cannot be rerun, because its input is no longer kept (410): send the request again."""
 
     status_code = 410
     default_code = "input-gone"
@@ -231,41 +231,44 @@ class LengthRequired(AcceptRefused):
 
 
 class TooManyJobs(AcceptRefused):
-    """Too many jobs are open (429): come back after ``Retry-After`` seconds."""
+    """Too many jobs are active (429): repeat the request after ``Retry-After`` seconds."""
 
     status_code = 429
     default_code = "too-many-jobs"
-    default_detail = "Too many jobs are open."
+    default_detail = "Too many jobs are active."
     wait = 5
 
 
 class Unavailable(AcceptRefused):
-    """The database, or a broker that the view insists on, is away (503): come back after ``Retry-After`` seconds."""
+    """The database is away, or the broker if the view insists on it (503): repeat after ``Retry-After`` seconds."""
 
     status_code = 503
     default_code = "unavailable"
     default_detail = "The service is not available at the moment."
     wait = 5
-    #: What is found in the log; None where there is nothing to be told.
+    #: The id by which the error is found in the log; None if nothing was logged.
     reference: str | None = None
 
     @classmethod
     def because(cls, error: Exception) -> "Unavailable":
-        """Return the refusal for a database that failed; what failed is for the log, not for the client.
+        """Log a database error, and return the refusal that names it to the client by its reference only.
 
-        The log gets the traceback as text, without the passwords that a driver's message may repeat.
+        The traceback is logged as text, without the passwords that a driver's message may repeat.
         """
         refusal = cls()
         refusal.reference = new_reference()
         refusal.__cause__ = error
-        story = redact_text("".join(format_exception(error)))
-        what = "The database failed, and a request is answered 503 (reference %s)\n%s"
-        logger.error(what, refusal.reference, story)
+        traceback = redact_text("".join(format_exception(error)))
+        logger.error(
+            "The database failed: a request is refused with 503 (reference %s)\n%s",
+            refusal.reference,
+            traceback,
+        )
         return refusal
 
 
 class PreconditionFailed(AcceptRefused):
-    """``If-Match`` names an older version (412): fetch it again, then decide."""
+    """``If-Match`` names an older version (412): fetch the object again, then decide."""
 
     status_code = 412
     default_code = "precondition-failed"

@@ -1,8 +1,8 @@
 """The ``Job`` row: the one truth about an accepted request.
 
-The broker is a doorbell and the result storage holds values; what was asked, by whom, where it stands and how it
-ended is here. Every change of state is one conditional UPDATE on the states it may leave and, for a worker,
-on the attempt that does it. Who changes no row has lost the race.
+It says what was asked, by whom, in which state the job is and how it ended. The broker only carries messages, and the
+result storage only holds values. Every change of state is one conditional UPDATE: on the states that it may leave and,
+for a worker, on the attempt that does it. If it changes no row, somebody else was faster.
 """
 
 import sys
@@ -29,7 +29,7 @@ from .db.fields import JSONTextField
 from .db.functions import from_now
 from .db.transactions import after_commit
 from .problems import LOST_AT_EVERY_ATTEMPT, Problem, problem
-from .querysets import JobQuerySet
+from .querysets import JobManager, PrimaryManager
 from .states import ACTIVE, FINAL, LEASED, State
 
 if sys.version_info >= (3, 14):
@@ -41,46 +41,35 @@ __all__ = ["Job", "JoinedKey", "database", "new_id"]
 
 #: No further condition on a transition.
 ANY = Q()
-#: A task without a limit of attempts still ends before the column does.
+#: The most attempts that a job may have, also if its task sets no limit: the column holds no larger number.
 ATTEMPTS_CEILING = 30_000
-#: A longer primary key of an object is not kept.
+#: An object whose primary key is longer is not stored with the job.
 OBJECT_ID_CHARS = 255
-#: How many of the last attempts a job remembers.
+#: How many of the last attempts ``Job.history`` keeps.
 HISTORY_LENGTH = 50
 
 
 def new_id(*, anonymous: bool = False) -> uuid.UUID:
-    """Return an id for a job: time-ordered (version 7), or random (version 4) where the URL is the only key."""
+    """Return an id for a new job: time-ordered (version 7), or random (version 4) for an anonymous caller.
+
+    Nothing but its URL protects the job of an anonymous caller, so the URL must be impossible to guess.
+    """
     if anonymous and conf.RANDOM_ANONYMOUS_IDS:
         return uuid.uuid4()
     return uuid7()
 
 
 def lost_delay(attempt: int) -> timedelta:
-    """Return how long a lost job waits: not at all the first time, then twice as long each time, up to a minute."""
+    """Return how long a job waits after its attempt number *attempt* was lost: 0, 2, 4, 8 … seconds, at most 60."""
     return timedelta(seconds=0 if attempt <= 1 else min(2 ** (attempt - 1), 60))
 
 
-class WrittenManager(models.Manager[Any]):
-    """Asks the database that is written to.
-
-    A replica lags behind: a worker would not find the job that it was rung for, and a repeat not the first one.
-    """
-
-    def get_queryset(self) -> models.QuerySet[Any]:
-        rows = super().get_queryset()
-        return rows if self._db else rows.using(router.db_for_write(self.model))
-
-
-JobManager = WrittenManager.from_queryset(JobQuerySet)
-
-
 class Job(models.Model):
-    """One accepted request, from the 202 to its only outcome."""
+    """One accepted request, from the 202 to its one result or problem."""
 
-    #: Time-ordered, so that newest-first needs no index of its own; random for anonymous callers.
+    #: Time-ordered, so that a list by time needs no second index; random for anonymous callers.
     id = models.UUIDField(_("id"), primary_key=True, default=new_id, editable=False)
-    #: Who asked. Null for anonymous callers, and for an owner who was deleted since.
+    #: Who asked. Null for anonymous callers, and after the owner was deleted.
     owner = models.ForeignKey(
         settings.AUTH_USER_MODEL,
         verbose_name=_("owner"),
@@ -90,7 +79,7 @@ class Job(models.Model):
         related_name="+",
         db_index=False,  # the index on (owner, id) begins with it
     )
-    #: Nobody was logged in: the URL is the capability. Not derived from a null owner, who may have been deleted.
+    #: Nobody was logged in: who has the URL may see the job. The owner does not tell: a deleted one is null as well.
     anonymous = models.BooleanField(_("anonymous"), default=False)
     #: What is asked for, as a stable name: ``orders.create``.
     operation = models.CharField(_("operation"), max_length=100)
@@ -115,57 +104,57 @@ class Job(models.Model):
     #: The latest job that repeats the input of this one.
     rerun_as = models.UUIDField(_("rerun as"), null=True, blank=True)
 
-    #: The exact input: the keyword arguments of a task, or the parsed data of a replayed request.
+    #: The exact input: a task's keyword arguments, or the parsed data of the request that is replayed.
     input = JSONTextField(_("input"), null=True, blank=True)
-    #: The storage's names of the uploaded files that the input refers to; null once they are removed.
+    #: The names in the storage of the uploaded files that the input refers to; null once they are removed.
     uploads = JSONTextField(_("uploads"), null=True, blank=True)
     #: What is needed to rebuild the request for a replay; null for a task.
     request = JSONTextField(_("request"), null=True, blank=True)
 
     state = models.CharField(_("state"), max_length=10, choices=State.choices, default=State.ACCEPTED)
-    #: How often the job was claimed; the fence against attempts that were given up.
+    #: How often the job was claimed. An attempt that was declared lost has an older number, and can write no more.
     attempt = models.PositiveSmallIntegerField(_("attempt"), default=0)
-    #: How often it may be claimed in all.
+    #: How often the job may be claimed in all.
     max_attempts = models.PositiveSmallIntegerField(_("attempts at most"), default=1)
-    #: How often the work has asked for a retry; attempts that were lost with their worker are not counted.
+    #: How often the work asked for a retry; an attempt that was lost with its worker does not count.
     retries = models.PositiveSmallIntegerField(default=0, editable=False)
-    #: Whether an attempt that was lost with its worker may be repeated.
+    #: Whether there may be another attempt after one was lost with its worker.
     retry_when_lost = models.BooleanField(_("retry when lost"), default=False)
-    #: When the relay rings for it again; set exactly while it is accepted.
+    #: When the relay publishes the job again; set exactly while it is accepted.
     dispatch_at = models.DateTimeField(_("dispatch at"), null=True, blank=True)
-    #: How often the relay has rung since it was accepted or given back.
+    #: How often the relay published the job since it was accepted or given back.
     dispatches = models.PositiveSmallIntegerField(_("dispatches"), default=0)
-    #: How long the worker's claim holds, by the database's clock; set exactly while running or canceling.
+    #: Until when the worker's claim holds, by the database's clock; set exactly while running or canceling.
     lease_until = models.DateTimeField(_("lease until"), null=True, blank=True)
-    #: Who claimed it last: Celery's host name and the process that runs the attempt.
+    #: Who claimed the job last: Celery's name of the worker, and the process that runs the attempt.
     worker = models.CharField(_("worker"), max_length=255, blank=True, default="")
     worker_pid = models.PositiveIntegerField(_("worker process"), null=True, blank=True)
     queue = models.CharField(_("queue"), max_length=100, blank=True, default="")
 
-    #: Hash of owner, method, route and Idempotency-Key: a repeat finds the first job by failing to insert.
+    #: Hash of owner, method, route and Idempotency-Key. The INSERT of a repeat fails on it, and so finds the first job.
     idempotency_key = models.CharField(max_length=64, unique=True, null=True, blank=True, editable=False)
     #: Hash of the payload that came with the key.
     fingerprint = models.CharField(max_length=64, blank=True, default="", editable=False)
-    #: Hash of a key made by the view; cleared at the end, so that one such job is active at a time.
+    #: Hash of a key that the view makes; null once the job has ended. So one job with this key is active at a time.
     active_key = models.CharField(max_length=64, unique=True, null=True, blank=True, editable=False)
-    #: The same hash, kept beyond the end: a rerun takes the key again, and staff find the jobs of one key.
+    #: The same hash, never cleared: a rerun takes the key again, and staff find all jobs of one key.
     active_hash = models.CharField(max_length=64, null=True, blank=True, editable=False)  # noqa: DJ001 indexed where set
-    #: Whether it follows the job that holds its active key, or is refused.
+    #: If another job holds the active key: whether the request gets that job, or is refused.
     joins_active = models.BooleanField(default=True, editable=False)
 
     #: A dict with current, total, unit, message, percent, stage.
     progress = JSONTextField(_("progress"), null=True, blank=True)
     #: The last lines that the task logged for people.
     log = models.TextField(_("log"), blank=True, default="")
-    #: Attempts that ended without an outcome: dicts with attempt, worker, started_at, ended_at, reason.
+    #: Attempts that left neither a result nor a problem: dicts with attempt, worker, started_at, ended_at, reason.
     history = JSONTextField(_("history"), null=True, blank=True)
-    #: Status and headers of the answer; its body is the value in celery's result storage.
+    #: The result's status and headers. Its body is the value in celery's result storage.
     response = JSONTextField(_("response"), null=True, blank=True)
-    #: What came out wrong (RFC 9457).
+    #: Why the job failed or was canceled: a problem document (RFC 9457).
     problem = JSONTextField(_("problem"), null=True, blank=True)
-    #: Seconds a client should wait between polls, where the view or the task says so.
+    #: How many seconds a client should wait between polls, if the view or the task says so.
     retry_after = models.PositiveIntegerField(_("retry after"), null=True, blank=True)
-    #: Deleted by its owner while it ran: nobody sees it, and the row goes when it has ended.
+    #: Its owner deleted the job while it ran: nobody sees it, and the row is purged once the job has ended.
     forgotten = models.BooleanField(_("forgotten"), default=False)
 
     created_at = models.DateTimeField(_("created at"), default=timezone.now)
@@ -173,9 +162,9 @@ class Job(models.Model):
     started_at = models.DateTimeField(_("started at"), null=True, blank=True)
     updated_at = models.DateTimeField(_("updated at"), default=timezone.now)
     finished_at = models.DateTimeField(_("finished at"), null=True, blank=True)
-    #: From when on the result is gone.
+    #: From this time on the result is gone.
     expires_at = models.DateTimeField(_("expires at"), null=True, blank=True)
-    #: When retention acts on it next: first the result goes, then the row.
+    #: When retention acts on the job next: first its result expires, then the row is purged.
     sweep_at = models.DateTimeField(null=True, blank=True, editable=False)
 
     objects: ClassVar[JobManager] = JobManager()
@@ -184,8 +173,8 @@ class Job(models.Model):
         verbose_name = _("job")
         verbose_name_plural = _("jobs")
         ordering = ("-id",)
-        base_manager_name = "objects"  # refresh_from_db() asks there as well
-        # Jobs come by being asked for, and change by their verbs: nobody adds or edits one.
+        base_manager_name = "objects"  # so that refresh_from_db() reads from the primary database, too
+        # Nobody adds or edits a job by hand: requests make jobs, and their verbs change them.
         default_permissions = ("view", "delete")
         permissions = (
             ("cancel_job", _("Can cancel jobs")),
@@ -196,12 +185,12 @@ class Job(models.Model):
             ("view_traceback", _("Can view the traceback of failed jobs")),
         )
         indexes = (
-            # Lists narrow by the first column and sort by the second; the rest lets further filters, and counts,
-            # be answered by the index alone.
+            # A list filters by the first column and sorts by the second. With the other columns, the index alone is
+            # enough for further filters and for counts.
             models.Index(
                 fields=["owner", "-id", "state", "operation", "forgotten"], name="async_accept_owner"
             ),
-            # By time, not by id, where jobs of every owner meet: the ids of anonymous jobs are random.
+            # Jobs of all owners are sorted by time, not by id: the ids of anonymous jobs are random.
             models.Index(fields=["-created_at", "forgotten"], name="async_accept_created"),
             models.Index(fields=["state", "-created_at", "forgotten"], name="async_accept_state"),
             models.Index(
@@ -217,7 +206,7 @@ class Job(models.Model):
                 name="async_accept_active",
                 condition=Q(active_hash__isnull=False),
             ),
-            # Partial: they hold open jobs only, and stay small however many have ended.
+            # Partial: they hold few jobs, and stay small however many have ended.
             models.Index(
                 fields=["dispatch_at"], name="async_accept_dispatch", condition=Q(dispatch_at__isnull=False)
             ),
@@ -225,13 +214,13 @@ class Job(models.Model):
                 fields=["lease_until"], name="async_accept_lease", condition=Q(lease_until__isnull=False)
             ),
             models.Index(fields=["sweep_at"], name="async_accept_sweep", condition=Q(sweep_at__isnull=False)),
-            # Failures are few, and counted by when they happened.
+            # Failed jobs are few, and are counted by the time when they failed.
             models.Index(
                 fields=["-finished_at"], name="async_accept_failed", condition=Q(state=State.FAILED)
             ),
         )
         constraints = (
-            # Every open job has a time after which something acts on it.
+            # Every active job has a time after which something acts on it.
             models.CheckConstraint(
                 name="async_accept_dispatch_at_while_accepted",
                 condition=Q(state=State.ACCEPTED, dispatch_at__isnull=False)
@@ -254,7 +243,7 @@ class Job(models.Model):
 
     @classmethod
     def check(cls, **kwargs: Any) -> list[checks.CheckMessage]:
-        # MySQL and MariaDB build the partial indexes as plain ones (models.W037): larger, and all we want there.
+        # MySQL and MariaDB have no partial indexes (models.W037); there these are whole ones, and that is fine.
         return [message for message in super().check(**kwargs) if message.id != "models.W037"]
 
     # --- Questions ----------------------------------------------------------------------------------
@@ -269,34 +258,30 @@ class Job(models.Model):
 
     @property
     def is_expired(self) -> bool:
-        """Whether the result is no longer kept; a point in time, not a state."""
+        """Whether the result is no longer kept. This is a point in time, not a state."""
         return self.expires_at is not None and self.expires_at <= timezone.now()
 
     @property
     def can_rerun(self) -> bool:
-        """Whether it has ended and its input is kept; files that were uploaded are not, from the end on.
+        """Whether the job has ended and its input is still there. Uploaded files are removed at the end.
 
-        No query for rows of ``JobQuerySet.light()``, which leaves the input itself out.
+        Rows of ``JobQuerySet.light()`` have no input, but know whether there is one: they need no query.
         """
         if not self.is_final or self.uploads is not None:
             return False
         known: bool | None = vars(self).get("input_kept")
         return self.input is not None if known is None else known
 
-    @property
-    def is_replay(self) -> bool:
-        """Whether the work is the view's own logic."""
-        return self.request is not None
-
     # --- Verbs: a worker's ---------------------------------------------------------------------------
 
     def claim(
         self, worker: str = "", pid: int | None = None, queue: str = "", *, began: datetime | None = None
     ) -> bool:
-        """Take the job for a new attempt; False where another worker was faster or the job has ended.
+        """Take the job for a new attempt; False if another worker was faster or the job has ended.
 
         Args:
-            began: when the attempt begins, now by default; by this a claim whose answer was lost is known again.
+            began: when the attempt begins; now by default. If the connection breaks after the UPDATE, the worker
+                recognises its own claim by this time.
         """
         now = began or timezone.now()
         return self._move(
@@ -306,45 +291,52 @@ class Job(models.Model):
             attempt=self.attempt + 1,
             started_at=now,
             updated_at=now,
-            progress=None,  # what an earlier attempt reached is no progress of this one
+            progress=None,  # that of an earlier attempt
             dispatch_at=None,
             lease_until=from_now(conf.LEASE),
             worker=worker[:255],
             worker_pid=pid,
             queue=queue[:100],
-            tell=signals.job_started,
+            signal=signals.job_started,
         )
 
     def succeed(self, response: dict[str, Any] | None = None, **final: Any) -> bool:
-        """End this attempt's job with an answer; False where the attempt no longer holds it."""
+        """End this attempt's job with a result; False if the attempt no longer holds the job.
+
+        Args:
+            response: the result's status and headers.
+            final: further columns to set, such as the last progress.
+        """
         return self._end(
             State.SUCCEEDED,
             leave=LEASED,
             fence=Q(attempt=self.attempt),
             response=response,
             problem=None,
-            tell=signals.job_succeeded,
+            signal=signals.job_succeeded,
             **final,
         )
 
     def fail(self, document: Problem, *, leave: Iterable[str] = LEASED, fence: Q = ANY, **final: Any) -> bool:
-        """End this attempt's job with a problem; False where the attempt no longer holds it."""
+        """End this attempt's job with a problem; False if the attempt no longer holds the job."""
         return self._end(
             State.FAILED,
             leave=leave,
             fence=Q(fence, attempt=self.attempt),
             problem=document,
-            tell=signals.job_failed,
+            signal=signals.job_failed,
             **final,
         )
 
     def give_back(
         self, delay: timedelta, reason: str, *, retries: int = 0, fence: Q = ANY, **shown: Any
     ) -> bool:
-        """Let this attempt's job wait for another one; False where it is being canceled or no longer held.
+        """Let this attempt's job wait for the next attempt; False if it is being canceled or no longer held.
 
         Args:
-            retries: 1 where the work has asked for it.
+            reason: why this attempt ended, for ``history``.
+            retries: 1 if the work asked for the next attempt.
+            shown: further columns to set, such as the last progress.
         """
         now = timezone.now()
         past = {
@@ -365,14 +357,15 @@ class Job(models.Model):
             lease_until=None,
             updated_at=now,
             history=[*(self.history or []), past][-HISTORY_LENGTH:],
-            tell=signals.job_given_back,
+            signal=signals.job_given_back,
             **shown,
         )
 
     def lose(self, reason: str, *, fence: Q = ANY) -> bool:
-        """Take the job from an attempt that is gone: for another one where that is safe, else it fails as ``lost``.
+        """Take the job from an attempt whose worker is gone; False if the attempt has ended after all.
 
-        A job that was being canceled is canceled. False where the attempt ended by itself.
+        The job waits for its next attempt if ``retry_when_lost`` allows one; otherwise it fails with the problem
+        ``lost``. A job that was being canceled ends as canceled.
         """
         if self.retry_when_lost and self.attempt < self.max_attempts:
             moved = self.give_back(lost_delay(self.attempt), reason, fence=fence)
@@ -384,42 +377,43 @@ class Job(models.Model):
     # --- Verbs: anybody's ----------------------------------------------------------------------------
 
     def cancel(self) -> bool:
-        """Ask the job to stop; False where it has already ended.
+        """Ask the job to stop; False if it has already ended.
 
         A job that waits is canceled at once; a running one becomes ``canceling`` and stops at its next checkpoint.
-        Repeating it is harmless.
+        To ask again is harmless.
         """
-        # Asked twice: a job that is given back between the two questions would answer no to both.
+        # Twice: if the job is given back between the two UPDATEs, neither of them finds it.
         return any(
             self.end_canceled(leave=[State.ACCEPTED])
             or self._move(State.CANCELING, leave=LEASED, updated_at=timezone.now())
-            for _look in range(2)
+            for _ in range(2)
         )
 
     def end_canceled(self, *, leave: Iterable[str] = LEASED, fence: Q = ANY, **final: Any) -> bool:
-        """End the job as canceled."""
+        """End the job as canceled; False if it is in none of the states in *leave*."""
         return self._end(
             State.CANCELED,
             leave=leave,
             fence=fence,
             problem=problem("canceled"),
-            tell=signals.job_canceled,
+            signal=signals.job_canceled,
             **final,
         )
 
     # --- The one way to change the state ---------------------------------------------------------------
 
-    def _end(self, to: State, *, leave: Iterable[str], fence: Q, tell: Signal, **changes: Any) -> bool:
+    def _end(self, to: State, *, leave: Iterable[str], fence: Q, signal: Signal, **changes: Any) -> bool:
         now = timezone.now()
         expires_at: datetime = now + conf.RESULT_LIFETIME
-        # At once for uploads, and for a row that somebody deleted meanwhile, which this instance need not know.
-        at_once = Q(forgotten=True) | Q(uploads__isnull=False)
-        sweep_at = Case(When(at_once, then=Value(now)), default=Value(expires_at))
+        # Retention acts at once on uploads, and on a job that its owner has deleted: in SQL, because this instance may
+        # not know of that.
+        is_due_now = Q(forgotten=True) | Q(uploads__isnull=False)
+        sweep_at = Case(When(is_due_now, then=Value(now)), default=Value(expires_at))
         return self._move(
             to,
             leave=leave,
             fence=fence,
-            tell=tell,
+            signal=signal,
             finished_at=now,
             updated_at=now,
             expires_at=expires_at,
@@ -436,10 +430,18 @@ class Job(models.Model):
         *,
         leave: Iterable[str],
         fence: Q = ANY,
-        tell: Signal | None = None,
+        signal: Signal | None = None,
         **changes: Any,
     ) -> bool:
-        """Change the state by one conditional UPDATE; False, and nothing changed, where the row did not match."""
+        """Change the state by one conditional UPDATE; False, and nothing is changed, if the row does not match.
+
+        Args:
+            to: the new state.
+            leave: the states that it may leave.
+            fence: a further condition on the row, such as the number of the attempt.
+            signal: sent after commit.
+            changes: the other columns to set.
+        """
         rows = Job.objects.filter(fence, pk=self.pk, state__in=leave)
         if not again_after_conflict(partial(rows.update, state=to, **changes), rows.db):
             return False
@@ -447,13 +449,9 @@ class Job(models.Model):
         for name, value in changes.items():
             if not hasattr(value, "resolve_expression"):
                 setattr(self, name, value)
-        if tell is not None:
-            self._tell(tell)
+        if signal is not None and signal.has_listeners(Job):
+            after_commit(signal.send_robust, sender=Job, job=self, using=database())
         return True
-
-    def _tell(self, signal: Signal) -> None:
-        if signal.has_listeners(Job):
-            after_commit(signal.send_robust, sender=Job, job=self, using=router.db_for_write(Job))
 
 
 def database() -> str:
@@ -462,18 +460,18 @@ def database() -> str:
 
 
 class JoinedKey(models.Model):
-    """An idempotency key of a view that joins active jobs, and the job that it stands for, ended or not.
+    """An idempotency key of a view that joins active jobs, and the job that a request with this key gets.
 
-    That job may have another key: then the request joined it while it was active.
+    The job may have another key of its own, if the request joined it while it was active.
     """
 
     idempotency_key = models.CharField(max_length=64, primary_key=True)
     fingerprint = models.CharField(max_length=64)
-    #: No foreign key: a purge of jobs stays one statement, and the key goes with its lifetime.
+    #: No foreign key: so a purge of jobs stays one statement. The row is deleted at the end of the key's lifetime.
     job_id = models.UUIDField()
     created_at = models.DateTimeField(default=timezone.now, db_index=True)
 
-    objects = WrittenManager()
+    objects = PrimaryManager()
 
     class Meta:
         default_permissions = ()

@@ -1,7 +1,7 @@
-"""Problem documents (RFC 9457): one type per code, its title constant, its documentation at its URI.
+"""Problem documents (RFC 9457): each code has a type, a constant title, and documentation at the type's URI.
 
-A problem that is stored with a job carries the ``status`` that the result URL answers: 4xx, never 408, 429 or 5xx,
-because clients repeat those although nothing would change; nor 401 and its like, after which they log in anew.
+A problem that is stored with a job has the ``status`` of the job's result URL: a 4xx. It is never 408, 429 or a 5xx,
+because clients repeat those requests, and nothing would change; nor 401 or 407, after which they log in again.
 """
 
 from collections.abc import Mapping
@@ -27,21 +27,21 @@ __all__ = ["TYPES", "Problem", "ProblemType", "from_exception", "is_unexpected",
 
 Problem = dict[str, Any]
 
-#: What every problem document has, in this order.
+#: The members of every problem document, in this order.
 MEMBERS = ("type", "title", "status", "detail", "code", "message")
-#: Text of a document that is too large is cut to this length.
+#: If a document is too large, each of its texts is cut to this length.
 DETAIL_CHARS = 1_000
 
 
 class ProblemType(NamedTuple):
-    """What every problem of one code has in common."""
+    """What all problems of one code have in common."""
 
     status: int
     title: str
     detail: str
 
 
-#: Every problem type of this library: HTTP status, constant title, default detail.
+#: Every problem type of this library by its code: HTTP status, title, default detail.
 TYPES: dict[str, ProblemType] = {
     # of a job
     "failed": ProblemType(409, _("The job failed"), _("The work ended with an unexpected error.")),
@@ -67,11 +67,11 @@ TYPES: dict[str, ProblemType] = {
     "input-gone": ProblemType(410, _("The input is gone"), _("The job's input is no longer kept.")),
 }
 
-#: Details that are more precise than their type's.
+#: Details that say more than the default of their type.
 INVALID = _("The input is not valid.")
 LOST_AT_EVERY_ATTEMPT = _("The worker stopped at every attempt.")
 
-#: The sentences above, without those of the URLs: what a job may have ended with.
+#: Those of these sentences that may be stored in a job.
 OF_JOBS = (
     *(
         text
@@ -81,13 +81,14 @@ OF_JOBS = (
     INVALID,
     LOST_AT_EVERY_ATTEMPT,
 )
+#: All titles and details of this library.
 OWN = frozenset(text for known in TYPES.values() for text in known[1:]).union(OF_JOBS)
 
 
 def translated(text: str) -> str:
-    """Return a title or detail of this library in the reader's language; what others wrote stays as it is.
+    """Return a title or detail in the reader's language, if it is one of this library's; others stay as they are.
 
-    For pages. The documents themselves stay English, so that a stored one and its entity tag are the same for all.
+    For pages only. The documents stay English, so that a stored document and its ETag are the same for everybody.
     """
     return gettext(text) if text in OWN else text
 
@@ -95,7 +96,15 @@ def translated(text: str) -> str:
 def problem(
     code: str, detail: str = "", *, status: int | None = None, title: str = "", **members: Any
 ) -> Problem:
-    """Return a problem document of the type *code*, in the order in which people read it."""
+    """Return a problem document for *code*.
+
+    Args:
+        code: a key of ``TYPES``, or a code of a task's own.
+        detail: one sentence for the client; by default the type's.
+        status: by default the type's; 409 for an unknown code.
+        title: by default the type's.
+        members: further members of the document.
+    """
     known = TYPES.get(code, TYPES["rejected"])
     detail = detail or known.detail
     return {
@@ -110,16 +119,16 @@ def problem(
 
 
 def from_exception(error: BaseException) -> Problem:
-    """Return the problem that *error* leaves in a job.
+    """Return the problem of a job that ended with *error*.
 
-    Only what was raised for clients is told to them: a ``JobFailed``, or an HTTP error of Django or of the
-    REST framework. Everything else becomes one fixed sentence and a ``reference`` that is found in the log.
-    The document can always be stored, whatever the error carries.
+    A client may read what was raised for clients: a ``JobFailed``, or an HTTP error of Django or REST framework. Any
+    other error becomes one fixed sentence and a ``reference``, by which it is found in the log. The document can
+    always be stored, whatever the error holds.
     """
-    return _storable(_told(error))
+    return _storable(_document_of(error))
 
 
-def _told(error: BaseException) -> Problem:
+def _document_of(error: BaseException) -> Problem:
     from celery.exceptions import SoftTimeLimitExceeded, TimeLimitExceeded
     from django.core.exceptions import PermissionDenied
     from django.http import Http404
@@ -152,7 +161,7 @@ def _told(error: BaseException) -> Problem:
 
 
 def _storable(document: Problem) -> Problem:
-    """Return *document* as strict JSON can say it; members that it cannot, or that are too large, are left out."""
+    """Return *document*, or its standard members alone if it has no JSON form or is too large."""
     try:
         if encoding.size_bytes(encoding.dumps(document)) <= conf.MAX_RESULT_BYTES:
             return document
@@ -166,12 +175,16 @@ def _storable(document: Problem) -> Problem:
 
 
 def is_unexpected(document: Problem) -> bool:
-    """Tell whether *document* hides an unknown exception, so that the log must tell what it was."""
+    """Whether *document* stands for an error that clients may not read, so that the log must have it."""
     return "reference" in document
 
 
 def _rejected(status: int, data: Any) -> Problem:
-    """A 4xx of a view keeps its status; where that would make clients repeat the read, it becomes a member."""
+    """Return the problem for an HTTP error of a view.
+
+    A 4xx keeps its status. After a status that makes clients repeat their request, the problem has 409, and the view's
+    status as ``original_status``.
+    """
     final = 400 <= status < 500 and status not in NOT_FINAL
     detail = str(data["detail"]) if isinstance(data, Mapping) and set(data) == {"detail"} else ""
     members = {} if detail or data is None else {"errors": data}

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from django.contrib.auth import get_user_model
 from django.contrib.contenttypes.models import ContentType
-from django.db import connections, models
+from django.db import connections, models, router
 from django.db.models import BooleanField, ExpressionWrapper, Q
 
 from .db.functions import DatabaseNow
@@ -13,17 +13,17 @@ from .states import ACTIVE, FINAL, State
 if TYPE_CHECKING:
     from .models import Job
 
-__all__ = ["JobQuerySet", "acting"]
+__all__ = ["JobManager", "JobQuerySet", "PrimaryManager", "acting"]
 
-#: Columns that can be large and that neither a poll nor a list needs.
+#: Columns that can be large, and that neither a poll nor a list needs.
 HEAVY = ("input", "request", "history", "log")
 
 
 def acting(user: Any) -> Any:
-    """Return the primary key of a user who may act; None for anonymous and inactive ones, and for none at all.
+    """Return the primary key of a user who may own jobs; None if *user* is anonymous, inactive or None.
 
-    None must never reach ``filter(owner=…)``: it would find the jobs whose owner was deleted. The key of a caller that
-    is no instance of the user model, such as what stands in a token, is nobody's here.
+    A caller that is not an instance of the user model, such as one made from a token, owns no jobs. Never pass None to
+    ``filter(owner=…)``: it finds the jobs whose owner was deleted.
     """
     if not isinstance(user, get_user_model()) or not getattr(user, "is_active", True):
         return None
@@ -31,17 +31,17 @@ def acting(user: Any) -> Any:
 
 
 class JobQuerySet(models.QuerySet["Job"]):
-    """Jobs, narrowed by questions."""
+    """Jobs, with the questions that are asked about them."""
 
     def light(self) -> Self:
-        """Leave out the columns that can be large, but for whether there is an input (``Job.can_rerun``)."""
+        """Leave out the columns that can be large; ``Job.can_rerun`` still works without a query."""
         kept = ExpressionWrapper(Q(input__isnull=False), output_field=BooleanField())
         return self.defer(*HEAVY).annotate(input_kept=kept)
 
     def unlocked(self) -> Self:
-        """Lock these jobs in the caller's transaction, without those that somebody else has locked.
+        """Lock these jobs in the caller's transaction, and leave out those that somebody else has locked.
 
-        Who looks after everybody's jobs must not stand and wait for one of them: a locked row has a live holder.
+        The relay must not block on a row: who has locked it is alive, and acts on it.
         """
         features = connections[self.db].features
         if not features.has_select_for_update:
@@ -49,14 +49,14 @@ class JobQuerySet(models.QuerySet["Job"]):
         return self.select_for_update(skip_locked=features.has_select_for_update_skip_locked)
 
     def owned_by(self, user: Any) -> Self:
-        """The jobs that *user* asked for; none for an anonymous caller, whose jobs have no list."""
+        """The jobs of *user*; none for an anonymous caller."""
         pk = acting(user)
         return self.none() if pk is None else self.filter(owner=pk)
 
     def visible_to(self, user: Any) -> Self:
-        """The jobs whose URLs answer to *user*: their own, and those of anonymous callers, where the URL is the key.
+        """The jobs that *user* may see at their URLs: their own, and those of anonymous callers, whose URL is the key.
 
-        Staff with the permission ``async_accept.view_job`` see every job; an inactive user is an anonymous caller.
+        Staff with the permission ``async_accept.view_job`` see every job. An inactive user counts as anonymous.
         """
         kept = self.filter(forgotten=False)
         pk = acting(user)
@@ -79,13 +79,27 @@ class JobQuerySet(models.QuerySet["Job"]):
         return self.filter(state__in=FINAL)
 
     def due(self) -> Self:
-        """Accepted jobs that should have been claimed by now: never published, or their message was lost."""
+        """Accepted jobs whose time to be published has come: they never were, or their message was lost."""
         return self.filter(state=State.ACCEPTED, dispatch_at__lte=DatabaseNow())
 
     def lease_lost(self) -> Self:
-        """Jobs whose worker has not prolonged its lease in time."""
+        """Jobs whose worker did not prolong its lease in time."""
         return self.filter(lease_until__lt=DatabaseNow())
 
     def to_sweep(self) -> Self:
-        """Ended jobs whose result or row has been kept for long enough."""
+        """Ended jobs whose result has to expire, or whose row has to be purged."""
         return self.filter(sweep_at__lte=DatabaseNow())
+
+
+class PrimaryManager(models.Manager[Any]):
+    """Reads from the database that is written to, never from a replica.
+
+    A replica lags behind: a worker would not find the job whose message it got, and a repeat not the first job.
+    """
+
+    def get_queryset(self) -> models.QuerySet[Any]:
+        rows = super().get_queryset()
+        return rows if self._db else rows.using(router.db_for_write(self.model))
+
+
+JobManager = PrimaryManager.from_queryset(JobQuerySet)

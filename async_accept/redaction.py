@@ -1,4 +1,4 @@
-"""Hiding secrets where stored data is shown: by the name of the key, wherever it stands in the data."""
+"""Hides secrets in stored data before somebody sees it. The name of a key decides, at every depth of the data."""
 
 import re
 from typing import Any
@@ -8,21 +8,21 @@ from .conf import conf
 
 __all__ = ["HIDDEN", "redact", "redact_query", "redact_text"]
 
-#: What stands in place of a secret.
+#: Shown in place of a secret.
 HIDDEN = "••••••"
-#: Who logs in, in a URL, and a password as connection strings and drivers write it.
+#: The user and password in a URL, and a password as connection strings and drivers write it.
 CREDENTIALS = re.compile(
     r"""(?<=://)[^\s/@'"]*:[^\s/'"]*(?=@)|(?<=password=)(?:'[^']*'|"[^"]*"|[^\s,;&)]+)""", re.IGNORECASE
 )
 
 
 def redact(value: Any) -> Any:
-    """Return a copy of a JSON *value* in which what stands under a key that matches ``REDACT_KEYS`` is hidden."""
+    """Return a copy of a JSON *value*, with each value hidden whose key matches ``REDACT_KEYS``."""
     return _redact(value, re.compile(conf.REDACT_KEYS))
 
 
 def redact_query(query: str) -> str:
-    """Return a query string with the values of the same keys hidden."""
+    """Return a query string, with each value hidden whose key matches ``REDACT_KEYS``."""
     pattern = re.compile(conf.REDACT_KEYS)
     pairs = parse_qsl(query, keep_blank_values=True)
     hidden = [(key, HIDDEN if pattern.search(key) else value) for key, value in pairs]
@@ -41,7 +41,7 @@ def _redact(value: Any, pattern: re.Pattern[str]) -> Any:
             for key, inner in value.items()
         }
     if isinstance(value, list):
-        # A captured form keeps its fields as pairs of a name and a list of values.
+        # The fields of a form are stored as pairs: a name and a list of values.
         if len(value) == 2 and isinstance(value[0], str) and isinstance(value[1], list):
             return [value[0], HIDDEN if pattern.search(value[0]) else _redact(value[1], pattern)]
         return [_redact(item, pattern) for item in value]
@@ -49,5 +49,5 @@ def _redact(value: Any, pattern: re.Pattern[str]) -> Any:
 
 
 def _hides(pattern: re.Pattern[str], key: str, inner: Any) -> bool:
-    """Whether *key* hides *inner*; nothing is no secret, and seeing that it is missing helps."""
+    """Whether *key* hides *inner*. An empty value is shown: it is no secret, and it helps to see that it is empty."""
     return inner not in (None, "") and pattern.search(key) is not None

@@ -1,6 +1,7 @@
-"""What happened to a job, told after it is committed.
+"""Signals: what happened to a job. They are sent after the change is committed.
 
-Every receiver gets ``sender`` (the ``Job`` class) and ``job``. A receiver's exception is logged and touches nothing.
+Every receiver gets ``sender`` (the ``Job`` class) and ``job``. If a receiver raises, that is logged, and neither the
+job nor another receiver is affected.
 """
 
 from django.dispatch import Signal
@@ -18,11 +19,11 @@ __all__ = [
 job_accepted = Signal()
 #: A worker claimed a job for an attempt.
 job_started = Signal()
-#: An attempt ended without an outcome (retry, or lost): the job waits for its next one.
+#: An attempt ended without a result or a problem (a retry, or lost): the job waits for its next attempt.
 job_given_back = Signal()
-#: A job ended with an answer.
+#: A job ended with a result.
 job_succeeded = Signal()
-#: A job ended with a problem, also when it was lost.
+#: A job ended with a problem, or because its worker was lost.
 job_failed = Signal()
-#: A job ended because it was asked to.
+#: A job ended because somebody canceled it.
 job_canceled = Signal()

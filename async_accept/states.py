@@ -1,7 +1,7 @@
-"""The six states of a job, and what each of them allows.
+"""The six states of a job.
 
-The same spelling is used on the wire, in code and in the database. ``succeeded``, ``failed`` and
-``canceled`` are final: no transition leaves them.
+They are spelled the same on the wire, in code and in the database. ``succeeded``, ``failed`` and ``canceled`` are
+final: no transition leaves them.
 """
 
 from django.db.models import TextChoices
@@ -11,15 +11,15 @@ __all__ = ["ACTIVE", "FINAL", "LEASED", "State"]
 
 
 class State(TextChoices):
-    """Where a job stands."""
+    """The state of a job."""
 
-    #: Stored and waiting for a worker, also between two attempts.
+    #: Stored, and waiting for its first or next attempt.
     ACCEPTED = "accepted", _("accepted")
-    #: Claimed by one worker for one attempt, as long as its lease is prolonged.
+    #: Claimed by one worker for one attempt, which prolongs its lease.
     RUNNING = "running", _("running")
-    #: Running, and asked to stop; honoured at the next checkpoint.
+    #: Running, and asked to stop: it does so at its next checkpoint.
     CANCELING = "canceling", _("canceling")
-    #: Ended with an answer.
+    #: Ended with a result.
     SUCCEEDED = "succeeded", _("succeeded")
     #: Ended with a problem.
     FAILED = "failed", _("failed")
@@ -29,7 +29,7 @@ class State(TextChoices):
 
 #: States in which a worker holds the job under a lease.
 LEASED = (State.RUNNING, State.CANCELING)
-#: States of a job that has not ended.
+#: States of a job that has not ended: accepted, running and canceling.
 ACTIVE = (State.ACCEPTED, *LEASED)
-#: States that nothing leaves.
+#: States of a job that has ended; no transition leaves them.
 FINAL = (State.SUCCEEDED, State.FAILED, State.CANCELED)

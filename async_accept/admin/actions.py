@@ -1,4 +1,4 @@
-"""What staff can do with jobs: cancel, rerun, purge, export. Each is written down, and one go is bounded."""
+"""What staff can do with jobs: cancel, rerun, purge, export. Each has a limit, and is written to the admin's log."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ from django.contrib.contenttypes.models import ContentType
 from django.core.handlers.asgi import ASGIRequest
 from django.db.models import Q
 from django.http import HttpRequest, HttpResponseBase, StreamingHttpResponse
-from django.utils import formats, timezone
+from django.utils import timezone
 from django.utils.functional import Promise
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext, pgettext_lazy
@@ -23,43 +23,44 @@ from ..querysets import HEAVY, JobQuerySet
 from ..states import ACTIVE, FINAL
 from .changelist import CAP
 from .export import async_csv_lines, csv_lines
+from .formatting import number, number_up_to
 
-__all__ = ["ACTIONS", "JobAction", "capped", "written"]
+__all__ = ["ACTIONS", "JobAction", "count_text", "count_up_to_cap"]
 
 
 class JobAction(ABC):
-    """One thing that staff may do with jobs."""
+    """Something that staff may do with jobs."""
 
     name: str
-    #: The word on its button, and the answer that does it.
+    #: The label of its button, and the label of the button that confirms it.
     button: str | Promise
     yes: str | Promise
-    #: It cannot be undone.
+    #: Whether it cannot be undone.
     severe = False
-    #: The answer is a file, so the page with the question stays.
+    #: Whether the browser gets a file, so that the page with the question stays.
     downloads = False
-    #: The jobs that it applies to, and why it leaves others alone.
+    #: The jobs that it can be done with, and the reason why the others are left alone.
     condition: Q
     excuse: str | Promise = gettext_lazy("Left alone, because of their state")
-    #: How many jobs one go takes, and in which words that is said.
+    #: How many jobs it takes at once, and the sentence that says so.
     limit = 1_000
     limited: str | Promise = gettext_lazy(
         "One go takes at most %(number)s jobs, the oldest first. Repeat it for the rest."
     )
 
-    def narrow(self, jobs: JobQuerySet) -> JobQuerySet:
-        """The jobs among *jobs* that it applies to."""
+    def eligible(self, jobs: JobQuerySet) -> JobQuerySet:
+        """Those of *jobs* that it can be done with."""
         return jobs.filter(self.condition)
 
-    def leave(self, jobs: JobQuerySet) -> JobQuerySet:
-        """The others."""
+    def left_alone(self, jobs: JobQuerySet) -> JobQuerySet:
+        """Those of *jobs* that it cannot be done with."""
         return jobs.exclude(self.condition)
 
-    def told_limit(self, eligible: int) -> str:
-        """What is said of the limit, where one go may not take all."""
-        # Above the cap nobody knows how many there are, so a limit beyond it is told in case it is met.
-        met = eligible > min(self.limit, CAP)
-        return self.limited % {"number": _number(self.limit)} if met else ""
+    def limit_note(self, eligible: int) -> str:
+        """Return the sentence about the limit, if there may be more jobs than it takes at once; else nothing."""
+        # A count ends at the cap: the real number may be above a limit that is higher than the cap.
+        may_be_met = eligible > min(self.limit, CAP)
+        return self.limited % {"number": number(self.limit)} if may_be_met else ""
 
     @abstractmethod
     def applies(self, job: Job) -> bool:
@@ -67,33 +68,33 @@ class JobAction(ABC):
 
     @abstractmethod
     def question(self, count: int) -> str:
-        """What is asked before *count* jobs are touched."""
+        """The question before it is done with *count* jobs."""
 
     @abstractmethod
     def run(self, request: HttpRequest, jobs: JobQuerySet) -> HttpResponseBase | None:
-        """Do it to *jobs* and write it down; return an answer, or None where the list or the job is shown again."""
+        """Do it with *jobs* and write it to the log; return a response, or None to show the list or the job again."""
 
 
-class Deed(JobAction):
-    """What is done to each job by itself."""
+class PerJobAction(JobAction):
+    """An action that is done with each job by itself, and then says with how many."""
 
     def run(self, request: HttpRequest, jobs: JobQuerySet) -> None:
-        # All columns: a rerun needs the input that lists leave out.
+        # With all columns: a rerun needs the input, which lists leave out.
         chosen = list(jobs.defer(None).order_by("created_at")[: self.limit])
         count = len(self.perform(request, chosen)) if chosen else 0
         level = messages.SUCCESS if count else messages.WARNING
-        messages.add_message(request, level, self.done(count) % {"count": written(count)})
+        messages.add_message(request, level, self.done(count) % {"count": count_text(count)})
 
     @abstractmethod
     def perform(self, request: HttpRequest, jobs: Sequence[Job]) -> Sequence[Job]:
-        """Do it and write it down; return the jobs that it was done to, because some may have moved on."""
+        """Do it with *jobs* and write it to the log; return those it was done with: some may have ended meanwhile."""
 
     @abstractmethod
     def done(self, count: int) -> str:
-        """What is said afterwards."""
+        """The message afterwards."""
 
 
-class Cancel(Deed):
+class Cancel(PerJobAction):
     name, button, yes = "cancel", gettext_lazy("Cancel"), pgettext_lazy("answer", "Yes, cancel")
     condition = Q(state__in=ACTIVE)
 
@@ -108,13 +109,13 @@ class Cancel(Deed):
 
     def perform(self, request: HttpRequest, jobs: Sequence[Job]) -> Sequence[Job]:
         canceled = [job for job in jobs if job.cancel()]
-        _write_down(request, canceled, CHANGE, _("Asked to stop."))
+        _write_log(request, canceled, CHANGE, _("Asked to stop."))
         return canceled
 
 
-class Rerun(Deed):
+class Rerun(PerJobAction):
     name, button, yes = "rerun", gettext_lazy("Run again"), pgettext_lazy("answer", "Yes, run again")
-    # The input of a job with uploads goes with them, right after its end.
+    # Uploads are removed right after a job has ended, and without them its input is of no use.
     condition = Q(state__in=FINAL, input__isnull=False, uploads__isnull=True)
     excuse = gettext_lazy("Left alone, because they have not ended or their input is gone")
 
@@ -132,18 +133,18 @@ class Rerun(Deed):
         return ngettext("%(count)s job runs again.", "%(count)s jobs run again.", count)
 
     def perform(self, request: HttpRequest, jobs: Sequence[Job]) -> Sequence[Job]:
-        new = [job for job in jobs if self._runs_again(job)]
-        _write_down(request, new, CHANGE, _("Run again."))
-        return new
+        rerun = [job for job in jobs if self._rerun(job)]
+        _write_log(request, rerun, CHANGE, _("Run again."))
+        return rerun
 
-    def _runs_again(self, job: Job) -> bool:
+    def _rerun(self, job: Job) -> bool:
         try:
             return rerun(job).rerun_of == job.pk
         except (InputGone, JobActive, TooManyJobs):
             return False
 
 
-class Purge(Deed):
+class Purge(PerJobAction):
     name, button, yes = "purge", gettext_lazy("Purge"), pgettext_lazy("answer", "Yes, purge")
     severe = True
     condition = Q(state__in=FINAL)
@@ -163,12 +164,12 @@ class Purge(Deed):
 
     def perform(self, request: HttpRequest, jobs: Sequence[Job]) -> Sequence[Job]:
         retention.purge([job.pk for job in jobs])
-        _write_down(request, jobs, DELETION, _("Purged."))
+        _write_log(request, jobs, DELETION, _("Purged."))
         return jobs
 
 
 class Export(JobAction):
-    """A file with a line per job, sent while it is read."""
+    """A CSV file with a line for each job, streamed."""
 
     name, button, yes = "export", gettext_lazy("Export"), pgettext_lazy("answer", "Yes, export")
     downloads = True
@@ -177,26 +178,26 @@ class Export(JobAction):
     limited = gettext_lazy("A file has at most %(number)s jobs, in the order of the list.")
 
     def applies(self, job: Job) -> bool:
-        return False  # a file of one line helps nobody
+        return False  # the list exports; a file with one job is of little use
 
-    def leave(self, jobs: JobQuerySet) -> JobQuerySet:
+    def left_alone(self, jobs: JobQuerySet) -> JobQuerySet:
         return jobs.none()
 
     def question(self, count: int) -> str:
         return ngettext("Export %(count)s job as CSV?", "Export %(count)s jobs as CSV?", count)
 
     def run(self, request: HttpRequest, jobs: JobQuerySet) -> HttpResponseBase:
-        chosen = capped(jobs)
+        chosen = count_up_to_cap(jobs)
         LogEntry.objects.create(
             user_id=cast(int, request.user.pk),
             content_type=ContentType.objects.get_for_model(Job),
-            object_repr=ngettext("%(count)s job", "%(count)s jobs", chosen) % {"count": written(chosen)},
+            object_repr=ngettext("%(count)s job", "%(count)s jobs", chosen) % {"count": count_text(chosen)},
             action_flag=CHANGE,
             change_message=_("Exported as CSV."),
         )
-        jobs = jobs.defer(None).defer(*HEAVY)  # the list leaves out the problem, which is a column here
+        jobs = jobs.defer(None).defer(*HEAVY)  # with the problem, which the list leaves out
         response = StreamingHttpResponse(
-            # A server that speaks ASGI would first make a list of what is not asynchronous.
+            # On ASGI, Django would first read a synchronous iterator into a list.
             (async_csv_lines if isinstance(request, ASGIRequest) else csv_lines)(jobs[: self.limit]),
             content_type="text/csv; charset=utf-8",
         )
@@ -205,25 +206,21 @@ class Export(JobAction):
         return response
 
 
-#: In the order of the menu.
+#: The actions by name, in the order of the menu.
 ACTIONS: dict[str, JobAction] = {action.name: action for action in (Cancel(), Rerun(), Purge(), Export())}
 
 
-def capped(jobs: JobQuerySet) -> int:
+def count_up_to_cap(jobs: JobQuerySet) -> int:
     """Return how many *jobs* there are, or one more than the cap."""
     return jobs.order_by().values("pk")[: CAP + 1].count()
 
 
-def written(count: int) -> str:
-    """Return *count* as the reader's language writes it; of more than the cap, nobody knows how many there are."""
-    return _number(min(count, CAP)) + ("+" if count > CAP else "")
+def count_text(count: int) -> str:
+    """Return what ``count_up_to_cap()`` counted, as the reader's language writes it: 10,000+ above the cap."""
+    return number_up_to(count, CAP)
 
 
-def _number(value: int) -> str:
-    return formats.number_format(value, use_l10n=True, force_grouping=True)
-
-
-def _write_down(request: HttpRequest, jobs: Sequence[Job], flag: int, message: str) -> None:
+def _write_log(request: HttpRequest, jobs: Sequence[Job], flag: int, message: str) -> None:
     """Add an entry for each of *jobs* to the admin's log."""
     if jobs:
         LogEntry.objects.log_actions(cast(int, request.user.pk), jobs, flag, message)

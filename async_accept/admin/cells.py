@@ -1,7 +1,7 @@
-"""What the admin's pages show of a job, as HTML, built from the row alone: a hundred rows cost no more queries.
+"""Parts of a job as HTML. They are made from the row alone: a list of a hundred jobs needs no further queries.
 
-Text that others wrote (messages, operations, names) only ever enters by ``format_html``, which escapes it, and in
-elements that keep its direction of writing to themselves.
+Text that others wrote (messages, operations, names) is always escaped by ``format_html``, and put into elements that
+isolate its direction of writing (``bdi``).
 """
 
 import re
@@ -33,14 +33,14 @@ __all__ = [
     "state_cell",
 ]
 
-#: What stands where there is nothing.
+#: Shown for a missing value.
 NOTHING = "–"
-#: A longer word has no right to the width of a column.
+#: A word of more characters than this may be broken into pieces of this length.
 LONG_WORD, PIECE = 16, 10
 
 
 def soft(name: object) -> SafeString:
-    """Return a name that a narrow column may break: after its dots and the like, and in the midst of a long word."""
+    """Return a name that a narrow column may break: after dots, slashes and the like, and inside of a long word."""
     words = re.findall(r"[^ .@/_-]*[ .@/_-]+|[^ .@/_-]+", str(name))
     pieces = [
         piece
@@ -51,7 +51,7 @@ def soft(name: object) -> SafeString:
 
 
 def badge(state: str) -> SafeString:
-    """Return a state as icon, word and colour."""
+    """Return a state as an icon, its label and a colour."""
     look = LOOKS[state]
     return format_html(
         '<span class="aa-badge aa-{}"><span class="aa-icon" aria-hidden="true">{}</span>{}</span>',
@@ -62,33 +62,33 @@ def badge(state: str) -> SafeString:
 
 
 def bar(job: Job, now: datetime | None = None) -> SafeString:
-    """Return a running job's bar with its figures; empty for any other job, and where nothing was reported."""
+    """Return the progress bar of a running job with its figures; empty if the job does not run or has no progress."""
     if job.state not in (State.RUNNING, State.CANCELING) or not job.progress:
         return SafeString("")
     words = progress_words(job, now)
     done = percent(job)
-    # Without a value the browser shows that something is going on.
+    # Without a value, the browser shows that something goes on.
     value = SafeString("") if done is None else format_html(' value="{}"', f"{done:.1f}")
     return format_html(
         '<span class="aa-progress"><progress max="100"{} aria-label="{}"></progress>'
         '<span class="aa-figures">{}</span></span>',
         value,
         gettext("Progress"),
-        # Large numbers may be broken after the slash.
+        # The line may break after the slash.
         format_html_join(SafeString("/<wbr>"), "{}", ((part,) for part in words.split("/"))),
     )
 
 
 def moment(when: datetime | None, now: datetime | None = None) -> SafeString:
-    """Return a time as people say it, with the exact one (ISO 8601) in the title."""
+    """Return a time as people say it, such as "5 min ago", with the exact time (ISO 8601) in the title."""
     return SafeString(NOTHING) if when is None else _time(when, ago(when, now))
 
 
 def moment_in_full(when: datetime | None, now: datetime | None = None) -> SafeString:
-    """Return a time as people say it and, for all to see, to the second."""
+    """Return a time as people say it, followed by the exact time."""
     if when is None:
         return SafeString(NOTHING)
-    if abs((now or timezone.now()) - when) >= timedelta(days=7):  # said by its date
+    if abs((now or timezone.now()) - when) >= timedelta(days=7):  # people say the date
         return _time(when, exactly(when))
     return format_html("{} · <bdi>{}</bdi>", moment(when, now), exactly(when))
 
@@ -99,7 +99,7 @@ def _time(when: datetime, said: str) -> SafeString:
 
 
 def elapsed(job: Job, now: datetime | None = None) -> SafeString:
-    """Return how long the last attempt took, or has taken so far; a dash before any."""
+    """Return how long the last attempt took, or has taken so far; a dash if the job has not started."""
     end = job.finished_at or (now or timezone.now())
     if job.started_at is None or job.state == State.ACCEPTED:
         return SafeString(NOTHING)
@@ -107,7 +107,7 @@ def elapsed(job: Job, now: datetime | None = None) -> SafeString:
 
 
 def object_link(job: Job, site: admin.AdminSite, request: HttpRequest | None) -> SafeString:
-    """Return the object that the job is about, linked to its admin page for those who may look at it. No query."""
+    """Return the object that the job is about, with a link to its admin page if the user may view it. No query."""
     kind = job.object_type
     if kind is None or not job.object_id:
         return SafeString(NOTHING)
@@ -125,7 +125,7 @@ def object_link(job: Job, site: admin.AdminSite, request: HttpRequest | None) ->
 
 
 def message(job: Job) -> SafeString:
-    """Return what *job* said last: its stage and its message."""
+    """Return the stage and the message of the last progress report."""
     progress = job.progress or {}
     said = SafeString("")
     if progress.get("stage"):

@@ -1,4 +1,4 @@
-"""The job list at a million rows: counted up to a cap, searched by what is indexed, sorted by time."""
+"""The list of jobs, made for a million rows: it counts up to a cap, searches indexed columns only, sorts by time."""
 
 import re
 from datetime import timedelta
@@ -16,28 +16,28 @@ from ..db.functions import CountOf
 from ..models import Job
 from ..querysets import JobQuerySet
 from .filters import MineFilter, of_owner, operations
-from .statistics import starving
+from .statistics import stalled_for
 
 __all__ = ["CappedPaginator", "JobChangeList", "search"]
 
-#: A list is counted, and can be leafed through, up to here.
+#: How far a list is counted, and how many jobs its pages show in all.
 CAP = 10_000
-#: The parameter of a list's URL that asks for the columns which are hidden by default. It is no filter.
+#: The parameter in a list's URL that shows the columns which are hidden by default. It is no filter.
 COLUMNS_VAR = "columns"
-#: One owner's jobs are in order of time by their ids, and so are they in the index on (owner, id).
+#: The order of one owner's jobs. Their ids are time-ordered, and there is an index on (owner, id).
 BY_ID = ("-id",)
 
 _QUALIFIED = re.compile(r"(owner|op|key):(.*)", re.DOTALL)
 
 
 class CappedPaginator(Paginator):  # type: ignore[type-arg]
-    """Counts no further than ``cap``: beyond that, people search instead of leafing."""
+    """Counts no further than ``cap``: in a longer list, people search."""
 
     cap = CAP
 
     @cached_property
     def counted(self) -> int:
-        """How many there are, or one more than the cap."""
+        """How many jobs there are, or one more than the cap."""
         jobs: Any = self.object_list
         return int(jobs.order_by()[: self.cap + 1].count())
 
@@ -50,7 +50,7 @@ class CappedPaginator(Paginator):  # type: ignore[type-arg]
         return min(self.counted, self.cap)
 
     def rows(self, number: int, size: int = 0) -> list[Job]:
-        """Return the rows of a page, and learn by the same statement how many there are in all."""
+        """Return the rows of a page, and count all rows in the same statement."""
         size = size or self.per_page
         first = (number - 1) * size
         if not 0 <= first < self.cap:
@@ -63,7 +63,7 @@ class CappedPaginator(Paginator):  # type: ignore[type-arg]
 
 
 class JobChangeList(ChangeList):
-    """Newest first, and a word when jobs wait and nobody works."""
+    """The list, newest first, with a warning if jobs wait and no worker is seen."""
 
     def get_filters_params(self, params: Any = None) -> Any:
         found = super().get_filters_params(params)
@@ -76,18 +76,18 @@ class JobChangeList(ChangeList):
         return super().get_ordering(request, queryset)
 
     def get_results(self, request: HttpRequest) -> None:
-        """Fetch the page, and with it the count that takes Django's own list a statement more."""
+        """Fetch the rows of the page together with their count, for which Django's own list needs another statement."""
         paginator: Any = self.model_admin.get_paginator(request, self.queryset, self.list_per_page)
         rows = paginator.rows(1, self.list_max_show_all) if self.show_all else []
         if not self.show_all or paginator.count > self.list_max_show_all:
             rows = paginator.rows(self.page_num)
-            if not rows and self.page_num != 1:  # there is no such page (any more)
+            if not rows and self.page_num != 1:  # there is no such page, or no longer
                 self.page_num = 1
                 rows = paginator.rows(1)
-        for row in rows:  # a column is given its row alone
+        for row in rows:  # for object_column(), which gets nothing but the row
             row.viewed_in = request
         self.paginator, self.result_list = paginator, rows
-        # The count stands below the list, where a capped one is said to be capped; not beside the search box too.
+        # Only the line below the list shows the count, because it also says if that is capped; the search box does not.
         self.result_count = self.full_result_count = paginator.count
         self.show_full_result_count = False
         self.show_admin_actions = True
@@ -104,19 +104,20 @@ class JobChangeList(ChangeList):
 
     @property
     def columns_url(self) -> str:
-        """Where the hidden columns are shown, or hidden again."""
+        """The URL that shows the hidden columns, or hides them again."""
         return str(self.get_query_string({COLUMNS_VAR: None if self.has_all_columns else "all"}))
 
     @cached_property
-    def starving(self) -> timedelta | None:
-        """How long the longest waiting job of this page waits, while no worker is seen."""
-        return starving(self.result_list)
+    def stalled_for(self) -> timedelta | None:
+        """How long the oldest job of this page waits while no worker is seen; None if none does."""
+        return stalled_for(self.result_list)
 
 
 def search(request: HttpRequest, jobs: JobQuerySet, text: str) -> JobQuerySet:
-    """Narrow *jobs* by what people type: a job's id, an operation, an owner's name, or ``owner:`` ``op:`` ``key:``.
+    """Return those of *jobs* that match every word of *text*.
 
-    Every word must hold. Nothing is looked for inside of texts: that would read every row.
+    A word is a job's id, an operation or an owner's name, or begins with ``owner:``, ``op:`` or ``key:``. Texts are not
+    searched: that would read every row.
     """
     for word in text.split():
         qualified = _QUALIFIED.fullmatch(word)
@@ -127,11 +128,11 @@ def search(request: HttpRequest, jobs: JobQuerySet, text: str) -> JobQuerySet:
             case "operation":
                 jobs = jobs.filter(operation=value)
             case "op":
-                # Their names in full, and not a range of the index: only the column's collation knows what begins how.
+                # By full names, not by a range of the index: how names sort depends on the column's collation.
                 names = [name for name in operations(request) if name.startswith(value)]
                 jobs = jobs.filter(operation__in=names)
             case "key":
-                # The columns hold hashes: a key by itself belongs to many owners and routes.
+                # The columns hold hashes: many owners and routes may use the same key.
                 jobs = jobs.filter(Q(idempotency_key=value) | Q(active_hash=value))
             case _:
                 jobs = of_owner(jobs, **{get_user_model().USERNAME_FIELD: value})
@@ -141,7 +142,7 @@ def search(request: HttpRequest, jobs: JobQuerySet, text: str) -> JobQuerySet:
 
 
 def _kind(request: HttpRequest, word: str) -> str:
-    """Tell what a bare word names."""
+    """Return what a word without a prefix is: id, operation or owner."""
     try:
         UUID(word)
     except ValueError:

@@ -1,4 +1,4 @@
-"""Charts as geometry: the server computes it, the template draws it as inline SVG. No script, no style attribute."""
+"""The geometry of charts. The template draws it as inline SVG, without a script and without style attributes."""
 
 import math
 from typing import Any, NamedTuple
@@ -6,18 +6,18 @@ from typing import Any, NamedTuple
 from django.utils import formats, timezone
 
 from ..states import State
-from .formatting import LOOKS
+from .formatting import LOOKS, number
 
 __all__ = ["Bar", "Piece", "hourly_chart", "nice_top"]
 
-#: The drawing's own units: it is as wide as the screen lets it be, and its words are outside of it.
+#: In units of the drawing. On the screen it gets the width that there is; its labels are HTML beside it.
 WIDTH, HEIGHT = 720, 200
-#: Between two bars, and above the highest.
+#: The space between two bars, and above the highest.
 GAP, TOP = 6, 2
-#: Every so many hours one is written below its bar.
+#: Every third bar has its hour below it.
 LABEL_EVERY = 3
 
-#: From the axis upwards: what is done, what went wrong, what is still open.
+#: The states in a bar, from the axis upwards: ended well, ended badly, active.
 ORDER = (State.SUCCEEDED, State.CANCELED, State.FAILED, State.RUNNING, State.CANCELING, State.ACCEPTED)
 
 
@@ -32,7 +32,7 @@ class Piece(NamedTuple):
 
 
 class Bar(NamedTuple):
-    """One hour."""
+    """The bar of one hour."""
 
     label: str
     shows_label: bool
@@ -43,7 +43,7 @@ class Bar(NamedTuple):
 
 
 def nice_top(largest: int) -> int:
-    """Return the number at the top of an axis: round, even, and not far above *largest*; at least 4."""
+    """Return the top of an axis: a round, even number not far above *largest*, at least 4."""
     if largest <= 4:
         return 4
     power: int = 10 ** int(math.log10(largest))
@@ -51,7 +51,7 @@ def nice_top(largest: int) -> int:
 
 
 def hourly_chart(hours: list[dict[str, Any]]) -> dict[str, Any]:
-    """Return the stacked bars of *hours* (dicts with ``hour`` and ``counts`` by state), their axis and their legend."""
+    """Return the stacked bars, the axis and the legend for *hours*: dicts with ``hour`` and ``counts`` by state."""
     top = nice_top(max((sum(hour["counts"].values()) for hour in hours), default=0))
     slot = WIDTH / max(len(hours), 1)
     bars = [_bar(hour, index * slot, slot, top, index) for index, hour in enumerate(hours)]
@@ -81,9 +81,7 @@ def _bar(hour: dict[str, Any], x: float, slot: float, top: int, index: int) -> B
     label = formats.time_format(begins, "TIME_FORMAT" if begins.minute else "H:i")
     counts = [hour["counts"].get(str(state), 0) for state in ORDER]
     said = ", ".join(
-        f"{state.label} {formats.number_format(count, force_grouping=True)}"
-        for state, count in zip(ORDER, counts, strict=True)
-        if count
+        f"{state.label} {number(count)}" for state, count in zip(ORDER, counts, strict=True) if count
     )
     return Bar(
         label,
@@ -96,7 +94,7 @@ def _bar(hour: dict[str, Any], x: float, slot: float, top: int, index: int) -> B
 
 
 def _line(value: int, top: int) -> dict[str, str]:
-    return {"y": _n(HEIGHT - _height(value, top)), "label": formats.number_format(value, force_grouping=True)}
+    return {"y": _n(HEIGHT - _height(value, top)), "label": number(value)}
 
 
 def _height(count: int, top: int) -> float:
@@ -104,5 +102,5 @@ def _height(count: int, top: int) -> float:
 
 
 def _n(value: float) -> str:
-    """Return a number as SVG wants it, whatever the language."""
+    """Return a number as SVG needs it, in every language."""
     return f"{value:.1f}"

@@ -15,7 +15,7 @@ __all__ = ["ColumnsMixin"]
 
 
 class ColumnsMixin(SiteMixin):
-    """The columns that ``list_display`` names."""
+    """The columns that ``list_display`` and ``more_columns`` name."""
 
     @admin.display(description=_("state"))
     def state_column(self, job: Job) -> SafeString:

@@ -1,26 +1,26 @@
-"""The dashboard: the figures of all jobs, as people read them."""
+"""The dashboard: the figures of all jobs, formatted for people."""
 
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 from urllib.parse import urlencode
 
-from django.utils import formats
 from django.utils.translation import gettext as _
 
 from ..states import State
+from .cells import NOTHING
 from .charts import hourly_chart
-from .formatting import duration
+from .formatting import duration, number_up_to
 from .statistics import COUNT_CAP, figures
 
 __all__ = ["dashboard_context"]
 
 
 def dashboard_context(url: Callable[..., str]) -> dict[str, Any]:
-    """Return what the dashboard's template shows. Each figure leads to exactly the jobs that it tells of.
+    """Return the context of the dashboard's template. Each figure links to the list of exactly the jobs that it counts.
 
     Args:
-        url: gives the URL of a page of jobs, by its name and arguments.
+        url: returns the URL of a page of jobs, given its name and arguments.
     """
     found = figures()
     jobs = url("changelist")
@@ -55,11 +55,9 @@ def _narrowed(url: str, **filters: str) -> str:
     return f"{url}?{urlencode(filters)}"
 
 
-def _count(number: int) -> str:
-    if number > COUNT_CAP:
-        return f"{formats.number_format(COUNT_CAP, use_l10n=True, force_grouping=True)}+"
-    return formats.number_format(number, use_l10n=True, force_grouping=True)
+def _count(value: int) -> str:
+    return number_up_to(value, COUNT_CAP)
 
 
 def _span(value: timedelta | None) -> str:
-    return "–" if value is None else duration(value)
+    return NOTHING if value is None else duration(value)

@@ -1,7 +1,7 @@
-"""The detail page: where a job stands, what happened to it, what it was asked and what it answered.
+"""The page of a job: its state, what happened to it, its input, and its result or problem.
 
-Stored data is shown with its secrets hidden. The input needs ``view_input`` and the traceback ``view_traceback``;
-without them those columns are not even read.
+Secrets in stored data are hidden. The input needs the permission ``view_input``, and the traceback ``view_traceback``;
+without them, these columns are not even read.
 """
 
 import json
@@ -25,36 +25,36 @@ from ..redaction import redact, redact_query
 from ..states import State
 from .actions import ACTIONS
 from .cells import object_link
-from .live import live, page_parts, version
+from .live import live, page_parts, parse_id, version
 from .pages import SiteMixin, model_url
-from .statistics import starving, with_alarm
+from .statistics import stalled_for, with_stalled
 from .timeline import timeline, waited
 
 __all__ = ["DetailMixin", "pretty"]
 
-#: So much of a result or an input is shown; the rest can be downloaded.
+#: How much of a result or an input is shown; a result can be downloaded in full.
 SHOWN_CHARS = 64 * 1024
-#: A stored result above this is only downloaded, never taken apart for a page.
+#: A stored result that is longer is not parsed for the page; it can only be downloaded.
 PARSED_CHARS = 2_000_000
-#: Columns of the detail page that need no permission of their own.
+#: Columns that need the permission ``view_input``.
 SENSITIVE = ("input", "request")
 
 
 class Shown(NamedTuple):
-    """Stored JSON, ready to be read."""
+    """Stored JSON, as text for people; ``cut`` if it is not all of it."""
 
     text: str
     cut: bool
 
 
 def pretty(value: Any) -> Shown:
-    """Return *value* as indented JSON with its secrets hidden, at most 64 KB of it."""
+    """Return *value* as indented JSON with its secrets hidden, cut to ``SHOWN_CHARS``."""
     text = json.dumps(redact(value), indent=2, ensure_ascii=False)
     return Shown(text[:SHOWN_CHARS], len(text) > SHOWN_CHARS)
 
 
 def _live_parts(job: Job) -> dict[str, SafeString]:
-    """Return the parts that change with every report, marked for the live updates."""
+    """Return the parts that change with each progress report, marked for the live updates."""
     elements: dict[str, tuple[str, dict[str, str]]] = {
         "message": ("p", {"class": "aa-message"}),
         "log": ("pre", {"class": "aa-log", "tabindex": "0"}),
@@ -63,7 +63,56 @@ def _live_parts(job: Job) -> dict[str, SafeString]:
 
 
 class DetailMixin(SiteMixin):
-    """Builds the context of the detail page."""
+    """Shows the page of a job, and its result as a file."""
+
+    detail_template = "admin/async_accept/job/detail.html"
+    may: Any
+    has_delete_permission: Any
+    has_purge_permission: Any
+
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
+    ) -> HttpResponse:
+        """Show one job."""
+        job = self.find_job(request, object_id)
+        if job is None:
+            return self.missing_job(request, object_id)
+        may_purge = self.has_purge_permission(request)
+        context = {
+            **self.detail_context(request, job),
+            # The end of the id: its beginning is a time, which all jobs of one minute share.
+            "title": f"{job.operation} …{job.pk.hex[-8:]}",
+            "subtitle": None,
+            "buttons": [
+                action for action in ACTIONS.values() if action.applies(job) and self.may(request, action)
+            ],
+            # Purge does the same: nobody needs both buttons.
+            "can_delete": self.has_delete_permission(request, job) and not may_purge,
+            "live_url": self.url_to("live_page", job.pk),
+            **(extra_context or {}),
+        }
+        return self.render_page(request, self.detail_template, context)
+
+    def result_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """Send a job's result as a file."""
+        job = self.find_job(request, object_id)
+        if job is None:
+            raise Http404
+        return self.download(job)
+
+    def find_job(self, request: HttpRequest, object_id: Any) -> Job | None:
+        """Return the job, or None if there is none.
+
+        Raises:
+            PermissionDenied: the user may not see jobs (403), whether this one exists or not.
+        """
+        self.demand_view(request)
+        pk = parse_id(str(object_id))
+        return self.detail_queryset(request).filter(pk=pk).first() if pk else None
+
+    def missing_job(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """Return Django's redirect for an object that does not exist."""
+        return self._get_obj_does_not_exist_redirect(request, self.opts, object_id)  # type: ignore[attr-defined, no-any-return]
 
     def detail_context(self, request: HttpRequest, job: Job) -> dict[str, Any]:
         user: Any = request.user
@@ -74,7 +123,7 @@ class DetailMixin(SiteMixin):
             "job": job,
             "version": version(job),
             "parts": _live_parts(job),
-            "starving": starving([job]),
+            "stalled_for": stalled_for([job]),
             "object_html": object_link(job, self.admin_site, request),
             "timeline": timeline(job),
             "waited": waited(job),
@@ -93,10 +142,10 @@ class DetailMixin(SiteMixin):
         }
 
     def detail_queryset(self, request: HttpRequest) -> Any:
-        """Jobs with the columns that the user may see."""
+        """Return the jobs, with the columns that the user may see."""
         user: Any = request.user
-        jobs = with_alarm(Job.objects.filter(forgotten=False).select_related("owner", "object_type"))
-        # Whether there is an input decides over a button, also for those who may not see it.
+        jobs = with_stalled(Job.objects.filter(forgotten=False).select_related("owner", "object_type"))
+        # Who may not see the input may still rerun the job, if there is an input.
         kept = ExpressionWrapper(Q(input__isnull=False), output_field=BooleanField())
         jobs = jobs.annotate(input_kept=kept)
         return jobs if user.has_perm("async_accept.view_input") else jobs.defer(*SENSITIVE)
@@ -131,13 +180,13 @@ class DetailMixin(SiteMixin):
         return rows.values("pk", *columns).first()  # type: ignore[no-any-return]
 
     def _result(self, job: Job, stored: dict[str, Any] | None) -> dict[str, Any] | None:
-        """Return how the result is shown; None where the job has none (yet)."""
+        """Return what the page shows of the result; None if the job has not succeeded."""
         if job.state != State.SUCCEEDED:
             return None
-        answer = job.response or {"status": 200, "headers": {}}
+        response = job.response or {"status": 200, "headers": {}}
         shown: dict[str, Any] = {
-            "status": answer.get("status"),
-            "headers": redact(answer.get("headers") or {}),
+            "status": response.get("status"),
+            "headers": redact(response.get("headers") or {}),
             "gone": job.is_expired or stored is None,
             "size": stored["size"] if stored else None,
             "body": None,
@@ -145,12 +194,12 @@ class DetailMixin(SiteMixin):
         if not shown["gone"] and stored and stored["text"] is not None and stored["size"] <= PARSED_CHARS:
             try:
                 shown["body"] = pretty(json.loads(stored["text"]))
-            except ValueError:  # written by another hand
+            except ValueError:  # not JSON: somebody else has written it
                 shown["body"] = None
         return shown
 
     def _asked(self, job: Job) -> list[tuple[str, str]]:
-        """Return how the replayed request came in."""
+        """Return labels and values that describe the request that is replayed."""
         if not job.request:
             return []
         meta = job.request.get("meta") or {}

@@ -1,4 +1,4 @@
-"""Jobs as CSV, line by line."""
+"""Jobs as CSV, one line at a time."""
 
 import csv
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
@@ -9,19 +9,19 @@ from ..querysets import JobQuerySet
 
 __all__ = ["async_csv_lines", "csv_lines"]
 
-#: A spreadsheet takes a cell that begins like this for a formula
+#: If a cell begins with one of these, a spreadsheet takes it for a formula
 #: (https://owasp.org/www-community/attacks/CSV_Injection).
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 
 
 class Echo:
-    """A file that gives back what is written to it."""
+    """A file whose ``write()`` returns what is written: ``csv`` needs a file, and we need the line."""
 
     def write(self, value: str) -> str:
         return value
 
 
-#: The columns and what stands in them.
+#: The columns, and the value of each.
 COLUMNS: dict[str, Callable[[Job], Any]] = {
     "id": lambda job: job.pk,
     "operation": lambda job: job.operation,
@@ -37,21 +37,21 @@ COLUMNS: dict[str, Callable[[Job], Any]] = {
     "queue": lambda job: job.queue,
     "problem": lambda job: (job.problem or {}).get("code", ""),
 }
-#: Without it Excel takes UTF-8 for the code page of its country.
+#: Without it, Excel reads UTF-8 in the code page of its country.
 BYTE_ORDER_MARK = "\ufeff"
 #: How many jobs are in memory at a time.
 CHUNK = 2_000
 
 
 def csv_lines(jobs: JobQuerySet) -> Iterator[str]:
-    """Yield the lines of a CSV file; cells that a spreadsheet would execute are made text."""
+    """Yield the lines of a CSV file; a cell that a spreadsheet would take for a formula becomes text."""
     yield BYTE_ORDER_MARK + line(COLUMNS)
     for job in jobs.iterator(chunk_size=CHUNK):
         yield row(job)
 
 
 async def async_csv_lines(jobs: JobQuerySet) -> AsyncIterator[str]:
-    """Yield the same lines without holding up the event loop."""
+    """Yield the same lines without blocking the event loop."""
     yield BYTE_ORDER_MARK + line(COLUMNS)
     async for job in jobs.aiterator(chunk_size=CHUNK):
         yield row(job)

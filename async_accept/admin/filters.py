@@ -1,4 +1,4 @@
-"""The filters of the job list. Each one is a range of an index; none counts what it would find."""
+"""The filters of the job list. Each reads a range of an index, and none counts how many jobs it would find."""
 
 from collections.abc import Iterable
 from datetime import timedelta
@@ -30,14 +30,14 @@ __all__ = [
     "waiting_too_long",
 ]
 
-#: A job that waits for longer than this needs somebody's attention.
+#: A job that waits longer needs attention.
 TOO_LONG = timedelta(minutes=5)
-#: How many operations the filter offers. A search knows all of them.
+#: How many operations the filter offers. The search finds all of them.
 MOST_OPERATIONS = 100
-#: How many names of operations are looked up: they are names in code, not data.
+#: How many operations are read from the database. They are names in code, so there are few.
 MOST_NAMES = 1_000
 
-#: One look into the index per operation, however many jobs there are; DISTINCT would read them all.
+#: Reads the index once for each operation, however many jobs there are; DISTINCT would read every job.
 LOOSE_SCAN = f"""
 WITH RECURSIVE found (name) AS (
     SELECT MIN(operation) FROM {Job._meta.db_table}
@@ -50,9 +50,9 @@ SELECT name FROM found WHERE name IS NOT NULL LIMIT %s
 
 
 def operations(request: HttpRequest) -> list[str]:
-    """Return the names of the operations that jobs have, in order.
+    """Return the operations that jobs have, sorted by name.
 
-    Asked once in a request and not kept for longer, so that an operation is found as soon as it has its first job.
+    They are kept for one request only, so that an operation is found as soon as it has its first job.
     """
     names: list[str] | None = getattr(request, "_async_accept_operations", None)
     if names is None:
@@ -64,26 +64,26 @@ def operations(request: HttpRequest) -> list[str]:
 
 
 def of_owner(jobs: JobQuerySet, **who: Any) -> JobQuerySet:
-    """Narrow *jobs* to those of one user, who is named by a column.
+    """Return those of *jobs* that belong to the user with this value in this column: ``of_owner(jobs, pk=1)``.
 
-    The user is looked up in the same statement, also where the key is known. Else PostgreSQL, which knows that somebody
-    has many jobs, goes by the primary key to find the newest of them, through all jobs with random ids.
+    A subquery finds the user, even if the key is known. With the key itself, PostgreSQL may know that this owner has
+    many jobs, and then looks for the newest by the primary key, through all jobs with random ids.
     """
     user = get_user_model()._default_manager.filter(**who).values("pk")[:1]
     return jobs.filter(owner=Subquery(user))
 
 
 def waiting_too_long() -> Q:
-    """Return the condition of jobs that nobody claims, although their time has come long ago."""
+    """Return the condition for jobs that could be claimed for a long time, and were not."""
     since = timezone.now() - TOO_LONG
     fresh = Q(attempt=0, created_at__lt=since)
-    # One that was given back waits for its time first; each ring that nobody followed moves that on.
+    # A job that was given back first waits until dispatch_at, which the relay moves on each time it publishes the job.
     again = Q(attempt__gt=0) & (Q(dispatch_at__lt=since) | Q(dispatches__gt=2, updated_at__lt=since))
     return Q(state=State.ACCEPTED) & (fresh | again)
 
 
 def needs_attention() -> Q:
-    """Return the condition of jobs that wait for too long, or whose worker gives no sign of life."""
+    """Return the condition for jobs that wait too long, or whose lease ran out."""
     lost = Q(lease_until__isnull=False, lease_until__lt=DatabaseNow())
     return Q(state__in=ACTIVE) & (waiting_too_long() | lost)
 
@@ -98,7 +98,7 @@ class OneOf(admin.SimpleListFilter):
 
 
 class StateFilter(OneOf):
-    """One state, or those of jobs that have or have not ended."""
+    """By a state, or by a group of states: not ended, at a worker, ended."""
 
     title = _("state")
     parameter_name = "state"
@@ -123,7 +123,7 @@ class StateFilter(OneOf):
 
 
 class AttentionFilter(OneOf):
-    """What somebody should look at."""
+    """By what needs somebody's attention."""
 
     title = _("attention")
     parameter_name = "attention"
@@ -148,15 +148,14 @@ class AttentionFilter(OneOf):
 
 
 class OperationFilter(admin.SimpleListFilter):
-    """One of the operations that jobs have."""
+    """By operation."""
 
     title = _("operation")
     parameter_name = "operation"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
         names = operations(request)[:MOST_OPERATIONS]
-        # One that is chosen is shown, also where it is not among those that are offered.
-        if (chosen := self._chosen()) and chosen not in names:
+        if (chosen := self._chosen()) and chosen not in names:  # a URL may name any operation
             names.append(chosen)
         return [(name, name) for name in names]
 
@@ -169,7 +168,7 @@ class OperationFilter(admin.SimpleListFilter):
 
 
 class CreatedFilter(OneOf):
-    """The newest jobs."""
+    """By age: the jobs of the past hour, day or week."""
 
     title = _("created")
     parameter_name = "created"
@@ -177,13 +176,13 @@ class CreatedFilter(OneOf):
     spans = {"1h": timedelta(hours=1), "24h": timedelta(hours=24), "7d": timedelta(days=7)}
 
     def queryset(self, request: HttpRequest, queryset: Any) -> JobQuerySet | None:
-        # By the column, not by the time in the ids: those of anonymous jobs are random.
+        # Not by the time in the ids: those of anonymous jobs are random.
         span = self.spans.get(self.value() or "")
         return queryset.filter(created_at__gte=timezone.now() - span) if span else None
 
 
 class MineFilter(OneOf):
-    """What the user asked for."""
+    """By owner: only the user's own jobs."""
 
     title = _("owner")
     parameter_name = "mine"

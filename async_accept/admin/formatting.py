@@ -1,6 +1,6 @@
-"""How a job looks to people: one icon, word and tone per state, and times and progress in a few words.
+"""What people read of a job: an icon, a word and a tone for each state, and times and progress in a few words.
 
-Every page that shows a job takes its look from here, so that a state has the same face everywhere.
+Every page that shows a job uses this module, so that a state looks the same everywhere.
 """
 
 from datetime import datetime, timedelta
@@ -12,15 +12,26 @@ from django.utils.translation import gettext, pgettext
 from ..models import Job
 from ..states import State
 
-__all__ = ["LOOKS", "Look", "ago", "duration", "eta", "exactly", "percent", "progress_words"]
+__all__ = [
+    "LOOKS",
+    "Look",
+    "ago",
+    "duration",
+    "eta",
+    "exactly",
+    "number",
+    "number_up_to",
+    "percent",
+    "progress_words",
+]
 
 
 class Look(NamedTuple):
-    """A state's face. The word is the state's label, so that colour and icon never stand alone."""
+    """What a state looks like. Its label is shown as well, so that nobody needs colour or icon to know the state."""
 
-    #: One character, drawn by text fonts (never as an emoji).
+    #: One character that every font draws as text, not as an emoji.
     icon: str
-    #: Which kind of news it is; style sheets give it a colour: waiting, busy, warning, good, bad or quiet.
+    #: What style sheets colour it by: waiting, busy, warning, good, bad or quiet.
     tone: str
 
 
@@ -33,7 +44,7 @@ LOOKS: dict[str, Look] = {
     State.CANCELED: Look("⊘", "quiet"),
 }
 
-#: An estimate from less than this is a guess, and no estimate is shown.
+#: No remaining time is shown before this: it would be a guess.
 ETA_AFTER = timedelta(seconds=2)
 ETA_FROM_PERCENT = 1.0
 
@@ -41,13 +52,13 @@ MINUTE, HOUR, DAY = 60, 3600, 86400
 
 
 def percent(job: Job) -> float | None:
-    """Return how much of a running job is done, 0 to 100; None where nobody knows."""
+    """Return the progress of a job in percent, 0 to 100; None if it is not known."""
     value = (job.progress or {}).get("percent")
     return min(max(float(value), 0.0), 100.0) if isinstance(value, int | float) else None
 
 
 def eta(job: Job, now: datetime | None = None) -> timedelta | None:
-    """Return how long a running job is going to take, if it goes on as before; None where that cannot be told."""
+    """Return how much longer a running job takes if it goes on as before; None if that cannot be known yet."""
     done = percent(job)
     if job.state != State.RUNNING or job.started_at is None or done is None:
         return None
@@ -58,18 +69,18 @@ def eta(job: Job, now: datetime | None = None) -> timedelta | None:
 
 
 def progress_words(job: Job, now: datetime | None = None) -> str:
-    """Return the progress as people say it, such as "30/100 orders, about 40 s"; empty where there is none."""
+    """Return the progress as people say it, such as "30/100 orders, about 40 s"; empty if there is none."""
     progress = job.progress or {}
     current, total, unit = progress.get("current"), progress.get("total"), progress.get("unit")
     words = []
     if total:
-        amount = f"{_number(current or 0)}/{_number(total)}"
+        amount = f"{number(current or 0)}/{number(total)}"
         words.append(f"{amount} {unit}" if unit else amount)
     elif current:
-        words.append(f"{_number(current)} {unit}" if unit else _number(current))
+        words.append(f"{number(current)} {unit}" if unit else number(current))
     elif (done := percent(job)) is not None:
         # Translators: {} is a whole number.
-        words.append(gettext("{}%").replace("{}", _number(round(done))))
+        words.append(gettext("{}%").replace("{}", number(round(done))))
     left = eta(job, now)
     if left is not None:
         # Translators: how much longer a job is going to take: "about 40 s".
@@ -93,7 +104,7 @@ def duration(span: timedelta) -> str:
 
 
 def ago(moment: datetime, now: datetime | None = None) -> str:
-    """Return when *moment* was or will be, in one unit: 5 min ago, in 23 h; a date once that says more."""
+    """Return when *moment* was or will be, in one unit: 5 min ago, in 23 h; a week away or more, its date."""
     seconds = ((now or timezone.now()) - moment).total_seconds()
     if abs(seconds) < 5:
         return gettext("just now")
@@ -111,15 +122,21 @@ def exactly(moment: datetime) -> str:
 
 
 def _rough(span: timedelta) -> timedelta:
-    """Round an estimate to what it is worth: 5 seconds, whole minutes, quarters of an hour."""
+    """Round an estimate, the more the longer it is: to 5 seconds, whole minutes, quarters of an hour."""
     seconds = span.total_seconds()
     step = 1 if seconds < 10 else 5 if seconds < 2 * MINUTE else MINUTE if seconds < 2 * HOUR else 15 * MINUTE
     return timedelta(seconds=max(step * round(seconds / step), 1))
 
 
-def _number(value: float) -> str:
+def number(value: float) -> str:
+    """Return *value* as the reader's language writes it, with at most one decimal: 12,345.6."""
     shown = int(value) if value == int(value) else round(value, 1)
     return formats.number_format(shown, use_l10n=True, force_grouping=True)
+
+
+def number_up_to(count: int, cap: int) -> str:
+    """Return *count* as the reader's language writes it; above *cap*, the cap with a plus: 10,000+."""
+    return number(min(count, cap)) + ("+" if count > cap else "")
 
 
 def _pair(large: int, large_unit: str, small: int, small_unit: str) -> str:
@@ -134,5 +151,5 @@ def _unit(amount: int | str, unit: str) -> str:
         "h": pgettext("duration", "%(amount)s h"),
         "d": pgettext("duration", "%(amount)s d"),
     }
-    # A number and its unit stay on one line.
+    # No line break between a number and its unit.
     return (words[unit] % {"amount": amount}).replace(" ", "\u00a0")

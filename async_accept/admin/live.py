@@ -1,7 +1,7 @@
-"""Live updates: what changes on a page while its jobs go on, by name, as HTML that is ready to be shown.
+"""Live updates: while jobs are active, a script asks for the parts of the page that change, and gets them as HTML.
 
-A list asks for all of its active jobs at once. The page of a job asks for the few parts that change with every report,
-and fetches itself again where its version says that more has changed.
+A list asks for all of its active jobs at once. The page of a job asks for the parts that change with each progress
+report; if the version has changed as well, the script fetches the whole page again.
 """
 
 from collections.abc import Mapping
@@ -18,9 +18,9 @@ from ..models import Job
 from .cells import elapsed, message, moment, state_cell
 from .pages import SiteMixin
 
-__all__ = ["LiveMixin", "live", "page_parts", "version"]
+__all__ = ["LiveMixin", "live", "page_parts", "parse_id", "version"]
 
-#: How many jobs one live update tells about.
+#: How many jobs one request may ask for.
 LIVE_JOBS = 100
 #: Columns that the parts of a page do not need.
 UNREAD = ("input", "request", "history", "response", "problem")
@@ -29,7 +29,7 @@ UNREAD = ("input", "request", "history", "response", "problem")
 def live(
     job: Job, part: str, content: Any, element: str = "span", attributes: Mapping[str, str] | None = None
 ) -> SafeString:
-    """Mark a part for the live updates; an active job is asked about, one that has ended is not."""
+    """Return *content* in an element that the script keeps up to date while *job* is active."""
     marks = {"data-aa-job": job.pk.hex, "data-aa-part": part, "data-aa-active": job.is_active}
     return format_html("<{0}{1}>{2}</{0}>", element, flatatt({**marks, **(attributes or {})}), content)
 
@@ -45,7 +45,7 @@ def row_parts(job: Job) -> dict[str, SafeString]:
 
 
 def page_parts(job: Job) -> dict[str, SafeString]:
-    """Return the parts of a job's page that change with every report."""
+    """Return the parts of a job's page that change with each progress report."""
     return {
         "state": state_cell(job),
         "duration": elapsed(job),
@@ -55,30 +55,30 @@ def page_parts(job: Job) -> dict[str, SafeString]:
 
 
 def version(job: Job) -> str:
-    """Return a word that is another one as soon as more of a job's page is to change than its parts."""
-    marks = {"starves": getattr(job, "starves", False), "log": bool(job.log)}
+    """Return a token that changes when the page must be fetched again, because more than its parts changes."""
+    marks = {"stalled": getattr(job, "stalled", False), "log": bool(job.log)}
     return " ".join([job.state, str(job.attempt), *(name for name, is_so in marks.items() if is_so)])
 
 
 class LiveMixin(SiteMixin):
-    """The views that the script asks."""
+    """The views that the script calls."""
 
     get_queryset: Any
     detail_queryset: Any
 
     def live_view(self, request: HttpRequest) -> HttpResponse:
-        """Tell how the cells of the jobs in ``?ids=`` look now, at most 100; one statement."""
+        """Return the current cells of the jobs in ``?ids=``, at most 100; one statement."""
         self.demand_view(request)
         ids = [pk for text in request.GET.get("ids", "").split(",")[:LIVE_JOBS] if (pk := parse_id(text))]
         jobs = self.get_queryset(request).filter(pk__in=ids).order_by() if ids else []
-        told = {job.pk.hex: {"active": job.is_active, "parts": row_parts(job)} for job in jobs}
-        return JsonResponse({"jobs": told})
+        current = {job.pk.hex: {"active": job.is_active, "parts": row_parts(job)} for job in jobs}
+        return JsonResponse({"jobs": current})
 
     def live_page_view(self, request: HttpRequest, object_id: UUID) -> HttpResponse:
-        """Tell how the parts of one job's page look now; one statement."""
+        """Return the current parts and version of one job's page; one statement."""
         self.demand_view(request)
         jobs = self.detail_queryset(request).defer(*UNREAD).filter(pk=object_id)
-        told = {
+        current = {
             job.pk.hex: {
                 "active": job.is_active,
                 "parts": page_parts(job),
@@ -86,10 +86,11 @@ class LiveMixin(SiteMixin):
             }
             for job in jobs
         }
-        return JsonResponse({"jobs": told})
+        return JsonResponse({"jobs": current})
 
 
 def parse_id(text: str) -> UUID | None:
+    """Return *text* as a job's id; None if it is no UUID."""
     try:
         return UUID(text)
     except ValueError:

@@ -1,4 +1,4 @@
-"""The frame of the admin's pages of jobs. Every link stays at the site that the page belongs to, whatever its name."""
+"""What all pages of jobs in the admin share. Their links stay at the admin site that shows the page, under any name."""
 
 from typing import Any
 
@@ -12,16 +12,16 @@ __all__ = ["SiteMixin", "model_url"]
 
 
 def model_url(site: admin.AdminSite, opts: Any, name: str, *args: Any) -> str:
-    """Return the URL of one of a model's pages at *site*.
+    """Return the URL of a page of a model in the admin *site*, such as ``change`` with a primary key.
 
     Raises:
-        NoReverseMatch: it has no such page.
+        NoReverseMatch: the site has no such page.
     """
     return reverse(f"admin:{opts.app_label}_{opts.model_name}_{name}", args=args, current_app=site.name)
 
 
 class SiteMixin:
-    """What the pages of a ``ModelAdmin`` have in common."""
+    """URLs, rendering and the permission to view, for the pages of a ``ModelAdmin``."""
 
     admin_site: admin.AdminSite
     opts: Any
@@ -29,20 +29,20 @@ class SiteMixin:
     has_view_permission: Any
 
     def url_to(self, name: str, *args: Any) -> str:
-        """Return the URL of one of the pages of jobs."""
+        """Return the URL of a page of jobs, such as ``changelist``."""
         return model_url(self.admin_site, self.opts, name, *args)
 
     def render_page(self, request: HttpRequest, template: str, context: dict[str, Any]) -> TemplateResponse:
-        # Django's {% url 'admin:…' %} looks here for the site.
+        # {% url 'admin:…' %} finds the site by this.
         request.current_app = self.admin_site.name
         frame = {**self.admin_site.each_context(request), "opts": self.opts, "media": self.media}
         return TemplateResponse(request, template, frame | context)
 
     def demand_view(self, request: HttpRequest) -> None:
-        """Let nobody pass who may not look at jobs.
+        """Check that the user may view jobs.
 
         Raises:
-            PermissionDenied: 403.
+            PermissionDenied: the user may not (403).
         """
         if not self.has_view_permission(request):
             raise PermissionDenied

@@ -1,7 +1,7 @@
-"""Figures about all jobs: how many wait, run and fail, and whether anybody works.
+"""Figures about all jobs: how many wait, run and fail, and whether any worker works.
 
-Each one reads a bounded range of an index, so that the dashboard of a million jobs costs what the first one did.
-Jobs that their owners deleted while they ran are in no figure, because they are in no list either.
+Each reads a bounded range of an index, so that a million jobs cost no more than a few. Jobs that their owners deleted
+while they ran are not counted, because no list shows them.
 """
 
 from collections.abc import Iterable
@@ -29,17 +29,17 @@ from ..models import Job
 from ..querysets import JobQuerySet
 from ..states import LEASED, State
 
-__all__ = ["HOURS", "collect", "failed_lately", "figures", "starving", "with_alarm"]
+__all__ = ["HOURS", "collect", "failed_lately", "figures", "stalled_for", "with_stalled"]
 
-#: The window of the dashboard.
+#: The hours that the dashboard covers.
 HOURS = 24
 #: For how many seconds the figures are kept.
 CACHE_SECONDS = 15
-#: Counts go no further.
+#: Counting stops here.
 COUNT_CAP = 100_000
-#: Percentiles are those of so many of the newest jobs.
+#: The percentiles are of this many of the newest jobs.
 SAMPLE = 2_000
-#: Waiting for longer than this, while no worker was seen for as long, is unusual.
+#: Staff are warned if a job waits longer than this, and no worker was seen for as long.
 QUIET = timedelta(minutes=1)
 
 
@@ -53,11 +53,11 @@ def figures() -> dict[str, Any]:
 
 
 def collect(now: datetime) -> dict[str, Any]:
-    """Ask the database for every figure, in four statements."""
+    """Read every figure from the database, in four statements."""
     failing = _failing(now)
     return {
         "at": now,
-        **_open(now),
+        **_active(now),
         "failed": sum(row["count"] for row in failing),
         "failing": failing[:10],
         "hours": _hours(now),
@@ -66,40 +66,40 @@ def collect(now: datetime) -> dict[str, Any]:
 
 
 def failed_lately(now: datetime | None = None) -> Q:
-    """Return the condition of jobs that failed in the dashboard's window, by when that happened."""
+    """Return the condition for jobs that failed in the hours that the dashboard covers."""
     return Q(state=State.FAILED, finished_at__gte=(now or timezone.now()) - timedelta(hours=HOURS))
 
 
-# --- Whether anybody works ------------------------------------------------------------------------------
+# --- Whether any worker works ------------------------------------------------------------------------------
 
 
-def with_alarm(jobs: JobQuerySet, now: datetime | None = None) -> JobQuerySet:
-    """Let each row say as ``starves`` whether it waits for unusually long while no worker is seen.
+def with_stalled(jobs: JobQuerySet, now: datetime | None = None) -> JobQuerySet:
+    """Annotate each job with ``stalled``: whether it waits longer than ``QUIET`` while no worker is seen.
 
-    It comes with the rows, and only a job that has waited that long makes the database look for a worker.
+    It needs no statement of its own, and the database looks for a worker only if a job has waited that long.
     """
     now = now or timezone.now()
     waits = Q(state=State.ACCEPTED, attempt=0, created_at__lt=now - QUIET)
-    return jobs.annotate(starves=Case(When(waits, then=_nobody_works(now)), default=Value(False)))
+    return jobs.annotate(stalled=Case(When(waits, then=_no_worker_seen(now)), default=Value(False)))
 
 
-def starving(jobs: Iterable[Job], now: datetime | None = None) -> timedelta | None:
-    """Return how long the longest waiting of *jobs* waits, if that is unusual and no worker is seen; else None.
+def stalled_for(jobs: Iterable[Job], now: datetime | None = None) -> timedelta | None:
+    """Return how long the oldest of those *jobs* waits that wait while no worker is seen; None if none does.
 
     Args:
-        jobs: rows of ``with_alarm()``.
+        jobs: rows of ``with_stalled()``.
     """
     now = now or timezone.now()
-    return max((now - job.created_at for job in jobs if getattr(job, "starves", False)), default=None)
+    return max((now - job.created_at for job in jobs if getattr(job, "stalled", False)), default=None)
 
 
-def _nobody_works(now: datetime) -> Case:
-    """Return an expression: no worker holds a job, and none has ended one lately."""
+def _no_worker_seen(now: datetime) -> Case:
+    """Return an expression: no worker holds a job, and no job has ended since ``QUIET`` ago."""
     since = now - QUIET
     holds = Exists(Job.objects.filter(lease_until__gt=DatabaseNow()))
     failed = Exists(Job.objects.filter(state=State.FAILED, finished_at__gt=since))
-    # By when they were accepted, which has an index: a job that ended just now is among the newest hundred, or
-    # others are.
+    # There is no index on the time when a job succeeded. So look at the newest hundred by the time when they were
+    # accepted: if jobs succeed at all, one of these does.
     newest = Job.objects.filter(state=State.SUCCEEDED).order_by("-created_at")[:100]
     succeeded = GreaterThan(NewestOf(newest, "finished_at"), since)
     seen = Q(holds) | Q(failed) | Q(succeeded)
@@ -114,43 +114,43 @@ def _listed() -> JobQuerySet:
     return jobs.filter(forgotten=False)  # type: ignore[no-any-return]
 
 
-def _open(now: datetime) -> dict[str, Any]:
-    """Return what is told of jobs that have not ended: how many wait and run, the oldest, and whether anybody works."""
+def _active(now: datetime) -> dict[str, Any]:
+    """Return the figures of active jobs: how many wait and run, the one that waits longest, whether a worker works."""
     waiting = _listed().filter(state=State.ACCEPTED)
     oldest = waiting.filter(attempt=0).order_by("created_at")
-    # Any row does to carry the answers; where there is none, there is nothing to tell.
+    # Subqueries need a row to be selected with, and any job will do. Without a job, all figures are 0.
     rows = Job.objects.order_by("-pk").values(
         waiting=CountOf(waiting, COUNT_CAP + 1),
         running=CountOf(_listed().filter(state__in=LEASED), COUNT_CAP + 1),
         oldest=Subquery(oldest.values("pk")[:1]),
         since=Subquery(oldest.values("created_at")[:1]),
-        nobody_works=_nobody_works(now),
+        no_worker_seen=_no_worker_seen(now),
     )
-    none = {"waiting": 0, "running": 0, "oldest": None, "since": None, "nobody_works": False}
+    none = {"waiting": 0, "running": 0, "oldest": None, "since": None, "no_worker_seen": False}
     found: dict[str, Any] = dict(next(iter(rows[:1]), none))
     longest = now - found.pop("since") if found["oldest"] else None
-    nobody = found.pop("nobody_works")
+    no_worker = found.pop("no_worker_seen")
     return {
         **found,
         "longest": longest,
-        "starving": longest if nobody and longest is not None and longest > QUIET else None,
+        "stalled_for": longest if no_worker and longest is not None and longest > QUIET else None,
     }
 
 
 def _failing(now: datetime) -> list[dict[str, Any]]:
-    """Return the operations that failed lately, the most frequent first."""
+    """Return the operations of jobs that failed lately, the most frequent first."""
     failed = _listed().filter(failed_lately(now)).order_by()
     rows = failed.values("operation").annotate(count=Count("pk"), last=Max("finished_at"))
     return sorted(map(dict, rows), key=lambda row: (-row["count"], row["operation"]))
 
 
 def _hours(now: datetime) -> list[dict[str, Any]]:
-    """Return the jobs by the hour in which they were accepted and the state that they are in now, oldest first."""
+    """Return the number of jobs by the hour when they were accepted and by their state now, oldest hour first."""
     this = now.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
     first = this - timedelta(hours=HOURS - 1)
-    # All states by name: so the index on (state, created_at) can answer without the table.
+    # With all states named, the index on (state, created_at) is enough, and the table is not read.
     jobs = _listed().filter(state__in=State.values, created_at__gte=first).order_by()
-    # In UTC, whatever the time zone: MariaDB knows the others only where somebody loaded their tables.
+    # In UTC, because MariaDB knows other time zones only if somebody loaded their tables.
     hour = TruncHour("created_at", tzinfo=UTC)
     counts = {
         (row["hour"], row["state"]): row["count"]
@@ -161,7 +161,7 @@ def _hours(now: datetime) -> list[dict[str, Any]]:
 
 
 def _percentiles(since: datetime) -> dict[str, Any]:
-    """Return the median and the 95th percentile of waiting and running, of the newest jobs that succeeded."""
+    """Return median and 95th percentile of how long the newest jobs that succeeded waited and ran."""
     jobs = _listed().filter(state=State.SUCCEEDED, created_at__gte=since).order_by("-created_at")
     rows = list(jobs.values_list("created_at", "started_at", "finished_at", "attempt")[:SAMPLE])
     waits = sorted(started - created for created, started, _, attempt in rows if started and attempt == 1)

@@ -1,4 +1,4 @@
-"""What happened to a job, as lines for people. Codes are told as sentences, and stay what they are in the row."""
+"""The timeline of a job: what happened to it, in sentences. The row stores codes; here they become sentences."""
 
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -14,7 +14,7 @@ from .formatting import LOOKS, duration, progress_words
 
 __all__ = ["Step", "timeline", "waited"]
 
-#: The looks of what is no state.
+#: The tones of steps that are not states.
 BUSY, WARNING, QUIET = LOOKS[State.RUNNING].tone, LOOKS[State.CANCELING].tone, LOOKS[State.CANCELED].tone
 WAITING = LOOKS[State.ACCEPTED].tone
 
@@ -36,7 +36,7 @@ def timeline(job: Job) -> list[Step]:
         began, ended = _time(past.get("started_at")), _time(past.get("ended_at"))
         attempt = int(past.get("attempt") or 0)
         steps.append(_begun(attempt, began, waiting_since, str(past.get("worker") or "")))
-        what = _("Attempt %(n)s ended without an outcome") % {"n": attempt}
+        what = _("Attempt %(n)s ended without a result") % {"n": attempt}
         steps.append(Step(ended, what, _notes(_reason(str(past.get("reason") or ""))), WARNING))
         waiting_since = ended or waiting_since
     if job.started_at and job.state != State.ACCEPTED:
@@ -54,7 +54,7 @@ def timeline(job: Job) -> list[Step]:
 
 
 def waited(job: Job) -> str:
-    """Return how long *job* stood in the queue before its first attempt; empty where nobody knows."""
+    """Return how long *job* waited for its first attempt; empty if that is not known."""
     past = (job.history or [{}])[0].get("started_at")
     began = _time(past) or (job.started_at if job.attempt == 1 else None)
     end = began or (timezone.now() if job.state == State.ACCEPTED and not job.attempt else None)
@@ -77,7 +77,7 @@ def _ended(job: Job) -> Step:
 
 
 def _reason(code: str) -> str:
-    """Return why an attempt ended as a sentence; a code that is not ours stays as it is."""
+    """Return why an attempt ended, as a sentence; an unknown code stays as it is."""
     sentences = {
         "lease": _("Its worker gave no sign of life any more."),
         "worker: lost": _("Its process died."),
@@ -98,6 +98,6 @@ def _notes(*notes: str) -> list[str]:
 
 
 def _time(value: Any) -> datetime | None:
-    """Read a time that was stored in JSON."""
+    """Return a time that was stored in JSON; None if it is none."""
     moment = parse_datetime(value) if isinstance(value, str) else value
     return moment if isinstance(moment, datetime) and timezone.is_aware(moment) else None

@@ -1,7 +1,7 @@
-"""System checks: every mistake of the set-up is found before the first request, with the line that mends it.
+"""System checks: they find a mistake of the set-up before the first request, and the hint names the line to change.
 
-The ids are stable. Errors keep the promise of a 202 from being kept, warnings make it dearer or shorter than it should
-be, and the one note makes it faster. What needs a server to answer is asked by ``manage.py async_accept doctor``.
+The ids are stable. An error means that a 202 could not be kept, a warning that it costs more or lasts shorter than it
+should, a note that there is a faster way. Only ``manage.py async_accept doctor`` asks servers.
 """
 
 from .celery import check_celery

@@ -1,4 +1,4 @@
-"""Checks of Celery: jobs run, and their results are kept for as long as was promised."""
+"""Checks of Celery's settings: jobs run, and their results are kept for as long as promised."""
 
 from collections.abc import Iterator
 from datetime import timedelta
@@ -7,9 +7,11 @@ from typing import Any
 from celery import current_app
 from django.conf import settings
 from django.core import checks, mail
-from django.db import connections, router
+from django.db import connections
 
 from ..conf import conf
+from ..models import database
+from ..tasks import JobTask
 from .messages import TAG, warning
 from .settings import written
 
@@ -18,7 +20,7 @@ __all__ = ["check_celery"]
 
 @checks.register(TAG)
 def check_celery(**kwargs: Any) -> list[checks.CheckMessage]:
-    """W001, W002, W004, W006, W007, W009: what Celery is told. I001: what it could be told."""
+    """W001, W002, W004, W006, W007: options that break or cost something. W009: no app. I001: a faster option."""
     app: Any = current_app
     if app.main == "default" and not app.configured:
         return [
@@ -38,7 +40,7 @@ def _check_options(app: Any) -> Iterator[checks.CheckMessage]:
     if in_database and life and life < conf.RESULT_LIFETIME:
         yield warning(
             1,
-            f"celery deletes results after {life} (result_expires), and clients were promised "
+            f"celery deletes results after {life} (result_expires), but clients were promised "
             f"{conf.RESULT_LIFETIME} (RESULT_LIFETIME).",
             f"CELERY_RESULT_EXPIRES = {written(conf.RESULT_LIFETIME)}",
         )
@@ -61,7 +63,7 @@ def _check_options(app: Any) -> Iterator[checks.CheckMessage]:
                 f"{name} allows pickle: whoever can write to the broker can run code in your workers.",
                 f"CELERY_{name.upper()} = " + ('["json"]' if name == "accept_content" else '"json"'),
             )
-    if not app.conf.get("db_reuse_max") and connections[_alias()].vendor != "sqlite":
+    if not app.conf.get("db_reuse_max") and connections[database()].vendor != "sqlite":
         yield checks.Info(
             "Celery closes the database connection before and after each task, which costs more than most jobs.",
             hint="CELERY_DB_REUSE_MAX = 1000",
@@ -69,15 +71,7 @@ def _check_options(app: Any) -> Iterator[checks.CheckMessage]:
         )
 
 
-def _alias() -> str:
-    from ..models import Job
-
-    return router.db_for_write(Job)
-
-
 def _check_tasks(app: Any) -> Iterator[checks.CheckMessage]:
-    from ..tasks import JobTask
-
     urls = app.conf.broker_url or ""
     first = urls.split(";")[0] if isinstance(urls, str) else next(iter(urls), "")
     transport = str(first).split(":", 1)[0]
@@ -88,15 +82,15 @@ def _check_tasks(app: Any) -> Iterator[checks.CheckMessage]:
         if task.reject_on_worker_lost:
             yield warning(
                 6,
-                f"{name} gives the message of a lost worker back to the broker (reject_on_worker_lost): called without "
-                "a job, one that kills its worker does so for ever. Jobs are not concerned.",
+                f"{name} gives its message back to the broker if its worker is lost (reject_on_worker_lost). A call "
+                "without a job that kills its worker then kills one worker after the other. Jobs are not affected.",
                 f"@shared_task(base=JobTask, reject_on_worker_lost=False)  # {name}",
             )
         limit = task.time_limit or app.conf.task_time_limit or task.soft_time_limit
         if transport in ("redis", "rediss", "sentinel") and limit and limit > visible:
             yield warning(
                 7,
-                f"{name} may run for {limit} s, and Redis delivers its message again after {visible} s "
-                "(visibility_timeout): called without a job, it runs twice. Jobs are not concerned.",
+                f"{name} may run for {limit} s, but Redis delivers its message again after {visible} s "
+                "(visibility_timeout): a call without a job then runs twice. Jobs are not affected.",
                 f'CELERY_BROKER_TRANSPORT_OPTIONS = {{"visibility_timeout": {int(limit * 2)}}}',
             )

@@ -1,4 +1,4 @@
-"""Checks of the databases: they can hold what is promised."""
+"""Checks of the database settings: jobs and results can be stored as a 202 promises."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,7 +7,9 @@ from typing import Any
 from django.conf import settings
 from django.core import checks
 from django.db import connections, router
+from django_celery_results.models import TaskResult
 
+from ..models import database
 from .messages import TAG, error, warning
 
 __all__ = ["check_databases"]
@@ -15,15 +17,12 @@ __all__ = ["check_databases"]
 
 @checks.register(TAG)
 def check_databases(**kwargs: Any) -> list[checks.CheckMessage]:
-    """E007: jobs and results apart. W003: SQLite as nobody can write to it. W008: no time zone. W010: isolation.
+    """E007: jobs and results in two databases. W003: SQLite. W008: no time zones. W010: isolation.
 
-    I002: what fails outside of a view.
+    I002: the transaction of ``ATOMIC_REQUESTS`` fails outside of the view.
     """
-    from django_celery_results.models import TaskResult
-
-    from ..models import Job
-
-    alias, results = router.db_for_write(Job), router.db_for_write(TaskResult)
+    alias, results = database(), router.db_for_write(TaskResult)
+    vendor = connections[alias].vendor
     found: list[checks.CheckMessage] = []
     if alias != results:
         found.append(
@@ -34,15 +33,14 @@ def check_databases(**kwargs: Any) -> list[checks.CheckMessage]:
                 f"Let DATABASE_ROUTERS send django_celery_results to {alias!r} as well.",
             )
         )
-    vendor = connections[alias].vendor
     if vendor == "sqlite":
         found.extend(_check_sqlite(alias))
     if not settings.USE_TZ and vendor in ("sqlite", "mysql") and settings.TIME_ZONE != "UTC":
         found.append(
             warning(
                 8,
-                f"USE_TZ is off, so {vendor} keeps times of {settings.TIME_ZONE}, and its clock cannot be compared "
-                "with them: jobs are rung for and swept too early or too late.",
+                f"USE_TZ is off, so {vendor} stores times of {settings.TIME_ZONE}, which cannot be compared with its "
+                "clock: the relay publishes, expires and purges jobs too early or too late.",
                 "USE_TZ = True",
             )
         )
@@ -56,8 +54,8 @@ def _check_atomic_requests() -> Iterator[checks.CheckMessage]:
     atomic = [alias for alias in connections if connections[alias].settings_dict.get("ATOMIC_REQUESTS")]
     if atomic and middleware not in settings.MIDDLEWARE:
         yield checks.Info(
-            f'ATOMIC_REQUESTS is on for "{atomic[0]}": while the database is away, its transaction fails outside of '
-            "an accepting view, which could answer 503, and the client gets a 500.",
+            f'ATOMIC_REQUESTS is on for "{atomic[0]}": while the database is away, its transaction fails before the '
+            "accepting view is called. The client gets a 500, where the view would have answered 503.",
             hint=f'MIDDLEWARE += ["{middleware}"]',
             id="async_accept.I002",
         )
@@ -78,26 +76,27 @@ def _check_isolation(alias: str, vendor: str) -> Iterator[checks.CheckMessage]:
     if level.lower() != "read committed":
         yield warning(
             10,
-            f'The database "{alias}" runs at {level}: a transaction there does not see what was committed meanwhile, '
-            "so atomic work that outlives a heartbeat may not commit, and a repeated key is not found in one.",
+            f'The isolation level of the database "{alias}" is {level}: a transaction does not see what others commit '
+            "meanwhile. So atomic work that takes longer than a heartbeat may fail to commit, and a repeat inside of a "
+            "transaction may not find the first job.",
             hint,
         )
 
 
 def _check_sqlite(alias: str) -> Iterator[checks.CheckMessage]:
-    database = connections[alias].settings_dict
-    name, options = str(database["NAME"]), database.get("OPTIONS", {})
+    given = connections[alias].settings_dict
+    name, options = str(given["NAME"]), given.get("OPTIONS", {})
     if name == ":memory:" or "mode=memory" in name:
         return
-    lacking = []
+    missing = []
     if "wal" not in str(options.get("init_command", "")).lower() and not _is_wal(name):
-        lacking.append("journal_mode=WAL")
+        missing.append("journal_mode=WAL")
     if str(options.get("transaction_mode", "")).upper() != "IMMEDIATE":
-        lacking.append("transaction_mode IMMEDIATE")
-    if lacking:
+        missing.append("transaction_mode IMMEDIATE")
+    if missing:
         yield warning(
             3,
-            f'The SQLite database "{alias}" lacks {" and ".join(lacking)}: with a worker beside the web process, '
+            f'The SQLite database "{alias}" lacks {" and ".join(missing)}: with a worker beside the web process, '
             'requests fail with "database is locked".',
             '"OPTIONS": {"transaction_mode": "IMMEDIATE", "timeout": 20, '
             '"init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;"},',
@@ -105,7 +104,7 @@ def _check_sqlite(alias: str) -> Iterator[checks.CheckMessage]:
 
 
 def _is_wal(path: str) -> bool:
-    """Tell from the file's header (https://www.sqlite.org/fileformat.html) whether it keeps a write-ahead log."""
+    """Whether the SQLite file keeps a write-ahead log, by its header (https://www.sqlite.org/fileformat.html)."""
     try:
         with Path(path).open("rb") as file:
             return file.read(20)[18:] == b"\x02\x02"

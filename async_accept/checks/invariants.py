@@ -1,7 +1,8 @@
-"""What is true of the table of jobs at every moment, as queries that find nothing in a healthy system.
+"""What no job may ever be, as queries that find nothing in a healthy system.
 
-The promise of a 202 in the terms of rows: every open job has a time after which something acts on it, and every final
-one has its only outcome. The doctor asks, a metric can, and so does a test that has just killed everything.
+They are the promise of a 202, said of rows: each active job has a time after which something acts on it, and each one
+that has ended has exactly one result or problem. The doctor asks them; a metric can, and a test that has just killed
+every process does.
 """
 
 from collections.abc import Callable, Iterator
@@ -19,11 +20,11 @@ from ..states import ACTIVE, FINAL, LEASED, State
 
 __all__ = ["GRACE", "INVARIANTS", "Violation", "violations"]
 
-#: For how long the relay may be late before an open job counts as forgotten.
+#: How late the relay may be before an active job counts as stalled.
 GRACE = timedelta(seconds=60)
-#: How many of the youngest successes are looked at for their results: no query joins the two tables.
+#: How many of the newest successes are checked for their results: no query joins the two tables.
 RESULTS_LOOKED_AT = 1000
-#: How many ids are told.
+#: How many ids a violation names.
 SAMPLE = 5
 
 
@@ -33,7 +34,7 @@ class Violation:
 
     name: str
     count: int
-    #: Some of them.
+    #: At most ``SAMPLE`` of them.
     ids: list[UUID]
 
     def __str__(self) -> str:
@@ -41,30 +42,30 @@ class Violation:
         return f"{self.count} jobs {self.name}: {shown}{', …' if self.count > len(self.ids) else ''}"
 
 
-#: What no job may be, as it reads after "jobs", and the condition that finds such jobs.
+#: What no job may be, as it reads after "jobs", and the condition that finds such jobs, given the grace.
 INVARIANTS: dict[str, Callable[[timedelta], Q]] = {
-    "wait, and nobody has rung for them": lambda grace: Q(
+    "wait, and no relay has published them": lambda grace: Q(
         state=State.ACCEPTED, dispatch_at__lt=from_now(-grace)
     ),
-    "have lost their worker, and nobody has taken them": lambda grace: Q(
+    "have lost their worker, and no relay has taken them": lambda grace: Q(
         state__in=LEASED, lease_until__lt=from_now(-grace)
     ),
-    "wait without a time to be rung for": lambda grace: Q(state=State.ACCEPTED, dispatch_at=None),
+    "wait without a time to be published": lambda grace: Q(state=State.ACCEPTED, dispatch_at=None),
     "run without a lease": lambda grace: Q(state__in=LEASED, lease_until=None),
     "run without having been claimed": lambda grace: Q(state__in=LEASED, attempt=0),
     "have more attempts than they may": lambda grace: Q(attempt__gt=F("max_attempts")),
-    "are open and have ended": lambda grace: Q(state__in=ACTIVE, finished_at__isnull=False),
-    "are open and have an outcome": lambda grace: (
+    "are active and have an end time": lambda grace: Q(state__in=ACTIVE, finished_at__isnull=False),
+    "are active and have a result or a problem": lambda grace: (
         Q(state__in=ACTIVE) & (Q(response__isnull=False) | Q(problem__isnull=False))
     ),
-    "have ended and hold a lease": lambda grace: (
+    "have ended and hold a lease or wait to be published": lambda grace: (
         Q(state__in=FINAL) & (Q(lease_until__isnull=False) | Q(dispatch_at__isnull=False))
     ),
     "have ended and hold their active key": lambda grace: Q(state__in=FINAL, active_key__isnull=False),
-    "have ended and are never swept": lambda grace: (
+    "have ended and are never purged": lambda grace: (
         Q(state__in=FINAL) & (Q(finished_at=None) | Q(expires_at=None) | Q(sweep_at=None))
     ),
-    "succeeded without an answer": lambda grace: Q(state=State.SUCCEEDED, response=None),
+    "succeeded without a result": lambda grace: Q(state=State.SUCCEEDED, response=None),
     "succeeded with a problem": lambda grace: Q(state=State.SUCCEEDED, problem__isnull=False),
     "succeeded without an attempt": lambda grace: Q(state=State.SUCCEEDED, attempt=0),
     "failed or were canceled without a problem": lambda grace: Q(
@@ -79,7 +80,7 @@ def violations(grace: timedelta = GRACE, jobs: QuerySet[Job] | None = None) -> I
 
     Args:
         grace: how late the relay may be.
-        jobs: look at these only.
+        jobs: the jobs to look at; all by default.
     """
     rows = (Job.objects.all() if jobs is None else jobs).using(database())
     for name, condition in INVARIANTS.items():
@@ -87,12 +88,13 @@ def violations(grace: timedelta = GRACE, jobs: QuerySet[Job] | None = None) -> I
         ids = list(found.values_list("pk", flat=True)[: SAMPLE + 1])
         if ids:
             yield Violation(name, len(ids) if len(ids) <= SAMPLE else found.count(), ids[:SAMPLE])
-    without = _without_result(rows)
-    if without:
-        yield Violation("succeeded, and their result is gone", len(without), without[:SAMPLE])
+    missing = _without_result(rows)
+    if missing:
+        yield Violation("succeeded, and their result is gone", len(missing), missing[:SAMPLE])
 
 
 def _without_result(rows: QuerySet[Job]) -> list[UUID]:
+    """Return the newest succeeded jobs whose result should be kept, and is not."""
     kept = rows.filter(state=State.SUCCEEDED, expires_at__gt=timezone.now()).exclude(
         sweep_at__lt=DatabaseNow()
     )

@@ -1,13 +1,14 @@
-"""Which values of ``ASYNC_ACCEPT`` make sense; the system checks tell about the others.
+"""Check of the settings: ``ASYNC_ACCEPT`` has known keys only, and each value makes sense.
 
-A value must be of its default's kind. What a default cannot tell, such as a choice of words, stands in ``RULES``.
+A value must have the type of its default. ``RULES`` has the settings for which the type says too little, such as a
+choice of words.
 """
 
 import re
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from difflib import get_close_matches
-from typing import Any, NamedTuple
+from typing import Any
 
 from django.conf import settings
 from django.core import checks
@@ -15,72 +16,68 @@ from django.core import checks
 from ..conf import DEFAULTS, conf
 from .messages import TAG, error
 
-__all__ = ["Complaint", "complaints", "unknown_names", "written"]
+__all__ = ["check_settings", "written"]
 
 
-class Complaint(NamedTuple):
-    """What is wrong with one setting, and a line that mends it."""
-
-    name: str
-    message: str
-    hint: str
-
-
-def unknown_names() -> Iterator[Complaint]:
-    """Tell of the keys of ``ASYNC_ACCEPT`` that nobody reads."""
-    for name in getattr(settings, "ASYNC_ACCEPT", {}):
-        if name in DEFAULTS:
-            continue
-        near = get_close_matches(str(name).upper(), DEFAULTS, n=1, cutoff=0.6)
-        hint = f'Did you mean "{near[0]}"?' if near else f"Remove it. Known are: {', '.join(DEFAULTS)}."
-        yield Complaint(str(name), f'ASYNC_ACCEPT has no setting "{name}".', hint)
+@checks.register(TAG)
+def check_settings(**kwargs: Any) -> list[checks.CheckMessage]:
+    """E002: an unknown key. E004: a value that makes no sense."""
+    given = getattr(settings, "ASYNC_ACCEPT", {})
+    if not isinstance(given, dict):
+        return [
+            error(2, "ASYNC_ACCEPT is not a dict.", 'ASYNC_ACCEPT = {"RESULT_LIFETIME": timedelta(days=1)}')
+        ]
+    unknown = [_unknown(name) for name in given if name not in DEFAULTS]
+    # Values can be compared with each other only if each is valid.
+    return [*unknown, *(list(_check_each()) or _check_together())]
 
 
-def complaints() -> Iterator[Complaint]:
-    """Tell of the values that make no sense, each by itself, then together."""
-    sound = True
+def _unknown(name: Any) -> checks.CheckMessage:
+    near = get_close_matches(str(name).upper(), DEFAULTS, n=1, cutoff=0.6)
+    hint = f'Did you mean "{near[0]}"?' if near else f"Remove it. Known are: {', '.join(DEFAULTS)}."
+    return error(2, f'ASYNC_ACCEPT has no setting "{name}".', hint)
+
+
+def _check_each() -> Iterator[checks.CheckMessage]:
     for name, default in DEFAULTS.items():
         value = getattr(conf, name)
-        fits, wanted = RULES.get(name) or _kind(default)
-        if not _holds(fits, value):
-            sound = False
-            yield Complaint(
-                name,
+        is_valid, wanted = RULES.get(name) or _rule_of(default)
+        if not _holds(is_valid, value):
+            yield error(
+                4,
                 f'ASYNC_ACCEPT["{name}"] is {value!r}; it must be {wanted}.',
                 f'"{name}": {written(default)},  # the default',
             )
-    if sound:
-        yield from _together()
 
 
-def _together() -> Iterator[Complaint]:
+def _check_together() -> Iterator[checks.CheckMessage]:
     if conf.HEARTBEAT * 3 > conf.LEASE:
-        yield Complaint(
-            "LEASE",
+        yield error(
+            4,
             f"LEASE ({conf.LEASE}) is shorter than three heartbeats (HEARTBEAT is {conf.HEARTBEAT}): "
-            "healthy jobs would be taken for lost.",
+            "healthy jobs would be declared lost.",
             f'"LEASE": {written(conf.HEARTBEAT * 15)},',
         )
     if conf.DISPATCH_STEP > conf.DISPATCH_STEP_MAX:
-        yield Complaint(
-            "DISPATCH_STEP_MAX",
+        yield error(
+            4,
             f"DISPATCH_STEP_MAX ({conf.DISPATCH_STEP_MAX}) is shorter than DISPATCH_STEP ({conf.DISPATCH_STEP}).",
             f'"DISPATCH_STEP_MAX": {written(conf.DISPATCH_STEP * 360)},',
         )
     kept = max(conf.JOB_LIFETIME, conf.RESULT_LIFETIME)
     if kept < conf.IDEMPOTENCY_KEY_LIFETIME:
-        yield Complaint(
-            "IDEMPOTENCY_KEY_LIFETIME",
-            f"IDEMPOTENCY_KEY_LIFETIME ({conf.IDEMPOTENCY_KEY_LIFETIME}) is longer than jobs are kept ({kept}): a key "
-            "goes with its job, so a repeat after that would do the work again.",
+        yield error(
+            4,
+            f"IDEMPOTENCY_KEY_LIFETIME ({conf.IDEMPOTENCY_KEY_LIFETIME}) is longer than jobs are kept ({kept}): "
+            "a key is deleted with its job, so a repeat after that would do the work again.",
             f'"IDEMPOTENCY_KEY_LIFETIME": {written(kept)},',
         )
 
 
-def _holds(fits: Callable[[Any], bool], value: Any) -> bool:
+def _holds(is_valid: Callable[[Any], bool], value: Any) -> bool:
     try:
-        return bool(fits(value))
-    except (LookupError, TypeError, ValueError, re.error):
+        return bool(is_valid(value))
+    except (LookupError, TypeError, ValueError, re.error):  # a value of another type than the rule expects
         return False
 
 
@@ -97,6 +94,7 @@ def written(value: Any) -> str:
 
 # --- Rules ---------------------------------------------------------------------------------------------
 
+#: Whether a value is valid, and what it must be, in words.
 Rule = tuple[Callable[[Any], bool], str]
 
 
@@ -104,8 +102,8 @@ def _whole(value: Any, least: int = 1) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value >= least
 
 
-def _kind(default: Any) -> Rule:
-    """Return the rule that a default makes."""
+def _rule_of(default: Any) -> Rule:
+    """Return the rule for a setting by the type of its default."""
     match default:
         case bool():
             return lambda value: isinstance(value, bool), "True or False"
@@ -144,7 +142,7 @@ RULES: dict[str, Rule] = {
     ),
     "IDEMPOTENCY": _one_of("optional", "required", "ignored"),
     "WHEN_BROKER_DOWN": _one_of("accept", "refuse"),
-    "BROKER_PAUSE": (lambda value: value >= timedelta(), "a timedelta"),
+    "BROKER_PAUSE": (lambda value: value >= timedelta(), "a timedelta of at least 0"),
     "UPLOAD_STORAGE": (lambda value: value in settings.STORAGES, "an alias in STORAGES"),
     "MAX_WAIT_SECONDS": (
         lambda value: not isinstance(value, bool) and value >= 0,
@@ -161,14 +159,3 @@ RULES: dict[str, Rule] = {
         "a rate such as '120/min', or None",
     ),
 }
-
-
-@checks.register(TAG)
-def check_settings(**kwargs: Any) -> list[checks.CheckMessage]:
-    """E002: an unknown key. E004: a value that makes no sense."""
-    if not isinstance(getattr(settings, "ASYNC_ACCEPT", {}), dict):
-        return [error(2, "ASYNC_ACCEPT is no dict.", 'ASYNC_ACCEPT = {"RESULT_LIFETIME": timedelta(days=1)}')]
-    return [
-        *(error(2, found.message, found.hint) for found in unknown_names()),
-        *(error(4, found.message, found.hint) for found in complaints()),
-    ]

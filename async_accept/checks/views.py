@@ -1,4 +1,4 @@
-"""Checks of the views that accept."""
+"""Checks of the views in the URLconf: their tasks can run jobs, their mixins work, and clients may poll."""
 
 import inspect
 from collections.abc import Iterator
@@ -8,15 +8,26 @@ from celery import Task
 from django.conf import settings
 from django.core import checks
 from django.urls import URLPattern, URLResolver, get_resolver
+from rest_framework.settings import api_settings
+from rest_framework.views import APIView
 
 from ..decorators import decorated
+from ..mixins import AcceptingView
+from ..tasks import JobTask
 from .messages import TAG, error, warning
 
 __all__ = ["check_views"]
 
 
-class Accepted(NamedTuple):
-    """Where a task is named that shall do a view's work."""
+class Routed(NamedTuple):
+    """A view's class in the URLconf, with the arguments of its ``as_view()``."""
+
+    view: type
+    options: dict[str, Any]
+
+
+class NamedTask(NamedTuple):
+    """A task that a view names to do its work, and the place where it does so."""
 
     task: Any
     place: str
@@ -25,28 +36,27 @@ class Accepted(NamedTuple):
 
 @checks.register(TAG)
 def check_views(**kwargs: Any) -> list[checks.CheckMessage]:
-    """E005, E006: ``accept_task`` is no ``JobTask``. E008: a mixin stands in vain. W005: a throttle stops polls."""
+    """E005, E006: a view's task is no ``JobTask``. E008: a mixin without effect. W005: a throttle that stops polls."""
     if not getattr(settings, "ROOT_URLCONF", None):
         return []
     found: list[checks.CheckMessage] = []
-    views = list(_views(get_resolver().url_patterns))
-    seen: set[tuple[int, str]] = set()
-    for named in _accepted(views):
-        key = (id(named.task), named.place)
-        if key not in seen:
-            seen.add(key)
-            found.extend(_check_task(named))
-    known = {view for view, _ in views}
-    for view in known:
+    routed = list(_views(get_resolver().url_patterns))
+    # Once for each place, however many routes lead to it.
+    places: dict[tuple[int, str], NamedTask] = {}
+    for named in (named for route in routed for named in _named_tasks(route)):
+        places.setdefault((id(named.task), named.place), named)
+    for named in places.values():
+        found.extend(_check_task(named))
+    views = {route.view for route in routed}
+    for view in views:
         found.extend(_check_throttles(view))
-    # A view that was written wrong is told once, however many extend it.
-    for view in {base for view in known if (base := _disordered(view)) is not None}:
+    # Once for the class that has the wrong order, however many classes extend it.
+    for view in {base for view in views if (base := _disordered(view)) is not None}:
         found.append(_order_error(view))
     return found
 
 
-def _views(patterns: Any) -> Iterator[tuple[type, dict[str, Any]]]:
-    """Yield each view's class in the URLconf, with the arguments of its ``as_view()``."""
+def _views(patterns: Any) -> Iterator[Routed]:
     for pattern in patterns:
         if isinstance(pattern, URLResolver):
             yield from _views(pattern.url_patterns)
@@ -56,45 +66,39 @@ def _views(patterns: Any) -> Iterator[tuple[type, dict[str, Any]]]:
                 options = getattr(pattern.callback, "initkwargs", None) or getattr(
                     pattern.callback, "view_initkwargs", {}
                 )
-                yield view, options
+                yield Routed(view, options)
 
 
-def _accepted(views: list[tuple[type, dict[str, Any]]]) -> Iterator[Accepted]:
-    for view, options in views:
-        task = options.get("accept_task", getattr(view, "accept_task", None))
-        if task is not None:
-            yield Accepted(task, f"{view.__module__}.{view.__qualname__}.accept_task", view)
-        for _, handler in inspect.getmembers(view, inspect.isfunction):
-            found = decorated(handler)
-            if found is not None and "task" in found.accept_options:
-                place = f"@accepts_task on {found.__module__}.{found.__qualname__}"
-                yield Accepted(found.accept_options["task"], place, view)
+def _named_tasks(route: Routed) -> Iterator[NamedTask]:
+    view = route.view
+    task = route.options.get("accept_task", getattr(view, "accept_task", None))
+    if task is not None:
+        yield NamedTask(task, f"{view.__module__}.{view.__qualname__}.accept_task", view)
+    for _, handler in inspect.getmembers(view, inspect.isfunction):
+        found = decorated(handler)
+        if found is not None and "task" in found.accept_options:
+            place = f"@accepts_task on {found.__module__}.{found.__qualname__}"
+            yield NamedTask(found.accept_options["task"], place, view)
 
 
-def _check_task(named: Accepted) -> Iterator[checks.CheckMessage]:
-    from ..tasks import JobTask
-
+def _check_task(named: NamedTask) -> Iterator[checks.CheckMessage]:
     task = named.task
     name = getattr(task, "__name__", None) or repr(task)
     if not isinstance(task, Task):
         hint = f"Put @shared_task(base=JobTask) above {name}; from async_accept.tasks import JobTask"
-        yield error(5, f"{named.place} is {task!r}, which is no Celery task.", hint, named.view)
+        yield error(5, f"{named.place} is {task!r}, which is not a Celery task.", hint, named.view)
     elif not isinstance(task, JobTask):
         hint = f"@shared_task(base=JobTask) above {name}; from async_accept.tasks import JobTask"
         yield error(
             6,
-            f"{named.place} is {task.name}, which is no JobTask: its jobs would never end.",
+            f"{named.place} is {task.name}, which is not a JobTask: its jobs would never end.",
             hint,
             named.view,
         )
 
 
 def _disordered(view: type) -> type | None:
-    """Return the first base of *view*, or itself, that has its mixin behind REST framework's class."""
-    from rest_framework.views import APIView
-
-    from ..mixins import AcceptingView
-
+    """Return the first class in *view*'s inheritance that names its accept mixin after REST framework's class."""
     for base in reversed(view.__mro__):
         order = base.__mro__
         if {AcceptingView, APIView} <= set(order) and order.index(APIView) < order.index(AcceptingView):
@@ -103,21 +107,17 @@ def _disordered(view: type) -> type | None:
 
 
 def _order_error(view: type) -> checks.CheckMessage:
-    from ..mixins import AcceptingView
-
     bases = sorted(view.__bases__, key=lambda base: not issubclass(base, AcceptingView))
     return error(
         8,
-        f"{view.__qualname__} has its accept mixin behind REST framework's class, which hides it.",
+        f"{view.__qualname__} names its accept mixin after REST framework's class, so the mixin has no effect.",
         f"class {view.__name__}({', '.join(base.__name__ for base in bases)}):",
         view,
     )
 
 
 def _check_throttles(view: type) -> Iterator[checks.CheckMessage]:
-    from rest_framework.settings import api_settings
-
-    from ..http.views import JobViewSet
+    from ..http.views import JobViewSet  # a process without a URLconf, such as a worker, does not need it
 
     if not issubclass(view, JobViewSet):
         return
@@ -126,8 +126,8 @@ def _check_throttles(view: type) -> Iterator[checks.CheckMessage]:
         if throttle in everywhere:
             yield warning(
                 5,
-                f"{view.__qualname__} counts polls towards {throttle.__name__}, which is for the whole project: "
-                "following one job can use up a caller's allowance.",
+                f"{view.__qualname__} counts polls towards {throttle.__name__}, which limits the whole project: "
+                "following one job can use up all that a caller may request.",
                 "throttle_classes = (PollThrottle,)  # from async_accept.http.throttling import PollThrottle",
                 view,
             )

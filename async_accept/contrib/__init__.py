@@ -1,1 +1,1 @@
-"""Adapters to other packages, one module for each, named after it. Nothing in the core imports them."""
+"""Adapters to third-party packages. Each module is named after its package, and the core does not need it."""

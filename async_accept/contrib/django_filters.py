@@ -1,7 +1,7 @@
-"""The list of jobs filtered by django-filter (extra ``filters``), where that is in ``INSTALLED_APPS``.
+"""Filters the list of jobs by django-filter (extra ``filters``), if that is in ``INSTALLED_APPS``.
 
-The same parameters with the same meaning as the built-in filter has. What django-filter adds: a form in the browsable
-API, and a filter set that a project extends by filters of its own.
+The parameters are those of the built-in filter, and mean the same. django-filter adds a form in the browsable API, and
+a filter set that a project can extend.
 """
 
 from typing import Any
@@ -17,13 +17,13 @@ __all__ = ["JobFilterSet", "connect"]
 
 
 def connect() -> None:
-    """Let the list of jobs be filtered by ``JobFilterSet``."""
+    """Make ``JobFilterSet`` filter the list of jobs; called when the app is ready."""
     JobViewSet.filter_backends = (DjangoFilterBackend,)
     JobViewSet.filterset_class = JobFilterSet  # type: ignore[attr-defined] # django-filter's
 
 
 class ParsedField(forms.CharField):
-    """Text that is understood as the built-in filter understands it."""
+    """A text that is parsed as the built-in filter parses it."""
 
     def __init__(self, *, parse: Any, **kwargs: Any) -> None:
         super().__init__(strip=False, **kwargs)
@@ -34,12 +34,12 @@ class ParsedField(forms.CharField):
         try:
             return self.parse(text) if text else None
         except ValueError as error:
-            # As a parameter: django-filter formats the message, and what the client sent may have a percent sign.
+            # The error is a parameter, not the message: it may repeat a percent sign of the client's.
             raise forms.ValidationError("%(why)s", code="invalid", params={"why": error}) from error
 
 
 class ParsedFilter(Filter):  # type: ignore[misc]
-    """One of the built-in filters, by its name."""
+    """The built-in filter of this name."""
 
     field_class = ParsedField
 
@@ -51,10 +51,10 @@ class ParsedFilter(Filter):  # type: ignore[misc]
 class JobFilterSet(FilterSet):  # type: ignore[misc]
     """Filters the list of jobs by status (several, separated by commas), operation and time.
 
-    To have more of them, make a subclass the ``filterset_class`` of a subclass of ``JobViewSet``.
+    To add filters, make a subclass of this the ``filterset_class`` of a subclass of ``JobViewSet``.
 
     Raises:
-        ValidationError: a parameter means nothing (400, an error for each field).
+        ValidationError: a value cannot be parsed (400, with an error for each field).
     """
 
     status = ParsedFilter("status")

@@ -1,7 +1,7 @@
-"""A JSON column that keeps exactly what it was given.
+"""A JSON column that stores exactly what it is given.
 
-PostgreSQL's ``jsonb`` reorders keys and rewrites numbers; a replayed request must see the same input that was
-accepted. Nobody queries into these values, so they are text.
+PostgreSQL's ``jsonb`` reorders keys and rewrites numbers, but a replay must see the input that was accepted. No query
+looks into these values, so they are stored as text.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -14,7 +14,7 @@ __all__ = ["JSONTextField"]
 
 if TYPE_CHECKING:
     TextField = models.TextField[Any, Any]
-else:  # subscripted by django-stubs only
+else:  # only django-stubs can subscript it
     TextField = models.TextField
 
 
@@ -22,11 +22,11 @@ class JSONTextField(TextField):
     """Stores any JSON value as text; None is SQL NULL.
 
     Raises:
-        Unencodable: on saving a value that strict JSON cannot say (see ``async_accept.encoding``).
+        Unencodable: a value that is saved has no form in strict JSON (see ``async_accept.encoding``).
     """
 
     if TYPE_CHECKING:
-        # What django-stubs reads: a value of any kind, not text.
+        # For django-stubs: the value may be of any type, not only text.
         _pyi_private_set_type: Any
         _pyi_private_get_type: Any
         _pyi_lookup_exact_type: Any
@@ -41,5 +41,5 @@ class JSONTextField(TextField):
         return value if value is None or isinstance(value, encoding.Encoded) else encoding.dumps(value)
 
     def value_to_string(self, obj: models.Model) -> Any:
-        # As Django's JSONField: a fixture holds the value itself, and loading it needs no second decoding.
+        # As Django's JSONField does: a fixture has the value itself, and not JSON inside of JSON.
         return self.value_from_object(obj)

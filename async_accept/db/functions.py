@@ -1,8 +1,7 @@
 """Expressions: the database's clock, and subqueries of one value.
 
-Leases are judged by the database's clock: web and worker machines disagree about the time, and the database that holds
-the leases does not disagree with itself. A count or a time that comes as a subquery costs no statement of its own: so a
-page of the admin needs six at most.
+Leases are compared with the database's clock, because the clocks of web and worker machines differ. A count or a time
+in a subquery needs no statement of its own: so a page of the admin needs at most six.
 """
 
 from datetime import timedelta
@@ -16,10 +15,9 @@ __all__ = ["CountOf", "DatabaseNow", "NewestOf", "from_now"]
 
 
 class DatabaseNow(Now):
-    """The database's present time in UTC.
+    """The database's current time in UTC.
 
-    Django's own ``Now`` is the session's local time on MySQL and MariaDB, where Django keeps UTC in
-    columns without a time zone.
+    On MySQL and MariaDB, Django's ``Now`` is the local time of the session, but Django's columns have UTC.
     """
 
     def as_mysql(self, compiler: Any, connection: Any, **extra: Any) -> Any:
@@ -34,7 +32,7 @@ def from_now(delay: timedelta) -> Combinable:
 
 
 class CountOf(Subquery):
-    """How many *rows* there are, counted no further than *most*."""
+    """The number of *rows*, counted up to *most*."""
 
     template = "(SELECT COUNT(*) FROM (%(subquery)s) counted)"
     output_field = IntegerField()
@@ -44,7 +42,7 @@ class CountOf(Subquery):
 
 
 class NewestOf(Subquery):
-    """The latest time in a column of *rows*, which may be a slice; NULL where there is none."""
+    """The latest time in a column of *rows*, which may be a slice; NULL if there is none."""
 
     template = "(SELECT MAX(%(column)s) FROM (%(subquery)s) newest)"
     output_field = DateTimeField()

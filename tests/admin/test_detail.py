@@ -121,7 +121,7 @@ def test_the_timeline_tells_attempts_waiting_and_running():
     assert told == [
         ("Accepted", []),
         ("Attempt 1 began", ["after waiting 10 s", "on a"]),
-        ("Attempt 1 ended without an outcome", ["Its worker gave no sign of life any more."]),
+        ("Attempt 1 ended without a result", ["Its worker gave no sign of life any more."]),
         ("Attempt 2 began", ["after waiting 10 s", "on b"]),
         ("Succeeded", ["after running 30 s"]),
         ("Result expires", []),

@@ -20,17 +20,17 @@ LONG_AGO = timedelta(minutes=5)
 
 #: For each invariant that the database itself does not guard: a state, and what breaks it.
 BREAKS = {
-    "wait, and nobody has rung for them": ("accepted", {"dispatch_at": timezone.now() - LONG_AGO}),
-    "have lost their worker, and nobody has taken them": (
+    "wait, and no relay has published them": ("accepted", {"dispatch_at": timezone.now() - LONG_AGO}),
+    "have lost their worker, and no relay has taken them": (
         "running",
         {"lease_until": timezone.now() - LONG_AGO},
     ),
     "run without having been claimed": ("running", {"attempt": 0}),
     "have more attempts than they may": ("running", {"attempt": 2, "max_attempts": 1}),
-    "are open and have an outcome": ("running", {"problem": problem("failed")}),
+    "are active and have a result or a problem": ("running", {"problem": problem("failed")}),
     "have ended and hold their active key": ("succeeded", {"active_key": "key"}),
-    "have ended and are never swept": ("succeeded", {"sweep_at": None}),
-    "succeeded without an answer": ("succeeded", {"response": None}),
+    "have ended and are never purged": ("succeeded", {"sweep_at": None}),
+    "succeeded without a result": ("succeeded", {"response": None}),
     "succeeded with a problem": ("succeeded", {"problem": problem("failed")}),
     "succeeded without an attempt": ("succeeded", {"attempt": 0}),
     "failed or were canceled without a problem": ("canceled", {"problem": None}),
@@ -38,10 +38,10 @@ BREAKS = {
 }
 #: Those that constraints of the table guard as well.
 GUARDED = {
-    "wait without a time to be rung for",
+    "wait without a time to be published",
     "run without a lease",
-    "are open and have ended",
-    "have ended and hold a lease",
+    "are active and have an end time",
+    "have ended and hold a lease or wait to be published",
 }
 
 
@@ -97,7 +97,7 @@ def test_all_are_counted_and_some_are_told():
         make_job(tasks.add, dispatch_at=timezone.now() - LONG_AGO)
     (violation,) = violations()
     assert (violation.count, len(violation.ids)) == (8, 5)
-    assert str(violation).startswith("8 jobs wait, and nobody has rung for them: ")
+    assert str(violation).startswith("8 jobs wait, and no relay has published them: ")
     assert str(violation).endswith(", …")
 
 

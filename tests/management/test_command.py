@@ -16,7 +16,7 @@ from django.db import OperationalError, connection
 from django.test import override_settings
 from django.utils import timezone
 
-from async_accept.checks import doctor as module
+from async_accept.checks import servers
 from async_accept.checks.doctor import Doctor
 from async_accept.conf import conf
 from async_accept.exceptions import BrokerUnavailable
@@ -157,7 +157,7 @@ def test_the_doctor_speaks_json(no_workers):
         call_command("async_accept", "doctor", "--json", stdout=out)
     report = json.loads(out.getvalue())
     assert report["ok"] is False
-    assert {"level", "subject", "message", "mend"} == set(report["findings"][0])
+    assert {"level", "subject", "message", "hint"} == set(report["findings"][0])
     assert {finding["subject"] for finding in report["findings"]} >= {
         "settings",
         "database",
@@ -169,7 +169,7 @@ def test_the_doctor_speaks_json(no_workers):
 def test_every_failure_says_what_to_do(no_workers, broker_down, monkeypatch):
     make_job(tasks.add, dispatch_at=timezone.now() - AGO)
     findings = list(Doctor().examine())
-    assert all(finding.mend for finding in findings if finding.level != "ok")
+    assert all(finding.hint for finding in findings if finding.level != "ok")
 
 
 @pytest.mark.parametrize("words", [("relay", "--once"), ("doctor", "--timeout", "0.1")])
@@ -188,7 +188,7 @@ def test_the_tasks_are_loaded_as_in_a_worker(monkeypatch, no_workers, words):
 def test_a_mistake_in_the_settings_fails():
     with override_settings(ASYNC_ACCEPT={"LEESE": 1}):
         finding = only(Doctor().check_settings(), "settings")
-    assert (finding.level, finding.mend) == ("fail", 'Did you mean "LEASE"?')
+    assert (finding.level, finding.hint) == ("fail", 'Did you mean "LEASE"?')
     assert "async_accept.E002" in finding.message
 
 
@@ -200,10 +200,10 @@ def test_a_healthy_database_is_told():
 
 def test_a_migration_that_is_missing_fails(monkeypatch):
     monkeypatch.setattr(
-        module.MigrationExecutor, "migration_plan", lambda self, nodes: [("async_accept.0002_more", False)]
+        servers.MigrationExecutor, "migration_plan", lambda self, nodes: [("async_accept.0002_more", False)]
     )
     finding = only(Doctor().check_database(), "database")
-    assert (finding.level, finding.mend) == ("fail", "python manage.py migrate")
+    assert (finding.level, finding.hint) == ("fail", "python manage.py migrate")
     assert "async_accept.0002_more" in finding.message
 
 
@@ -211,7 +211,7 @@ def test_a_database_that_is_away_fails_and_its_message_is_not_shown(monkeypatch)
     def away(*args):
         raise OperationalError("password=hunter2")
 
-    monkeypatch.setattr(module, "MigrationExecutor", away)
+    monkeypatch.setattr(servers, "MigrationExecutor", away)
     doctor = Doctor()
     finding = only(doctor.check_database(), "database")
     assert finding.level == "fail"
@@ -235,23 +235,23 @@ def test_a_database_that_is_away_fails_and_its_message_is_not_shown(monkeypatch)
 )
 def test_a_mariadb_that_sorts_ids_wrongly_is_told(monkeypatch, version, is_told):
     there = SimpleNamespace(vendor="mysql", mysql_is_mariadb=True, mysql_version=version)
-    monkeypatch.setattr(module, "connections", {"default": there})
-    assert [finding.level for finding in module._check_order()] == ["warn"] * is_told
+    monkeypatch.setattr(servers, "connections", {"default": there})
+    assert [finding.level for finding in servers.check_id_order()] == ["warn"] * is_told
 
 
 def test_a_database_that_sorts_ids_as_they_are_is_not_told(monkeypatch):
-    assert not list(module._check_order())
+    assert not list(servers.check_id_order())
     mysql = SimpleNamespace(vendor="mysql", mysql_is_mariadb=False, mysql_version=(8, 4, 0))
-    monkeypatch.setattr(module, "connections", {"default": mysql})
-    assert not list(module._check_order())
+    monkeypatch.setattr(servers, "connections", {"default": mysql})
+    assert not list(servers.check_id_order())
 
 
 def test_a_clock_that_is_wrong_is_told(monkeypatch):
     later = timezone.now() + timedelta(minutes=1)
-    monkeypatch.setattr(module.timezone, "now", lambda: later)
+    monkeypatch.setattr(servers.timezone, "now", lambda: later)
     findings = list(Doctor().check_database())
     assert [finding.level for finding in findings] == ["ok", "warn"]
-    assert "NTP" in findings[1].mend
+    assert "NTP" in findings[1].hint
 
 
 def test_a_forgotten_job_fails():
@@ -291,7 +291,7 @@ def test_a_redis_that_drops_queues_is_told(policy, limit, is_told):
             channel = type("channel", (), {"client": Client()})
             return work(type("producer", (), {"channel": channel}))
 
-    assert bool(list(module._check_eviction(Lends()))) is is_told
+    assert bool(list(servers.check_eviction(Lends()))) is is_told
 
 
 def test_a_task_that_no_worker_knows_fails(monkeypatch):
@@ -308,7 +308,7 @@ def test_a_queue_that_nobody_consumes_fails(monkeypatch):
     monkeypatch.setattr(Doctor, "_ask", lambda self, question: answers[question])
     findings = list(Doctor().check_tasks())
     assert {finding.level for finding in findings} == {"fail"}
-    assert findings[0].mend.endswith("--queues celery,other")
+    assert findings[0].hint.endswith("--queues celery,other")
 
 
 def test_urls_are_told():
@@ -332,7 +332,7 @@ def test_behind_a_proxy_urls_are_https_only_if_it_is_trusted(header, level):
     ):
         finding = only(Doctor().check_urls(), "urls")
     assert finding.level == level
-    assert finding.mend in ("", 'SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")')
+    assert finding.hint in ("", 'SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")')
 
 
 # --- doctor: the probe ------------------------------------------------------------------------------------------------

@@ -21,26 +21,28 @@ __all__ = ["Command"]
 
 
 class Command(BaseCommand):
-    """Run the relay by itself, or find out whether everything works."""
+    """Run a relay by itself, or examine the set-up."""
 
-    help = "Look after accepted jobs: run the relay by itself, or examine the whole set-up."
-    #: The doctor runs the checks itself, and goes on where they fail.
+    help = "Run a relay by itself, or examine the whole set-up."
+    #: The doctor runs the checks itself, and goes on if they fail.
     requires_system_checks = ()
 
     def add_arguments(self, parser: CommandParser) -> None:
         words = parser.add_subparsers(dest="word", required=True, metavar="relay|doctor")
         relay = words.add_parser(
-            "relay", help="Ring for jobs that were left behind, until SIGTERM or SIGINT."
+            "relay", help="Act on every job whose time has come, until SIGTERM or SIGINT."
         )
         relay.add_argument("--once", action="store_true", help="Act on everything that is due, and end.")
-        doctor = words.add_parser("doctor", help="Examine everything; exit 1 where a 202 would not be kept.")
-        doctor.add_argument("--json", action="store_true", help="Answer in JSON.")
+        doctor = words.add_parser(
+            "doctor", help="Examine everything; exit with 1 if a 202 would not be kept."
+        )
+        doctor.add_argument("--json", action="store_true", help="Print JSON.")
         doctor.add_argument(
             "--timeout", type=float, default=10.0, help="Seconds to wait for a worker, and for the probe job."
         )
 
     def handle(self, *args: Any, word: str, **options: Any) -> None:
-        # As a worker does: a task that is not known here would be sent to the default queue.
+        # As a worker does: messages of a task that is not imported here would go to the default queue.
         current_app.loader.import_default_modules()
         if word == "relay":
             self.check(tags=[TAG])
@@ -60,7 +62,7 @@ class Command(BaseCommand):
     def tick(self, relay: Relay) -> None:
         try:
             done = Counter(relay.tick())
-            # Whether a worker is dead or the database was away shows only after a while.
+            # A relay waits before it believes that a lease ran out: the database may have been away.
             while relay.patience and Job.objects.lease_lost().exists() and not relay.stopping.is_set():
                 relay.stopping.wait(min(relay.patience, conf.RELAY_INTERVAL.total_seconds()))
                 done.update(relay.tick())
@@ -93,13 +95,13 @@ class Command(BaseCommand):
             finding.level
         ]
         self.stdout.write(f"{style(f'{finding.level:<4}')}  {finding.subject:<8}  {finding.message}")
-        if finding.mend:
-            self.stdout.write(f"{'':<16}→ {finding.mend}")
+        if finding.hint:
+            self.stdout.write(f"{'':<16}→ {finding.hint}")
 
 
 @contextmanager
 def ended_by_signals(relay: Relay) -> Iterator[None]:
-    """Let SIGTERM and SIGINT end the relay after its present tick."""
+    """Let SIGTERM and SIGINT end the relay after its current tick."""
 
     def stop(*args: Any) -> None:
         relay.stop()

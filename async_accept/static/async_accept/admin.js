@@ -1,19 +1,19 @@
-/* Live updates of jobs in the admin: every two seconds one request for all active jobs on the page.
-   There is none while the tab is hidden, or once all jobs have ended. Only marked elements change. */
+/* Live updates of jobs in the admin: one request for all active jobs on the page every two seconds,
+   none while the tab is hidden, and none once every job has ended. Elements without a mark are never changed. */
 "use strict";
 (function () {
     const PAUSE = 2000, SLOWEST = 30000, MOST = 100;
-    // The page of a job is fetched again at least so often: "2 min ago" becomes wrong.
+    // After this time the page of a job is fetched again in any case: texts such as "2 min ago" have become wrong.
     const RENEW = 30000;
 
-    // --- Changing the page without disturbing its reader ---------------------------------------------------
+    // --- Changing a page that somebody reads ---------------------------------------------------------------
 
     function holdsSelection(element) {
         const selection = document.getSelection();
         return !selection.isCollapsed && element.contains(selection.anchorNode);
     }
 
-    // A log starts at its end, by the style sheet. A reader who has scrolled back stays at the same line.
+    // A log shows its newest line (the style sheet sees to that). If the reader has scrolled back, it keeps that place.
     function keepingLog(element, change) {
         const frame = element.closest(".aa-log") || element.querySelector(".aa-log");
         const top = frame ? frame.scrollTop : 0, height = frame ? frame.scrollHeight : 0;
@@ -24,7 +24,7 @@
         }
     }
 
-    // The first visible region stays where it is on the screen, even if something above it grows.
+    // Keep what somebody reads at its place on the screen, even if something above it grows.
     function keepingPlace(regions, change) {
         const read = regions.find(function (region) {
             return region.offsetHeight && region.getBoundingClientRect().top >= 0;
@@ -39,7 +39,7 @@
         return href ? 'a[href="' + CSS.escape(href) + '"]' : element.localName;
     }
 
-    // Replace the content of a region. The focus stays on the same link, or moves to the region if that is gone.
+    // Replace the content of a region. The focus stays on the same link, or goes to the region if the link is gone.
     function replace(region, fresh) {
         const focused = region.contains(document.activeElement) ? document.activeElement : null;
         const open = Array.from(region.querySelectorAll("details"), function (details) {
@@ -79,7 +79,7 @@
         function show(id, job) {
             cells(id).forEach(function (cell) {
                 const part = job.parts[cell.dataset.aaPart];
-                // The server has escaped it. Equal content is not replaced, so nothing flickers.
+                // The server has escaped the part. It is replaced only if it differs, so that nothing flickers.
                 if (part !== undefined && shown.get(cell) !== part && !(job.active && holdsSelection(cell))) {
                     keepingLog(cell, function () {
                         cell.innerHTML = part;
@@ -96,8 +96,7 @@
             });
         }
 
-        // Fetch this page again and replace the regions that differ. Return false if one had to stay, because the
-        // reader has selected text in it.
+        // Fetch this page again and replace what has changed; false if a selection of the reader prevents a part of it.
         async function renew() {
             const response = await fetch(location.href, {credentials: "same-origin", redirect: "error"});
             if (!response.ok) {
@@ -115,14 +114,14 @@
                         return;
                     }
                     if (holdsSelection(region) && !isLast) {
-                        held = true; // the reader may want to copy it: try again next time
+                        held = true; // the reader may be copying it: try again the next time
                         return;
                     }
                     replace(region, other);
                 });
             });
             if (root.dataset.aaState !== fresh.dataset.aaState) {
-                // A screen reader says changes of state, and nothing else.
+                // A screen reader announces a change of state, and nothing else.
                 root.querySelector("[data-aa-spoken]").textContent = fresh.dataset.aaState;
                 root.dataset.aaState = fresh.dataset.aaState;
             }
@@ -145,7 +144,7 @@
                     headers: {Accept: "application/json"}, credentials: "same-origin", redirect: "error"
                 });
                 if (response.status === 403) {
-                    return; // logged out, or no longer allowed: leave the page as it is
+                    return; // logged out, or no longer allowed: the page stays as it is
                 }
                 if (!response.ok) {
                     throw new Error(String(response.status));
@@ -191,15 +190,15 @@
 
     // --- Downloads --------------------------------------------------------------------------------------------
 
-    // The answer is a file, so the browser stays on the page with the question. Say there that the file is coming.
+    // The browser gets a file and keeps this page, so the page has to say that the question was answered.
     function tellOfDownload(form) {
         form.addEventListener("submit", function () {
-            setTimeout(function () { // after the form is sent
+            setTimeout(function () { // after the form is submitted
                 document.querySelectorAll("[data-aa-asks]").forEach(function (part) {
                     part.hidden = true;
                 });
-                const told = document.querySelector("[data-aa-sent]");
-                told.textContent = told.dataset.aaSent;
+                const note = document.querySelector("[data-aa-sent]");
+                note.textContent = note.dataset.aaSent;
                 form.querySelector("a").focus();
             }, 0);
         });

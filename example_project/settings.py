@@ -47,7 +47,7 @@ MIDDLEWARE = [
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
-    "example_project.shop.policy.strict_status_pages",
+    "example_project.shop.csp.protect_job_pages",
 ]
 
 ROOT_URLCONF = "example_project.urls"

@@ -57,7 +57,7 @@ def _go_wrong(task: JobTask, kind: Kind, attempt: int) -> None:
         raise task.retry(countdown=3)
     if kind == Kind.LOSE_ALL or (kind == Kind.LOSE and attempt == 1):
         report(
-            message=f"Attempt {attempt} of 2 stops here without a word. Its lease decides, in 15 seconds or so."
+            message=f"Attempt {attempt} of 2 stops here without a message. Its lease expires in about 15 seconds."
         )
         time.sleep(_STEP_SECONDS * _LAST_MESSAGE_STEPS)
         raise SystemExit

@@ -215,7 +215,7 @@ def test_trouble_is_watched(alice):
     alice.click(alice.card("trouble", "[value=lose]"))
     alice.answer("trouble")
     alice.wait(
-        lambda: "without a word" in alice.text(alice.card("trouble", "[data-part=message]")), "A lost worker"
+        lambda: "stops here" in alice.text(alice.card("trouble", "[data-part=message]")), "A lost worker"
     )
     alice.wait(
         lambda: alice.text(alice.card("trouble", "[data-part=attempt]")) == "Attempt 2", "A second", 40

@@ -1,4 +1,8 @@
-"""Check an installed wheel: ``python check_wheel.py WHEEL``, in an environment that holds nothing else."""
+"""Check a wheel: ``python check_wheel.py WHEEL``.
+
+Run it in an environment that has only this wheel and its dependencies. It looks at the files of the wheel, and then
+migrates a database with the installed package.
+"""
 
 import sys
 import zipfile
@@ -11,7 +15,7 @@ import async_accept
 
 names = zipfile.ZipFile(sys.argv[1]).namelist()
 tops = {name.split("/")[0] for name in names if ".dist-info/" not in name}
-assert tops == {"async_accept"}, f"the wheel holds more than the package: {tops}"
+assert tops == {"async_accept"}, f"the wheel contains more than the package: {tops}"
 assert "async_accept/py.typed" in names
 for language in ("de", "es", "fr", "ja", "pt_BR", "zh_Hans"):
     assert f"async_accept/locale/{language}/LC_MESSAGES/django.mo" in names, f"no translation: {language}"

@@ -1,6 +1,6 @@
-"""Corner Shop: a small real shop whose slow requests answer 202.
+"""The Corner Shop: an example project whose slow requests are answered with 202.
 
-The Celery app is loaded with the package, so that `@shared_task` finds it in every process.
+Celery's app is imported here, so that it exists in every process before a `@shared_task` needs it.
 """
 
 from .celery import app as celery_app

@@ -1,6 +1,6 @@
 """ASGI entry point: `uvicorn example_project.asgi:application`.
 
-Database connections are not kept here: under ASGI each request has a thread of its own, and Django
+Database connections are not kept between requests here. Under ASGI each request has its own thread, and Django
 advises against persistent connections (https://docs.djangoproject.com/en/stable/ref/databases/).
 """
 

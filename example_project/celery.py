@@ -1,4 +1,4 @@
-"""The Celery app of the shop: all of its settings are Django settings that start with `CELERY_`."""
+"""The shop's Celery app. Its settings are the Django settings that start with `CELERY_`."""
 
 import os
 

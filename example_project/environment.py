@@ -1,4 +1,4 @@
-"""How environment variables become settings: the shop is configured by them alone (https://12factor.net/config)."""
+"""Read settings from environment variables (https://12factor.net/config)."""
 
 import os
 from datetime import timedelta
@@ -10,20 +10,21 @@ from django.core.exceptions import ImproperlyConfigured
 
 from async_accept.conf import DEFAULTS
 
-__all__ = ["database", "flag", "number", "package", "text", "words"]
+__all__ = ["database", "flag", "number", "package_settings", "text", "words"]
 
 dj_database_url.register("mariadb", "django.db.backends.mysql")
 
 
 def text(name: str, default: str = "") -> str:
-    """The variable's value; an empty one counts as not set."""
+    """Return the variable's value. An empty variable counts as not set."""
     return os.environ.get(name) or default
 
 
 def flag(name: str, default: bool = False) -> bool:
-    """True for 1, true, yes, on; False for 0, false, no, off.
+    """Return True for 1, true, yes or on, and False for 0, false, no or off.
 
-    Raises: ImproperlyConfigured for anything else: a slip of the pen must not switch DEBUG on.
+    Raises:
+        ImproperlyConfigured: for any other value, so that a typing error does not switch DEBUG on.
     """
     value = text(name).strip().lower()
     if not value:
@@ -36,7 +37,11 @@ def flag(name: str, default: bool = False) -> bool:
 
 
 def number(name: str, default: float) -> float:
-    """A number. Raises: ImproperlyConfigured when it is none."""
+    """Return the variable's value as a number.
+
+    Raises:
+        ImproperlyConfigured: it is not a number.
+    """
     value = text(name)
     try:
         return float(value) if value else default
@@ -45,36 +50,40 @@ def number(name: str, default: float) -> float:
 
 
 def words(name: str, default: list[str]) -> list[str]:
-    """A list that is separated by commas or spaces."""
+    """Return a list. In the variable, commas or spaces separate its items."""
     return text(name).replace(",", " ").split() or default
 
 
-def package() -> dict[str, Any]:
-    """The package's settings: `ASYNC_ACCEPT_LEASE_SECONDS=3`, `ASYNC_ACCEPT_RELAY_IN_WORKER=0`; its defaults else."""
+def package_settings() -> dict[str, Any]:
+    """Return those settings of async_accept that have a variable: durations and switches.
+
+    A duration is a number of seconds: `ASYNC_ACCEPT_LEASE_SECONDS=3`. A switch is a flag:
+    `ASYNC_ACCEPT_RELAY_IN_WORKER=0`.
+    """
     chosen: dict[str, Any] = {}
     for name, default in DEFAULTS.items():
         if isinstance(default, timedelta):
-            if text(f"ASYNC_ACCEPT_{name}_SECONDS"):
-                chosen[name] = timedelta(seconds=number(f"ASYNC_ACCEPT_{name}_SECONDS", 0))
+            variable = f"ASYNC_ACCEPT_{name}_SECONDS"
+            if text(variable):
+                chosen[name] = timedelta(seconds=number(variable, 0))
         elif isinstance(default, bool):
             chosen[name] = flag(f"ASYNC_ACCEPT_{name}", default)
     return chosen
 
 
 def database(url: str) -> dict[str, Any]:
-    """Django's entry for `sqlite:///file`, `postgresql://…`, `mariadb://…` or `mysql://…`, made fit for servers."""
+    """Return Django's settings for `sqlite:///file`, `postgresql://…`, `mariadb://…` or `mysql://…`."""
     entry: dict[str, Any] = {**dj_database_url.parse(url)}
-    if entry["ENGINE"].endswith("sqlite3"):
-        return _sqlite(entry)
-    return _server(entry)
+    return _sqlite(entry) if entry["ENGINE"].endswith("sqlite3") else _server(entry)
 
 
 def _sqlite(entry: dict[str, Any]) -> dict[str, Any]:
-    """Readers beside one writer, and writers that wait for each other.
+    """Add options that let one process write while others read, and let writers wait for each other.
 
-    A transaction that begins by reading and writes later fails at once with "database is locked", whatever
-    the timeout (https://www.sqlite.org/lang_transaction.html); `IMMEDIATE` makes it wait its turn.
-    `synchronous` stays FULL, SQLite's default: an accepted job must outlive a power cut.
+    With WAL, readers do not block the writer. With `IMMEDIATE`, a transaction takes the write lock when it begins,
+    and waits up to `timeout` seconds for it. Without, a transaction that reads first and writes later can fail
+    at once with "database is locked" (https://www.sqlite.org/lang_transaction.html).
+    `synchronous` stays FULL, SQLite's default, so that an accepted job survives a power cut.
     """
     if entry["NAME"] != ":memory:":
         Path(entry["NAME"]).parent.mkdir(parents=True, exist_ok=True)
@@ -83,7 +92,11 @@ def _sqlite(entry: dict[str, Any]) -> dict[str, Any]:
 
 
 def _server(entry: dict[str, Any]) -> dict[str, Any]:
-    """PostgreSQL, MariaDB, MySQL: one that is down is noticed within seconds, so that a 503 comes quickly."""
+    """Add options for PostgreSQL, MariaDB and MySQL.
+
+    With `connect_timeout`, requests get their 503 within seconds while the server is down.
+    `CONN_MAX_AGE` is how many seconds a connection is kept.
+    """
     options: dict[str, Any] = {"connect_timeout": 3}
     if entry["ENGINE"].endswith("mysql"):
         _use_pymysql()
@@ -97,7 +110,7 @@ def _server(entry: dict[str, Any]) -> dict[str, Any]:
 
 
 def _use_pymysql() -> None:
-    """Let PyMySQL, which needs no compiler, stand in for mysqlclient where that is not installed."""
+    """Use PyMySQL, which needs no compiler, if mysqlclient is not installed."""
     try:
         import MySQLdb  # noqa: F401
     except ImportError:

@@ -1,4 +1,4 @@
-"""All URLs of the shop: pages, API, status monitor, admin."""
+"""All URLs: the shop's pages, its API, the jobs (async_accept) and the admin."""
 
 from django.conf import settings
 from django.contrib import admin
@@ -11,7 +11,7 @@ urlpatterns = [
     path("api/jobs/", include("async_accept.urls")),
     path("api-auth/", include("rest_framework.urls")),
     path("admin/", admin.site.urls),
-    # For pages that name no icon of their own: the API's and the admin's.
+    # Browsers ask for this if a page names no icon, such as the pages of the API and the admin.
     path("favicon.ico", RedirectView.as_view(url=f"{settings.STATIC_URL}shop/shop.svg")),
 ]
 

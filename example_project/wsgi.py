@@ -1,14 +1,13 @@
 """WSGI entry point: `gunicorn example_project.wsgi`.
 
-Static files (the admin's among them) are served by Django's own handler around the application rather
-than by a middleware: it is the same one that the demo and the ASGI entry point use, and it needs no
-`collectstatic`. In front of a shop with real visitors a web server or a CDN does that.
+Django itself serves the static files here, so the shop needs no `collectstatic`. On a public site, let a web server
+or a CDN serve them.
 """
 
 import os
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "example_project.settings")
-# A WSGI thread serves many requests, so its database connection is worth keeping; ASGI is another matter.
+# Under WSGI a thread serves many requests, so it keeps its database connection for a minute.
 os.environ.setdefault("CONN_MAX_AGE", "60")
 
 from django.contrib.staticfiles.handlers import StaticFilesHandler

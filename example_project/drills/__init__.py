@@ -1,1 +1,1 @@
-"""Drills: jobs that misbehave on purpose, to see that the promise holds. Their URL exists with DRILLS=1 only."""
+"""Drills: jobs that go wrong on purpose, for fault tests. Their URL exists only with DRILLS=1."""

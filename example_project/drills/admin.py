@@ -7,7 +7,7 @@ from .models import Effect
 
 @admin.register(Effect)
 class EffectAdmin(admin.ModelAdmin):
-    """To look at only."""
+    """Read-only."""
 
     list_display = ["key", "created_at"]
     search_fields = ["key"]

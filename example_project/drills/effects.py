@@ -1,6 +1,6 @@
-"""Notes that survive everything: one line, one write, to a file outside the database.
+"""Write down, outside the database, what a drill does.
 
-Its lines tell what was attempted, the table `Effect` what was committed.
+The lines of the file show what was tried. The rows of `Effect` show what was committed.
 """
 
 import os
@@ -12,9 +12,10 @@ __all__ = ["note"]
 
 
 def note(key: str, moment: str, attempt: int) -> None:
-    """Append "key moment pid attempt unix-time"; nothing happens where EFFECTS_FILE is not set.
+    """Append the line "key moment pid attempt unix-time" to EFFECTS_FILE. Do nothing if that is not set.
 
-    O_APPEND and a single write: lines of several processes do not mix, and a kill right after loses nothing.
+    With O_APPEND and a single write, lines of several processes do not mix, and a line survives if its process is
+    killed right afterwards.
     """
     if not settings.EFFECTS_FILE:
         return

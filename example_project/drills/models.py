@@ -1,4 +1,4 @@
-"""The effect of a drill in the database."""
+"""What a drill does in the database."""
 
 from django.db import models
 
@@ -6,9 +6,9 @@ __all__ = ["Effect"]
 
 
 class Effect(models.Model):
-    """One row for each time that the work of a drill was committed."""
+    """One row for each commit of a drill's work."""
 
-    # Indexed, but not unique: an effect that happened twice is to be seen, not to be refused.
+    # Not unique: a test must be able to see that an effect was committed twice.
     key = models.CharField(max_length=200, db_index=True)
     created_at = models.DateTimeField(auto_now_add=True)
 

@@ -1,4 +1,4 @@
-"""What a drill is asked for."""
+"""The input of a drill."""
 
 from django.db import models
 from rest_framework import serializers
@@ -7,21 +7,21 @@ __all__ = ["DrillSerializer", "Mode"]
 
 
 class Mode(models.TextChoices):
-    """How a drill behaves after its time."""
+    """What a drill does after its working time."""
 
     OK = "ok", "succeeds"
     RAISE = "raise", "raises an exception whose message holds a secret"
     EXIT = "exit", "kills its process"
     UNPICKLABLE = "unpicklable", "raises an exception that cannot be pickled"
     UNSERIALIZABLE = "unserializable", "returns something that is not JSON"
-    NAN = "nan", "returns a number that strict JSON does not know"
-    NUL = "nul", "returns a text that PostgreSQL does not store"
+    NAN = "nan", "returns a number that JSON does not have"
+    NUL = "nul", "returns a text that PostgreSQL cannot store"
     BIG = "big", "returns several megabytes"
     RETRY = "retry", "asks for a retry twice, then succeeds"
 
 
 class DrillSerializer(serializers.Serializer):
-    """A drill: `key` names its effects, `ms` is its length, `mode` how it behaves."""
+    """`key` names the effects, `ms` is the working time, `mode` what happens then."""
 
     key = serializers.RegexField(r"\A[\x21-\x7e]+\Z", min_length=1, max_length=200)
     ms = serializers.IntegerField(min_value=0, max_value=600_000, default=0)

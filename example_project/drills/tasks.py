@@ -1,4 +1,4 @@
-"""The task of a drill: it begins, takes its time, misbehaves, has its effect, and ends."""
+"""The task of a drill."""
 
 import os
 import signal
@@ -23,11 +23,11 @@ _RETRIES = 2
 
 
 class DrillError(Exception):
-    """Its message is nobody's business."""
+    """Its message contains a password, which no client may see."""
 
 
 class UnpicklableError(Exception):
-    """An exception that no other process can be sent: a lock cannot be pickled."""
+    """Cannot be pickled, and so not sent to another process, because it has a lock."""
 
     def __init__(self, message: str) -> None:
         super().__init__(message)
@@ -36,20 +36,21 @@ class UnpicklableError(Exception):
 
 @shared_task(base=JobTask, bind=True, retry_when_lost=True, max_attempts=5)
 def drill(self: JobTask, key: str, ms: int, mode: str) -> Any:
-    """Note the begin, work, misbehave as asked; who gets through has one effect and notes the end."""
+    """Note the begin, work, do what the mode says, write one `Effect`, and note the end."""
     job = current_job()
     attempt = job.attempt if job else 0
     note(key, "begin", attempt)
     _work(ms / 1000)
     _misbehave(self, mode)
-    atomic_from_here()  # not before: SQLite has one lock for all who write
+    # Not earlier: on SQLite the transaction locks out everybody else who writes.
+    atomic_from_here()
     Effect.objects.create(key=key)
     note(key, "end", attempt)
-    return _outcome(mode, {"key": key, "ms": ms, "mode": mode})
+    return _result(mode, {"key": key, "ms": ms, "mode": mode})
 
 
 def _work(seconds: float) -> None:
-    """Sleep, and look up every 50 ms whether to stop."""
+    """Sleep, and check every 50 ms whether the job is to be canceled."""
     end = time.monotonic() + seconds
     while (left := end - time.monotonic()) > 0:
         checkpoint()
@@ -58,7 +59,7 @@ def _work(seconds: float) -> None:
 
 
 def _misbehave(task: JobTask, mode: str) -> None:
-    """Those that do not get as far as the effect."""
+    """Do what the modes do that end before the effect."""
     if mode == Mode.RAISE:
         raise DrillError("connection to postgres://shop:hunter2-secret@10.0.0.7/shop refused")
     if mode == Mode.EXIT:
@@ -69,8 +70,8 @@ def _misbehave(task: JobTask, mode: str) -> None:
         raise task.retry(countdown=0.2, max_retries=_RETRIES)
 
 
-def _outcome(mode: str, plain: dict[str, Any]) -> Any:
-    """Those that fail on what they return: their effect must not be committed either."""
+def _result(mode: str, plain: dict[str, Any]) -> Any:
+    """Return *plain*, or a result that cannot be stored. Then the job fails, and its effect is rolled back."""
     match mode:
         case Mode.UNSERIALIZABLE:
             return object()

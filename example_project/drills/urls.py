@@ -1,4 +1,4 @@
-"""URLs of the drills; the project includes them below /api/drills/ when DRILLS=1."""
+"""The URL of the drills. The project includes it as /api/drills/ if DRILLS=1."""
 
 from django.urls import path
 

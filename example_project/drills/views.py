@@ -1,4 +1,4 @@
-"""The door to the drills."""
+"""The view of the drills."""
 
 from rest_framework.views import APIView
 
@@ -11,10 +11,7 @@ __all__ = ["DrillView"]
 
 
 class DrillView(AcceptMixin, APIView):
-    """Ask for a job that behaves as its mode says: `{"key": "…", "ms": 0, "mode": "ok"}`.
-
-    The mixin, not the decorator: it answers 503 also where the database fails as early as the authentication.
-    """
+    """Start a drill: `{"key": "…", "ms": 0, "mode": "ok"}`."""
 
     serializer_class = DrillSerializer
     accept_task = drill

@@ -7,7 +7,7 @@ from .models import DiscountRule, Order, OrderLine, Payment, PriceList, Product
 
 @admin.register(Product)
 class ProductAdmin(admin.ModelAdmin):
-    """Stock is edited right in the list."""
+    """The stock can be edited in the list."""
 
     list_display = ["sku", "name", "price", "stock"]
     list_editable = ["stock"]
@@ -16,7 +16,7 @@ class ProductAdmin(admin.ModelAdmin):
 
 @admin.register(DiscountRule)
 class DiscountRuleAdmin(admin.ModelAdmin):
-    """Who pays less."""
+    """The discounts."""
 
     list_display = ["name", "code", "min_quantity", "percent"]
 
@@ -30,7 +30,7 @@ class OrderLineInline(admin.TabularInline):
 
 
 class ReadOnly(admin.ModelAdmin):
-    """To look at: orders and payments change by their own rules, and stock with them."""
+    """Read-only: only the shop's own code may change these, and the stock with them."""
 
     def has_add_permission(self, request) -> bool:
         return False
@@ -44,7 +44,7 @@ class ReadOnly(admin.ModelAdmin):
 
 @admin.register(Order)
 class OrderAdmin(ReadOnly):
-    """Newest first."""
+    """The orders, newest first."""
 
     list_display = ["reference", "customer", "status", "total", "discount", "created_at"]
     list_filter = ["status", "created_at"]
@@ -55,7 +55,7 @@ class OrderAdmin(ReadOnly):
 
 @admin.register(Payment)
 class PaymentAdmin(ReadOnly):
-    """What the gateway said."""
+    """The answers of the payment gateway."""
 
     list_display = ["gateway_id", "order", "status", "amount", "created_at"]
     list_filter = ["status"]
@@ -65,7 +65,7 @@ class PaymentAdmin(ReadOnly):
 
 @admin.register(PriceList)
 class PriceListAdmin(ReadOnly):
-    """What suppliers sent in."""
+    """The price lists of suppliers."""
 
     list_display = ["name", "customer", "size_bytes", "lines", "rejected", "created_at"]
     list_select_related = ["customer"]

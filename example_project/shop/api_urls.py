@@ -1,4 +1,4 @@
-"""The API's URLs below /api/."""
+"""The URLs below /api/."""
 
 from django.urls import path
 from rest_framework.routers import APIRootView, SimpleRouter
@@ -21,7 +21,7 @@ ROOT = {
 }
 
 urlpatterns = [
-    # A router's own root knows only what is registered with it; names without a URL are left out.
+    # Unlike a router's root view, this one shows all URLs. It leaves out names that do not exist.
     path("", APIRootView.as_view(api_root_dict=ROOT), name="api-root"),
     path("reports/", ReportView.as_view(), name="report"),
     path("trouble/", TroubleView.as_view(), name="trouble"),

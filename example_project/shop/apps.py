@@ -1,13 +1,10 @@
-"""App configuration of the shop."""
+"""The app of the shop."""
 
 from django.apps import AppConfig
-from django.utils.translation import gettext_lazy as _
 
 
 class ShopConfig(AppConfig):
-    """The shop; label `shop`."""
+    """The Corner Shop. Its texts are English only, so they are not marked for translation."""
 
     name = "example_project.shop"
-    label = "shop"
-    verbose_name = _("Corner Shop")
-    default_auto_field = "django.db.models.BigAutoField"
+    verbose_name = "Corner Shop"

@@ -1,7 +1,7 @@
-"""What a client sends for many orders at once, read and checked before anything is accepted.
+"""Read a batch of orders from a request, and check it before it is accepted.
 
-Only the form is checked here, so it is quick and needs no lock. Whether a product exists or a card is good
-is found out by the work itself, and is part of its result.
+This checks the form of the rows only, so it is quick and needs no lock. The worker finds out whether a product exists
+and a payment succeeds; that is part of the result.
 """
 
 import csv
@@ -17,20 +17,20 @@ from rest_framework.request import Request
 
 __all__ = ["COLUMNS", "MAX_BYTES", "MAX_ROWS", "BatchTooLarge", "CSVParser", "InvalidRows", "read_batch"]
 
-# So many that even the wordiest result stays below the package's MAX_RESULT_BYTES: a batch that is paid for
-# must not fail on its report.
+# The longest result of a batch with this many rows is shorter than async_accept's MAX_RESULT_BYTES. Otherwise a batch
+# could fail after its payments were made.
 MAX_ROWS = 1_000
 MAX_BYTES = 500_000
 COLUMNS = ("reference", "sku", "quantity", "code")
 
-# Of very long lists of mistakes the first are enough to begin with.
+# A 400 shows this many errors at most.
 _SHOWN_ERRORS = 100
-# These cannot start a formula in a spreadsheet, so the error CSV is safe to open in one.
+# A cell that begins so is no formula to a spreadsheet. So the CSV of errors is safe to open there.
 _NAME = r"\A[A-Za-z0-9][A-Za-z0-9._/-]*\Z"
 
 
 class BatchTooLarge(APIException):
-    """413: more than one batch may hold."""
+    """413: the batch is too large."""
 
     status_code = 413
     default_code = "batch_too_large"
@@ -38,11 +38,11 @@ class BatchTooLarge(APIException):
 
 
 class InvalidRows(ValidationError):
-    """400: what is wrong, by row; rows are counted from 1, without a CSV file's header."""
+    """400: some rows are not valid. Rows are counted from 1; the header of a CSV file is not counted."""
 
     def __init__(self, errors: list[dict[str, Any]], rows: int) -> None:
         bad = len({error["row"] for error in errors})
-        # Not through ValidationError: it would turn the row numbers into strings.
+        # ValidationError.__init__() would turn the row numbers into strings.
         self.detail = {
             "detail": f"{bad} of {rows} orders are not valid, so none was accepted.",
             "errors": errors[:_SHOWN_ERRORS],
@@ -51,7 +51,7 @@ class InvalidRows(ValidationError):
 
 
 class CSVParser(BaseParser):
-    """Body of type text/csv, as rows."""
+    """Parses a body of type text/csv into rows."""
 
     media_type = "text/csv"
 
@@ -71,10 +71,13 @@ class OrderRow(serializers.Serializer):
 
 
 def read_batch(request: Request) -> list[dict[str, Any]]:
-    """The orders in a request: JSON (a list, or an object with `orders`), CSV, a form's CSV file `file` or text `csv`.
+    """Return the orders in a request.
 
-    Raises: InvalidRows or ValidationError (400) for what is malformed, BatchTooLarge (413); the client
-    should mend the rows that are named and send the batch again.
+    The body is JSON (a list, or an object with the list `orders`), CSV, or a form with a file `file` or a text `csv`.
+
+    Raises:
+        InvalidRows, ValidationError: the batch is malformed (400). The client should correct it and send it again.
+        BatchTooLarge: the batch has too many rows or bytes (413). The client should send it in parts.
     """
     rows = _rows(request)
     if not isinstance(rows, list) or not rows:
@@ -111,7 +114,7 @@ def _rows(request: Request) -> Any:
 
 
 def _csv_rows(content: bytes) -> list[dict[str, Any]]:
-    """Rows of a CSV file as people have them: a byte order mark, semicolons and empty lines are fine."""
+    """Return the rows of a CSV file. It may have a byte order mark, semicolons and empty lines."""
     if len(content) > MAX_BYTES:
         raise BatchTooLarge
     try:
@@ -144,7 +147,7 @@ def _errors(number: int, row: OrderRow) -> Iterator[dict[str, Any]]:
 
 
 def _repeats(orders: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-    """One reference twice in a batch: which of the two would be meant?"""
+    """Yield an error for each row whose reference is in the batch more than once."""
     seen = Counter(order["reference"] for order in orders)
     for number, order in enumerate(orders, 1):
         if seen[order["reference"]] > 1:

@@ -1,4 +1,4 @@
-"""The cards of the home page: what each sends, where, and the code behind it."""
+"""The cards of the home page."""
 
 import inspect
 from collections.abc import Callable
@@ -17,15 +17,16 @@ __all__ = ["CARDS", "Card", "shown_columns"]
 
 @dataclass(frozen=True)
 class Card:
-    """A kind of slow request."""
+    """A kind of slow request: its form, its URL in the API, and the code behind it."""
 
     name: str
     title: str
     operation: str
     url_name: str
-    #: What does it, as functions: they are shown as they are.
+    #: The functions that do the work. The card shows their source.
     functions: tuple[Callable[..., Any], ...]
-    has_outcome: bool = True
+    #: Whether the card shows the result of its job.
+    has_result: bool = True
 
     @property
     def code(self) -> str:
@@ -37,13 +38,13 @@ class Card:
 
     @property
     def template(self) -> str:
-        """The fields and buttons of its form."""
+        """Return the template with the fields and buttons of the form."""
         return f"shop/cards/{self.name}.html"
 
     @property
-    def outcome_template(self) -> str:
-        """What came out."""
-        return f"shop/outcomes/{self.name}.html"
+    def result_template(self) -> str:
+        """Return the template that shows a result."""
+        return f"shop/results/{self.name}.html"
 
 
 @cache
@@ -66,7 +67,7 @@ CARDS = {
             "Large file",
             "imports.create",
             "import-list",
-            (views.PriceListViewSet.perform_create, price_lists.take_in),
+            (views.PriceListViewSet.perform_create, price_lists.import_list),
         ),
         Card(
             "report",
@@ -87,14 +88,14 @@ CARDS = {
             "Troublemaker",
             "trouble.create",
             "trouble",
-            (views.TroubleView.post, tasks.stumble.run),
-            has_outcome=False,
+            (views.TroubleView.post, tasks.make_trouble.run),
+            has_result=False,
         ),
     )
 }
 
 
 def shown_columns() -> list[list[Card]]:
-    """The cards of this shop in two columns, and a bar below them: the troublemaker, where TROUBLEMAKER says so."""
+    """Return the cards in two columns, and below them, in a row of its own, the troublemaker if it is on."""
     columns = (("bulk", "report"), ("import", "order"), ("trouble",) if settings.TROUBLEMAKER else ())
     return [[CARDS[name] for name in column] for column in columns if column]

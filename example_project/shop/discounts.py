@@ -1,4 +1,4 @@
-"""Discounts: for each line the best rule that applies; rules do not add up."""
+"""Discounts: each order line gets the best of the rules that apply to it, and only that one."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -13,19 +13,19 @@ _CENT = Decimal("0.01")
 
 @dataclass(frozen=True)
 class Price:
-    """What is taken off, and what is left to pay."""
+    """The discount, and what is left to pay."""
 
     discount: Decimal
     total: Decimal
 
 
 def cents(amount: Decimal) -> Decimal:
-    """The amount in whole cents, halves rounded up as on a receipt."""
+    """Round to whole cents, and half a cent up."""
     return amount.quantize(_CENT, rounding=ROUND_HALF_UP)
 
 
 def price(lines: Iterable[OrderLine], rules: Sequence[DiscountRule], code: str = "") -> Price:
-    """What these lines cost with the best rule for each, given the customer's code (or none)."""
+    """Return the price of these lines for a customer who gives this code, or no code."""
     full = discount = Decimal(0)
     for line in lines:
         amount = line.unit_price * line.quantity
@@ -35,7 +35,7 @@ def price(lines: Iterable[OrderLine], rules: Sequence[DiscountRule], code: str =
 
 
 def apply_discount(order: Order, rules: Sequence[DiscountRule]) -> Order:
-    """Write discount and total of a placed order; one that has moved on is left alone."""
+    """Store the discount and total of a placed order. An order in another state is not changed."""
     priced = price(order.lines.all(), rules, order.code)
     order.discount, order.total = priced.discount, priced.total
     Order.objects.filter(pk=order.pk, status=Order.Status.PLACED).update(

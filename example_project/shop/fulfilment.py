@@ -1,7 +1,7 @@
-"""Working off a batch of orders, one short transaction per step and order.
+"""Fulfil a batch of orders, with one short transaction for each step of each order.
 
-Every step can be repeated: it looks at the order first and does only what is missing. So a batch whose
-worker died is simply worked off again, and finds what its first attempt has done.
+Each step looks at the order first, and does only what is missing. So after a worker was killed, the next attempt runs
+the whole batch again, and continues where the first one stopped.
 """
 
 import csv
@@ -21,7 +21,7 @@ from .models import DiscountRule, Order, OrderLine, Product
 
 __all__ = ["Batch", "Row"]
 
-# SQLite takes a limited number of parameters in one statement.
+# SQLite limits the number of parameters of a statement.
 _CHUNK = 500
 
 _REASONS = {
@@ -34,7 +34,7 @@ _REASONS = {
 
 @dataclass(frozen=True)
 class Row:
-    """What was asked for under one reference."""
+    """One row of the batch."""
 
     number: int
     reference: str
@@ -44,7 +44,7 @@ class Row:
 
 
 class Batch:
-    """The orders of one customer, from rows to a result."""
+    """The orders that one customer sent together."""
 
     def __init__(self, customer: AbstractBaseUser, orders: list[dict[str, Any]]) -> None:
         self.customer = customer
@@ -52,13 +52,13 @@ class Batch:
         self.products = {product.sku: product for product in Product.objects.all()}
         self.rules = list(DiscountRule.objects.all())
         self.codes = {rule.code for rule in self.rules if rule.code}
-        # What never became an order, by reference: the row's own fault.
+        # Why a row did not become an order, by its reference.
         self.rejected: dict[str, str] = {}
 
-    # --- the three stages --------------------------------------------------------------------------
+    # --- The three stages --------------------------------------------------------------------------
 
     def reserve(self, row: Row) -> None:
-        """Place the row's order and take its stock, unless an earlier attempt has."""
+        """Place the row's order and take its stock, unless an earlier attempt did so."""
         product = self.products.get(row.sku)
         if product is None:
             self.rejected[row.reference] = f"There is no product {row.sku}."
@@ -68,7 +68,7 @@ class Batch:
             try:
                 self._place(row, product)
             except IntegrityError:
-                # Another worker has placed it this very moment.
+                # Another worker placed it at the same moment.
                 self._place(row, product)
 
     def discount(self, order: Order) -> None:
@@ -77,26 +77,26 @@ class Batch:
         discounts.apply_discount(order, self.rules)
 
     def pay(self, order: Order) -> None:
-        """Charge a placed order; where the gateway stays silent it remains placed, and the result says so."""
+        """Charge a placed order. If the gateway does not answer, the order stays placed, and the result says so."""
         try:
             payments.pay(order)
         except gateway.GatewayTimeout:
             return
 
-    # --- around them -------------------------------------------------------------------------------
+    # --- Around them -------------------------------------------------------------------------------
 
     def unpaid(self) -> list[Order]:
-        """The orders of this batch that are placed and neither paid nor given up."""
+        """Return the orders of this batch that are placed, but not paid or canceled."""
         return [order for order in self._orders() if order.status == Order.Status.PLACED]
 
     def release(self) -> tuple[int, int]:
-        """Stop here: give back the stock of what is unpaid. Returns: how many are paid, how many were released."""
+        """Cancel the unpaid orders and give back their stock. Return how many are paid, and how many canceled."""
         payments.release(*self.unpaid())
         states = [order.status for order in self._orders()]
         return states.count(Order.Status.PAID), states.count(Order.Status.CANCELED)
 
     def result(self) -> dict[str, Any]:
-        """What became of each row, as the database has it."""
+        """Return what became of each row."""
         found = {order.reference: order for order in self._orders()}
         orders = [self._entry(row, found.get(row.reference)) for row in self.rows]
         failures = [entry for entry in orders if entry["outcome"] != Order.Status.PAID]
@@ -168,14 +168,14 @@ def _same(order: Order, row: Row, product: Product) -> bool:
 def _summary(orders: list[dict[str, Any]]) -> dict[str, Any]:
     outcomes = [order["outcome"] for order in orders]
     counts = {name: outcomes.count(name) for name in ("paid", "declined", "out_of_stock")}
-    # Rare ones only where they occur; all of them together are the batch.
+    # These are rare, so they are counted only if there are any.
     counts |= {name: outcomes.count(name) for name in ("rejected", "placed", "canceled") if name in outcomes}
     total = sum((Decimal(order["amount"]) for order in orders), Decimal(0))
     return {"orders": len(orders), **counts, "total_amount": str(discounts.cents(total))}
 
 
 def _as_csv(entries: list[dict[str, Any]]) -> str:
-    """The rows that were not paid, as a file to mend and send again."""
+    """Return the rows that were not paid as CSV, to correct and send again."""
     text = io.StringIO()
     columns = ["row", "reference", "sku", "quantity", "outcome", "reason"]
     writer = csv.DictWriter(text, columns, extrasaction="ignore", lineterminator="\n")

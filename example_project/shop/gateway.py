@@ -1,8 +1,9 @@
-"""A payment gateway to practise with, as trying as a real one.
+"""A simulated payment gateway, with the difficulties of a real one.
 
-It decides by the order's reference alone, so the same sample always ends the same way: some cards are
-declined, and some charges succeed while the answer gets lost. Its books (`GatewayCharge`) survive a killed
-worker, and one key is charged once, however often it is asked: https://docs.stripe.com/api/idempotent_requests.
+Some cards are declined. Some charges succeed, but the answer does not arrive. Which one it is depends only on the
+order's reference, so the sample orders always end in the same way.
+One key is charged once, however often it is sent, as with https://docs.stripe.com/api/idempotent_requests. The charges
+are stored (`GatewayCharge`), so that also holds after a worker was killed.
 """
 
 import enum
@@ -17,17 +18,17 @@ from .models import GatewayCharge
 
 __all__ = ["Fate", "GatewayTimeout", "charge", "fate", "find", "refund"]
 
-# Of 256 references, about so many are declined, and so many time out at first.
+# Of 256 references, about this many are declined, and about this many time out at the first call.
 _DECLINED = 15
 _SILENT = 10
 
 
 class GatewayTimeout(Exception):
-    """No answer: the money may have been taken or not. Ask again with the same key."""
+    """The gateway does not answer. It may have taken the money or not: call again with the same key."""
 
 
 class Fate(enum.Enum):
-    """What the gateway has in store for a reference."""
+    """How a charge ends."""
 
     APPROVED = "approved"
     DECLINED = "declined"
@@ -35,7 +36,7 @@ class Fate(enum.Enum):
 
 
 def fate(reference: str) -> Fate:
-    """How charging this reference ends; the same today and tomorrow."""
+    """Return how the charge of this reference ends. It is always the same."""
     draw = hashlib.sha256(reference.encode()).digest()[0]
     if draw < _DECLINED:
         return Fate.DECLINED
@@ -43,37 +44,38 @@ def fate(reference: str) -> Fate:
 
 
 def charge(key: str, amount: Decimal, reference: str) -> GatewayCharge:
-    """Charge an amount once for this key; asking again returns the first charge.
+    """Charge an amount once for this key. Another call with the key returns the first charge.
 
-    Never inside a transaction of the shop: a rollback would erase books that are not ours.
+    Do not call this in a transaction of the shop: a rollback would delete the gateway's charge.
 
-    Raises: GatewayTimeout when the answer is lost; the charge stands, and the next call finds it.
+    Raises:
+        GatewayTimeout: the answer is lost. The charge was made, and the next call returns it.
     """
     known = find(key)
     if known:
         return known
     time.sleep(settings.GATEWAY_SECONDS)
-    destiny = fate(reference)
+    ending = fate(reference)
     with transaction.atomic(durable=True):
         made, created = GatewayCharge.objects.get_or_create(
             key=key,
             defaults={
                 "charge_id": "ch_" + hashlib.sha256(key.encode()).hexdigest()[:24],
                 "amount": amount,
-                "state": "declined" if destiny is Fate.DECLINED else "approved",
+                "state": "declined" if ending is Fate.DECLINED else "approved",
             },
         )
-    if created and destiny is Fate.SILENT:
+    if created and ending is Fate.SILENT:
         time.sleep(settings.GATEWAY_SECONDS * 5)
         raise GatewayTimeout(key)
     return made
 
 
 def find(key: str) -> GatewayCharge | None:
-    """The charge that was made for this key, if any."""
+    """Return the charge with this key, or None."""
     return GatewayCharge.objects.filter(key=key).first()
 
 
 def refund(key: str) -> None:
-    """Give the money of this key back; doing it twice gives it back once."""
+    """Give the money of this charge back. A second call does nothing."""
     GatewayCharge.objects.filter(key=key, state="approved").update(state="refunded")

@@ -1,8 +1,7 @@
-"""Stock: taken and given back under a lock on the product's row.
+"""Take stock, and give it back.
 
-`SELECT … FOR UPDATE` holds the row where the database has it; where it has not (SQLite) Django leaves it
-out, and the conditional UPDATE alone decides. Both run in the caller's transaction, which should be short:
-everybody else who wants this product waits for its end.
+`SELECT … FOR UPDATE` locks the row of the product. SQLite has no such lock; there the conditional UPDATE alone decides.
+Both run in the caller's transaction. Keep it short: until it ends, everybody else who orders this product waits.
 """
 
 from collections.abc import Iterable
@@ -15,7 +14,7 @@ __all__ = ["OutOfStock", "give_back", "take"]
 
 
 class OutOfStock(Exception):
-    """Fewer are left than were asked for."""
+    """There are fewer in stock than were ordered."""
 
     def __init__(self, product: Product, asked: int) -> None:
         self.product, self.asked = product, asked
@@ -23,11 +22,12 @@ class OutOfStock(Exception):
 
 
 def take(wanted: Iterable[tuple[Product, int]]) -> None:
-    """Take these quantities off the shelf, all or (when the caller's transaction ends) none.
+    """Take these quantities from the stock. The caller's transaction must be rolled back if this raises.
 
-    Products are locked in the order of their keys, so that two orders never wait for each other in a circle.
+    Products are locked in the order of their keys, so that two orders never wait for each other (a deadlock).
 
-    Raises: OutOfStock for the first product of which too little is left.
+    Raises:
+        OutOfStock: too few of a product are left.
     """
     for product, quantity in sorted(wanted, key=lambda pair: pair[0].pk):
         locked = Product.objects.select_for_update().get(pk=product.pk)
@@ -37,7 +37,7 @@ def take(wanted: Iterable[tuple[Product, int]]) -> None:
 
 
 def give_back(*orders: Order) -> None:
-    """Put everything that the orders took back on the shelf, in the order of `take`; in the caller's transaction."""
+    """Give back the stock of these orders, in the caller's transaction. Locks in the same order as `take()`."""
     lines = OrderLine.objects.filter(order__in=orders).values("product_id").order_by("product_id")
     for product, quantity in lines.annotate(taken=Sum("quantity")).values_list("product_id", "taken"):
         Product.objects.filter(pk=product).update(stock=F("stock") + quantity)

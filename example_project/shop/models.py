@@ -1,7 +1,7 @@
-"""What the shop knows.
+"""Products, orders, payments and price lists.
 
-An order moves `placed → paid | declined | canceled`, or is `out_of_stock` from the start. Stock belongs to
-an order from the moment it is placed, so an order that ends unpaid gives it back in the same transaction.
+An order goes from `placed` to `paid`, `declined` or `canceled`. If too few are in stock, it is `out_of_stock` from
+the start. A placed order has taken its stock. If it ends unpaid, it gives the stock back in the same transaction.
 """
 
 from decimal import Decimal
@@ -13,84 +13,83 @@ from django.core.files.storage import Storage
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models, transaction
 from django.urls import reverse
-from django.utils.translation import gettext_lazy as _
 
 __all__ = ["DiscountRule", "GatewayCharge", "Order", "OrderLine", "Payment", "PriceList", "Product"]
 
 
 class Product(models.Model):
-    """Something on the shelf."""
+    """A product that the shop sells."""
 
-    sku = models.CharField(_("SKU"), max_length=32, unique=True)
-    name = models.CharField(_("name"), max_length=120)
+    sku = models.CharField("SKU", max_length=32, unique=True)
+    name = models.CharField("name", max_length=120)
     price = models.DecimalField(
-        _("price"), max_digits=10, decimal_places=2, validators=[MinValueValidator(Decimal("0.01"))]
+        "price", max_digits=10, decimal_places=2, validators=[MinValueValidator(Decimal("0.01"))]
     )
-    # What can still be ordered: stock of placed and paid orders is already taken off.
-    stock = models.PositiveIntegerField(_("stock"), default=0)
+    # How many can still be ordered. Placed and paid orders have taken theirs already.
+    stock = models.PositiveIntegerField("stock", default=0)
 
     class Meta:
         ordering = ["sku"]
-        verbose_name = _("product")
-        verbose_name_plural = _("products")
+        verbose_name = "product"
+        verbose_name_plural = "products"
 
     def __str__(self) -> str:
         return f"{self.name} ({self.sku})"
 
 
 class DiscountRule(models.Model):
-    """A percentage off a line, from a quantity on, for everybody or for those who know the code."""
+    """Some percent off an order line, from a minimum quantity on. With a code, only for customers who give it."""
 
-    name = models.CharField(_("name"), max_length=80, unique=True)
-    # None: no code is needed. Null rather than empty, so that a plain unique index does on each database.
-    code = models.CharField(_("code"), max_length=32, unique=True, null=True, blank=True)
+    name = models.CharField("name", max_length=80, unique=True)
+    # None: no code is needed. None and not "", because a unique column can hold None many times.
+    code = models.CharField("code", max_length=32, unique=True, null=True, blank=True)
     min_quantity = models.PositiveIntegerField(
-        _("minimum quantity"), default=1, validators=[MinValueValidator(1)]
+        "minimum quantity", default=1, validators=[MinValueValidator(1)]
     )
     percent = models.PositiveSmallIntegerField(
-        _("percent"), validators=[MinValueValidator(1), MaxValueValidator(90)]
+        "percent", validators=[MinValueValidator(1), MaxValueValidator(90)]
     )
 
     class Meta:
         ordering = ["name"]
-        verbose_name = _("discount rule")
-        verbose_name_plural = _("discount rules")
+        verbose_name = "discount rule"
+        verbose_name_plural = "discount rules"
 
     def __str__(self) -> str:
         return f"{self.name} (-{self.percent} %)"
 
 
 class Order(models.Model):
-    """What a customer asked for under a reference of their own."""
+    """An order of a customer."""
 
     class Status(models.TextChoices):
-        PLACED = "placed", _("placed")
-        PAID = "paid", _("paid")
-        DECLINED = "declined", _("declined")
-        OUT_OF_STOCK = "out_of_stock", _("out of stock")
-        CANCELED = "canceled", _("canceled")
+        PLACED = "placed", "placed"
+        PAID = "paid", "paid"
+        DECLINED = "declined", "declined"
+        OUT_OF_STOCK = "out_of_stock", "out of stock"
+        CANCELED = "canceled", "canceled"
 
     customer = models.ForeignKey(
         settings.AUTH_USER_MODEL,
         on_delete=models.PROTECT,
         related_name="orders",
-        verbose_name=_("customer"),
+        verbose_name="customer",
     )
-    # The customer's own word for it: asking twice under one reference is asking once.
-    reference = models.CharField(_("reference"), max_length=64)
-    status = models.CharField(_("status"), max_length=16, choices=Status.choices, default=Status.PLACED)
-    code = models.CharField(_("discount code"), max_length=32, blank=True)
-    discount = models.DecimalField(_("discount"), max_digits=12, decimal_places=2, default=Decimal("0.00"))
-    total = models.DecimalField(_("total"), max_digits=12, decimal_places=2, default=Decimal("0.00"))
-    note = models.CharField(_("note"), max_length=200, blank=True)
-    # How often it was placed: a canceled order that is sent again is a new purchase to the gateway.
-    placing = models.PositiveSmallIntegerField(_("placing"), default=1, editable=False)
-    created_at = models.DateTimeField(_("created at"), auto_now_add=True, db_index=True)
+    # The customer's own name of the order. The same reference again means the same order.
+    reference = models.CharField("reference", max_length=64)
+    status = models.CharField("status", max_length=16, choices=Status.choices, default=Status.PLACED)
+    code = models.CharField("discount code", max_length=32, blank=True)
+    discount = models.DecimalField("discount", max_digits=12, decimal_places=2, default=Decimal("0.00"))
+    total = models.DecimalField("total", max_digits=12, decimal_places=2, default=Decimal("0.00"))
+    note = models.CharField("note", max_length=200, blank=True)
+    # How often it was placed. A canceled order can be placed again, and is then charged as a new purchase.
+    placing = models.PositiveSmallIntegerField("placing", default=1, editable=False)
+    created_at = models.DateTimeField("created at", auto_now_add=True, db_index=True)
 
     class Meta:
         ordering = ["-created_at", "-pk"]
-        verbose_name = _("order")
-        verbose_name_plural = _("orders")
+        verbose_name = "order"
+        verbose_name_plural = "orders"
         constraints = [
             models.UniqueConstraint(
                 fields=["customer", "reference"], name="shop_order_reference_per_customer"
@@ -101,65 +100,65 @@ class Order(models.Model):
         return self.reference
 
     def get_absolute_url(self) -> str:
-        """The order in the API."""
+        """Return the order's URL in the API."""
         return reverse("order-detail", args=[self.pk])
 
     @property
     def payment_key(self) -> str:
-        """What the gateway knows this purchase by: the same on each attempt to pay it."""
+        """Return the key of this purchase at the gateway. It is the same on each attempt to pay."""
         return f"order-{self.pk}-{self.placing}"
 
 
 class OrderLine(models.Model):
-    """One product of an order, at the price of the day."""
+    """One product of an order, with its price at that time."""
 
     order = models.ForeignKey(Order, on_delete=models.CASCADE, related_name="lines")
     product = models.ForeignKey(
-        Product, on_delete=models.PROTECT, related_name="order_lines", verbose_name=_("product")
+        Product, on_delete=models.PROTECT, related_name="order_lines", verbose_name="product"
     )
-    quantity = models.PositiveIntegerField(_("quantity"), validators=[MinValueValidator(1)])
-    unit_price = models.DecimalField(_("unit price"), max_digits=10, decimal_places=2)
+    quantity = models.PositiveIntegerField("quantity", validators=[MinValueValidator(1)])
+    unit_price = models.DecimalField("unit price", max_digits=10, decimal_places=2)
 
     class Meta:
-        verbose_name = _("order line")
-        verbose_name_plural = _("order lines")
+        verbose_name = "order line"
+        verbose_name_plural = "order lines"
 
     def __str__(self) -> str:
         return f"{self.quantity} × {self.product_id}"
 
 
 class Payment(models.Model):
-    """What became of charging an order."""
+    """The gateway's answer to the charge of an order."""
 
     class Status(models.TextChoices):
-        CAPTURED = "captured", _("captured")
-        DECLINED = "declined", _("declined")
+        CAPTURED = "captured", "captured"
+        DECLINED = "declined", "declined"
 
     order = models.OneToOneField(
-        Order, on_delete=models.PROTECT, related_name="payment", verbose_name=_("order")
+        Order, on_delete=models.PROTECT, related_name="payment", verbose_name="order"
     )
-    idempotency_key = models.CharField(_("idempotency key"), max_length=80, unique=True)
-    gateway_id = models.CharField(_("gateway's id"), max_length=40)
-    status = models.CharField(_("status"), max_length=16, choices=Status.choices)
-    amount = models.DecimalField(_("amount"), max_digits=12, decimal_places=2)
-    created_at = models.DateTimeField(_("created at"), auto_now_add=True)
+    idempotency_key = models.CharField("idempotency key", max_length=80, unique=True)
+    gateway_id = models.CharField("gateway's id", max_length=40)
+    status = models.CharField("status", max_length=16, choices=Status.choices)
+    amount = models.DecimalField("amount", max_digits=12, decimal_places=2)
+    created_at = models.DateTimeField("created at", auto_now_add=True)
 
     class Meta:
         ordering = ["-created_at", "-pk"]
-        verbose_name = _("payment")
-        verbose_name_plural = _("payments")
+        verbose_name = "payment"
+        verbose_name_plural = "payments"
 
     def __str__(self) -> str:
         return self.gateway_id
 
 
 class GatewayCharge(models.Model):
-    """A row in the books of the payment gateway, which is somebody else: only `gateway` touches it."""
+    """A charge in the books of the payment gateway. Only the module `gateway` uses it: in real life it is not ours."""
 
     class State(models.TextChoices):
-        APPROVED = "approved", _("approved")
-        DECLINED = "declined", _("declined")
-        REFUNDED = "refunded", _("refunded")
+        APPROVED = "approved", "approved"
+        DECLINED = "declined", "declined"
+        REFUNDED = "refunded", "refunded"
 
     key = models.CharField(max_length=80, unique=True)
     charge_id = models.CharField(max_length=40)
@@ -182,61 +181,61 @@ def price_list_path(instance: "PriceList", filename: str) -> str:
 
 
 class PriceList(models.Model):
-    """A supplier's price list as it was sent in, with what was found in it."""
+    """A supplier's price list: the uploaded file, and what the worker found in it."""
 
     customer = models.ForeignKey(
         settings.AUTH_USER_MODEL,
         on_delete=models.PROTECT,
         related_name="price_lists",
-        verbose_name=_("customer"),
+        verbose_name="customer",
     )
-    # The job that took it in: each of its attempts finds the same list.
-    key = models.UUIDField(_("key"), unique=True, editable=False)
-    # What the client called it is data; the storage has names of our own.
-    name = models.CharField(_("name"), max_length=200)
-    size_bytes = models.PositiveBigIntegerField(_("size in bytes"))
-    sha256 = models.CharField(_("SHA-256"), max_length=64)
-    lines = models.PositiveIntegerField(_("lines"))
-    rejected = models.PositiveIntegerField(_("rejected lines"))
-    first_rejects = models.JSONField(_("first rejected lines"), default=list)
-    offers = models.JSONField(_("offers for what we sell"), default=list)
-    file = models.FileField(_("file"), upload_to=price_list_path)
-    report = models.FileField(_("report of rejected lines"), upload_to=price_list_path, blank=True)
-    created_at = models.DateTimeField(_("created at"), auto_now_add=True)
+    # The id of the job that imported it. So a second attempt of the job finds the same list.
+    key = models.UUIDField("key", unique=True, editable=False)
+    # The client's file name. The storage uses names of our own.
+    name = models.CharField("name", max_length=200)
+    size_bytes = models.PositiveBigIntegerField("size in bytes")
+    sha256 = models.CharField("SHA-256", max_length=64)
+    lines = models.PositiveIntegerField("lines")
+    rejected = models.PositiveIntegerField("rejected lines")
+    first_rejects = models.JSONField("first rejected lines", default=list)
+    offers = models.JSONField("offers for what we sell", default=list)
+    file = models.FileField("file", upload_to=price_list_path)
+    report = models.FileField("report of rejected lines", upload_to=price_list_path, blank=True)
+    created_at = models.DateTimeField("created at", auto_now_add=True)
 
-    #: Which attempt of its job stores it; not a column.
+    #: The attempt of the job that stores the files. Not a column.
     attempt = 1
 
     class Meta:
         ordering = ["-created_at", "-pk"]
-        verbose_name = _("price list")
-        verbose_name_plural = _("price lists")
+        verbose_name = "price list"
+        verbose_name_plural = "price lists"
 
     def __str__(self) -> str:
         return self.name
 
     def folder(self, attempt: int) -> str:
-        """Where that attempt keeps its files in the storage."""
+        """Return the folder in the storage for the files of that attempt."""
         return f"price-lists/{self.key.hex}-{attempt}"
 
     def store(self, attempt: int, file: "File[Any]", report: "File[Any] | None") -> None:
-        """Write the files to the storage; the row is not saved."""
+        """Write the files to the storage. Does not save the row."""
         self.attempt = attempt
         self.file.save("list.csv", file, save=False)
         if report is not None:
             self.report.save("rejected.csv", report, save=False)
 
     def discard(self, attempt: int) -> None:
-        """Remove what that attempt has stored, if anything."""
+        """Delete the files that the attempt stored, if there are any."""
         _remove(self.file.storage, self.folder(attempt))
 
     def columns(self) -> dict[str, Any]:
-        """Everything but the two keys."""
+        """Return the values of all columns except `id` and `key`."""
         fields = (field for field in self._meta.concrete_fields if field.name not in {"id", "key"})
         return {field.attname: getattr(self, field.attname) for field in fields}
 
     def delete_with_files(self) -> None:
-        """Delete the row, and its files after the commit."""
+        """Delete the row, and after the commit its files."""
         storage, folder = self.file.storage, str(self.file.name).rpartition("/")[0]
         self.delete()
         transaction.on_commit(lambda: _remove(storage, folder))

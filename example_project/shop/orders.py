@@ -1,4 +1,4 @@
-"""Placing orders: the order, its lines and its stock appear together or not at all."""
+"""Place orders. The order, its lines and its stock are stored in one transaction."""
 
 import secrets
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ __all__ = ["new_reference", "place"]
 
 
 def new_reference() -> str:
-    """A reference for a customer who gives none."""
+    """Return a reference for an order without one."""
     return "W-" + secrets.token_hex(6).upper()
 
 
@@ -26,10 +26,11 @@ def place(
     code: str = "",
     note: str = "",
 ) -> Order:
-    """Place a priced order and take its stock.
+    """Place an order, take its stock, and apply the discounts.
 
-    Raises: inventory.OutOfStock when too little is left, IntegrityError when the customer has used the
-    reference before; then nothing is stored.
+    Raises:
+        inventory.OutOfStock: too few of a product are left. Nothing is stored.
+        IntegrityError: the customer has used the reference before. Nothing is stored.
     """
     order = Order.objects.create(customer=customer, reference=reference, code=code, note=note)
     inventory.take(wanted)

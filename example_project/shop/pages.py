@@ -1,4 +1,4 @@
-"""The shop's pages: everything works by plain forms and links; scripts only make it livelier."""
+"""The shop's pages. They are plain forms and links, and work without JavaScript; scripts add live updates."""
 
 from datetime import timedelta
 from typing import Any
@@ -16,19 +16,19 @@ from django.views import View
 from django.views.decorators.csrf import ensure_csrf_cookie
 from django.views.generic import TemplateView
 
-from .asking import ask, latest_job, result_of, sentence
+from .api_client import call_api, error_text, latest_job, result_of
 from .cards import CARDS, Card, shown_columns
-from .happened import exchanges, remember
+from .csp import POLICY
+from .exchanges import exchanges, remember
 from .models import Product
-from .policy import POLICY
 from .seed import ACCOUNTS
 
-__all__ = ["DemoLoginView", "HomeView", "NotPaidView", "OutcomeView", "SendView"]
+__all__ = ["DemoLoginView", "HomeView", "NotPaidView", "ResultView", "SendView"]
 
-# Not admin: whoever clicks on a page should not become its master by that.
-_CLICKABLE = tuple(account.username for account in ACCOUNTS if not account.is_superuser)
-_REMEMBERED = timedelta(hours=1)
-"""For how long a card shows a job to a visitor who comes back."""
+# Not admin: one click on a public page must not give anybody the rights of staff.
+_ONE_CLICK_LOGINS = tuple(account.username for account in ACCOUNTS if not account.is_superuser)
+# A card shows the visitor's latest job if it is not older than this.
+_SHOWN_FOR = timedelta(hours=1)
 
 
 class Page(View):
@@ -37,14 +37,14 @@ class Page(View):
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
         response = super().dispatch(request, *args, **kwargs)
         response["Content-Security-Policy"] = POLICY
-        # Going back must ask again: a job may have ended meanwhile.
+        # The browser's Back button must load the page again, because the job may have ended meanwhile.
         response["Cache-Control"] = "no-store"
         return response
 
 
 @method_decorator(ensure_csrf_cookie, name="dispatch")
 class HomeView(Page, TemplateView):
-    """A card for each kind of slow request, to be clicked."""
+    """One card for each kind of slow request."""
 
     template_name = "shop/home.html"
 
@@ -56,38 +56,38 @@ class HomeView(Page, TemplateView):
                 for column in shown_columns()
             ],
             products=Product.objects.all(),
-            demo_logins=_CLICKABLE if settings.DEMO_LOGIN else (),
+            demo_logins=_ONE_CLICK_LOGINS if settings.DEMO_LOGIN else (),
             token=self._token(),
             max_bytes=settings.IMPORT_MAX_BYTES,
         )
 
     def _entry(self, card: Card, problem: str) -> dict[str, Any]:
-        since = (timezone.now() - _REMEMBERED).isoformat()
-        known = self.request.user.is_authenticated
-        job = latest_job(self.request, card.operation, since) if known else None
-        told = exchanges(self.request)
+        since = (timezone.now() - _SHOWN_FOR).isoformat()
+        logged_in = self.request.user.is_authenticated
+        job = latest_job(self.request, card.operation, since) if logged_in else None
+        kept = exchanges(self.request)
         return {
             "card": card,
-            "exchange": told.get(card.name),
-            "is_latest": card.name in list(told)[-1:],
+            "exchange": kept.get(card.name),
+            "is_latest": card.name in list(kept)[-1:],
             "key": uuid4(),
             "problem": problem,
-            "said": self.request.POST if problem else {},
-            **_outcome(self.request, card, job),
+            "typed": self.request.POST if problem else {},
+            **_job_and_result(self.request, card, job),
         }
 
     def _token(self) -> str:
-        """For curl lines that can be pasted; only of the demo, where it is no secret."""
+        """Return the visitor's token for the curl lines. Only the demo shows it; its tokens are no secret."""
         name = self.request.user.get_username()
         tokens = (account.token for account in ACCOUNTS if account.username == name)
         return next(tokens, "") if settings.DEMO_LOGIN else ""
 
 
 class SendView(LoginRequiredMixin, HomeView):
-    """A card's form without JavaScript: asks the API, and leads on to the status page of the job."""
+    """Handles a card's form without JavaScript: calls the API, and redirects to the page of the job."""
 
     http_method_names = ["post"]
-    # What is said in headers, or only to the page.
+    # Fields that are no part of the API's input: `key` and `wait` become headers.
     own_fields = ("csrfmiddlewaretoken", "key", "wait")
 
     def handle_no_permission(self) -> HttpResponse:
@@ -98,25 +98,24 @@ class SendView(LoginRequiredMixin, HomeView):
         if card is None:
             raise Http404
         form, headers = self._form(request), self._headers(request)
-        answer = ask(request, "POST", card.api_url, form=form, headers=headers)
-        remember(request, card, form, headers, answer, self._token())
-        monitor = answer.headers.get("Operation-Location")
+        response = call_api(request, "POST", card.api_url, form=form, headers=headers)
+        remember(request, card, form, headers, response, self._token())
+        monitor = response.headers.get("Operation-Location")
         if monitor:
             return HttpResponse(status=303, headers={"Location": monitor})
-        context = self.get_context_data(problems={name: sentence(answer.data)})
-        return self.render_to_response(context, status=answer.status_code)
+        context = self.get_context_data(problems={name: error_text(response.data)})
+        return self.render_to_response(context, status=response.status_code)
 
     def _form(self, request: HttpRequest) -> QueryDict:
-        """What the card's fields say, with the line ends of everybody else: a browser sends its own."""
         form = QueryDict(mutable=True)
         for field, values in request.POST.lists():
-            # A browser without a chosen file sends an empty field.
+            # A browser sends an empty field if no file was chosen.
             if field not in self.own_fields and any(values):
+                # Browsers send CRLF at the ends of lines.
                 form.setlist(field, [value.replace("\r\n", "\n") for value in values])
         return form
 
     def _headers(self, request: HttpRequest) -> dict[str, str]:
-        """A form cannot send headers; its fields stand for them."""
         headers = {}
         if key := request.POST.get("key"):
             headers["Idempotency-Key"] = f'"{key}"'
@@ -125,22 +124,23 @@ class SendView(LoginRequiredMixin, HomeView):
         return headers
 
 
-class OutcomeView(LoginRequiredMixin, Page, TemplateView):
-    """What came out of one job; a card's script takes it from here."""
+class ResultView(LoginRequiredMixin, Page, TemplateView):
+    """The result of one job. A card's script copies it from this page into the card."""
 
-    template_name = "shop/outcome.html"
+    template_name = "shop/result.html"
 
     def get_context_data(self, pk: UUID, **kwargs: Any) -> dict[str, Any]:
-        answer = ask(self.request, "GET", reverse("async_accept:job-detail", args=[pk]))
+        response = call_api(self.request, "GET", reverse("async_accept:job-detail", args=[pk]))
+        job = response.data if response.status_code == 200 else {}
         cards = {card.operation: card for card in CARDS.values()}
-        card = cards.get(answer.data.get("operation", "")) if answer.status_code == 200 else None
+        card = cards.get(job.get("operation", ""))
         if card is None:
             raise Http404
-        return super().get_context_data(**kwargs, card=card, **_outcome(self.request, card, answer.data))
+        return super().get_context_data(**kwargs, card=card, **_job_and_result(self.request, card, job))
 
 
 class NotPaidView(LoginRequiredMixin, View):
-    """The orders of a batch that were not paid, as a CSV file to mend and send again."""
+    """The orders of a batch that were not paid, as a CSV file to correct and send again."""
 
     def get(self, request: HttpRequest, pk: UUID) -> HttpResponse:
         result = result_of(request, pk)
@@ -151,17 +151,17 @@ class NotPaidView(LoginRequiredMixin, View):
 
 
 class DemoLoginView(View):
-    """Log in as alice or bob without a password; only where DEMO_LOGIN says so, else 404."""
+    """Logs in as alice or bob without a password. Answers 404 if the setting DEMO_LOGIN is off."""
 
     def post(self, request: HttpRequest) -> HttpResponse:
         username = request.POST.get("username")
-        if not settings.DEMO_LOGIN or username not in _CLICKABLE:
+        if not settings.DEMO_LOGIN or username not in _ONE_CLICK_LOGINS:
             raise Http404
         user = get_object_or_404(get_user_model(), username=username, is_active=True)
         login(request, user, backend="django.contrib.auth.backends.ModelBackend")
         return redirect("shop:home")
 
 
-def _outcome(request: HttpRequest, card: Card, job: dict[str, Any] | None) -> dict[str, Any]:
-    ended_well = job is not None and job["status"] == "succeeded" and card.has_outcome
-    return {"job": job, "outcome": result_of(request, job["id"]) if job and ended_well else None}
+def _job_and_result(request: HttpRequest, card: Card, job: dict[str, Any] | None) -> dict[str, Any]:
+    has_result = job is not None and job["status"] == "succeeded" and card.has_result
+    return {"job": job, "result": result_of(request, job["id"]) if job and has_result else None}

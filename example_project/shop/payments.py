@@ -1,8 +1,9 @@
-"""Paying for orders: ask the gateway first, write down its word second.
+"""Pay orders: first charge at the gateway, then store its answer.
 
-A worker may die between the two. Then the order is still `placed`, the gateway knows its key, and the next
-attempt finds the charge instead of making another. Whoever writes holds the order's row, so an order that
-is canceled and charged at the same moment ends canceled, with the money given back.
+A worker may be killed between the two. Then the order is still `placed`, and the next attempt gets the same charge,
+because it sends the same key.
+Each change of an order locks its row. If an order is canceled while it is charged, it ends canceled, and the money is
+given back.
 """
 
 import time
@@ -15,19 +16,19 @@ from .models import GatewayCharge, Order, Payment
 
 __all__ = ["cancel", "pay", "release"]
 
-CALLS = 3
-"""How often the gateway is asked before its silence is believed."""
-
-# So many orders are released in one transaction: quick, and nobody waits long for their products.
+# How often to call a gateway that does not answer, in all.
+_CALLS = 3
+# How many orders one transaction releases. More would keep the products locked for longer.
 _CHUNK = 100
 
 
 def pay(order: Order) -> Order:
-    """Charge a placed order and record what the gateway said; another order comes back as it is.
+    """Charge a placed order and store the gateway's answer. Return the order with its new state.
 
-    Returns: the order as it now stands in the database.
+    An order that is not `placed` is returned unchanged.
 
-    Raises: GatewayTimeout when the gateway stays silent; the order stays placed, and paying again is safe.
+    Raises:
+        GatewayTimeout: the gateway does not answer. The order stays placed, and it is safe to call this again.
     """
     if order.status != Order.Status.PLACED:
         return order
@@ -35,9 +36,9 @@ def pay(order: Order) -> Order:
 
 
 def release(*orders: Order) -> list[Order]:
-    """End unpaid orders: canceled, stock given back; one that the gateway has charged is settled instead.
+    """Cancel unpaid orders and give back their stock. Return the orders with their new states.
 
-    Returns: the orders as they now stand in the database.
+    If the gateway has charged an order already, it becomes paid or declined instead.
     """
     ended = []
     for start in range(0, len(orders), _CHUNK):
@@ -48,13 +49,13 @@ def release(*orders: Order) -> list[Order]:
 
 
 def cancel(order: Order) -> Order:
-    """Cancel a placed order and give its stock back; one that has moved on comes back as it is."""
+    """Cancel a placed order and give back its stock. An order in another state is returned unchanged."""
     (ended,) = _cancel(order)
     return ended
 
 
 def _cancel(*orders: Order) -> list[Order]:
-    # Orders are locked before products, both in the order of their keys: nobody waits in a circle.
+    # Lock orders before products, and both in the order of their keys, to avoid deadlocks.
     with transaction.atomic():
         keys = [order.pk for order in orders]
         locked = list(Order.objects.select_for_update().filter(pk__in=keys).order_by("pk"))
@@ -66,32 +67,30 @@ def _cancel(*orders: Order) -> list[Order]:
 
 
 def _charge(order: Order) -> GatewayCharge:
-    for call in range(1, CALLS + 1):
+    for call in range(1, _CALLS):
         try:
             return gateway.charge(order.payment_key, order.total, order.reference)
         except gateway.GatewayTimeout:
-            if call == CALLS:
-                raise
             time.sleep(settings.GATEWAY_SECONDS * call)
-    raise AssertionError("unreachable")
+    return gateway.charge(order.payment_key, order.total, order.reference)
 
 
 def _record(order: Order, charge: GatewayCharge) -> Order:
-    """Write the gateway's word down, once; the order's row is held meanwhile."""
+    """Store the gateway's answer once, under a lock on the order."""
     with transaction.atomic():
         locked = _lock(order)
         current = charge.key == locked.payment_key
         if current and locked.status == Order.Status.PLACED:
             approved = charge.state == GatewayCharge.State.APPROVED
             _write_payment(locked, charge, captured=approved)
-            # The money that moved is the truth, should the price have changed since a first attempt to pay.
+            # The amount that was charged counts, even if the price has changed since.
             locked.total = charge.amount
             _end(locked, Order.Status.PAID if approved else Order.Status.DECLINED)
             if not approved:
                 inventory.give_back(locked)
         unwanted = not current or locked.status == Order.Status.CANCELED
     if unwanted:
-        # Somebody canceled the order while it was charged. Like every call there, outside the transaction.
+        # The order was canceled while it was charged. Outside the transaction, as all calls of the gateway.
         gateway.refund(charge.key)
     return locked
 

@@ -1,7 +1,6 @@
-"""Checking a supplier's price list, line by line.
+"""Check a supplier's price list, line by line.
 
-Each line stands alone, so a file that is damaged in one place is rejected in that place only. The price of
-that: a quoted field cannot hold a line break.
+A mistake in one line rejects only that line. So a quoted field cannot contain a line break.
 """
 
 import csv
@@ -18,34 +17,38 @@ from .models import Product
 __all__ = ["COLUMNS", "LINE_BYTES", "Check", "Header", "InvalidHeader", "read_header"]
 
 COLUMNS = ("sku", "name", "price")
+# Longer lines are rejected. They are not read to their end, so that they do not fill the memory.
 LINE_BYTES = 4_000
-"""Longer lines are no lines of a price list; reading stops there, so that no line fills the memory."""
 
-# The report has every rejected line, the answer the first ones.
+# The result shows this many rejected lines. The report has all of them.
 _SHOWN_REJECTS = 20
 _SKU = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,31}")
 _PRICE = re.compile(r"[0-9]{1,8}(\.[0-9]{1,2})?")
-# A spreadsheet takes what begins so for a formula (https://owasp.org/www-community/attacks/CSV_Injection).
+# A spreadsheet runs a cell that begins so as a formula (https://owasp.org/www-community/attacks/CSV_Injection).
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 class InvalidHeader(ValueError):
-    """The first line does not name the columns; the message is for the client."""
+    """The first line does not name the columns. The client sees the message."""
 
 
 class Rejected(Exception):
-    """What is wrong with a line."""
+    """A line is not valid. The message says why."""
 
 
 @dataclass(frozen=True)
 class Header:
-    """Where the columns are."""
+    """The order of the columns in this file."""
 
     delimiter: str
     places: tuple[int, ...]
 
     def cells(self, line: str) -> list[str]:
-        """The cells of a line, in the order of COLUMNS. Raises: Rejected."""
+        """Return the cells of a line, in the order of COLUMNS.
+
+        Raises:
+            Rejected: the line is not valid.
+        """
         try:
             row = next(csv.reader([line], delimiter=self.delimiter, strict=True), [])
         except csv.Error:
@@ -56,9 +59,10 @@ class Header:
 
 
 def read_header(file: File) -> Header:
-    """Read the first line, and leave the file at its beginning. Quick, so it is for the request.
+    """Read the first line, and go back to the beginning of the file. This is quick enough for a request.
 
-    Raises: InvalidHeader.
+    Raises:
+        InvalidHeader: the first line does not name the columns.
     """
     file.seek(0)
     line = file.readline(LINE_BYTES)
@@ -76,21 +80,21 @@ def read_header(file: File) -> Header:
 
 
 class Check:
-    """What the lines of a list say; the rejected ones are written to `report`, as CSV."""
+    """Checks the lines of a price list. Writes the rejected lines to *report*, as CSV."""
 
     def __init__(self, header: Header, report: IO[bytes]) -> None:
         self.header = header
         self.lines = self.rejected = 0
         self.first_rejects: list[dict[str, Any]] = []
         self._products = {product.sku: product for product in Product.objects.all()}
-        # The prices that the list asks for what we sell: the best one, and of how many.
+        # By SKU, for the products that we sell: the best price in the list, and the number of prices.
         self._best: dict[str, tuple[Decimal, int]] = {}
         self._text = TextIOWrapper(report, "utf-8", newline="")
         self._report = csv.writer(self._text, lineterminator="\n")
         self._report.writerow(["line", "reason", "text"])
 
     def line(self, number: int, line: bytes) -> None:
-        """Line 1 is the header; empty lines count for nothing."""
+        """Check one line. Line 1 is the header; it and empty lines are not counted."""
         if number == 1 or not line.strip():
             return
         self.lines += 1
@@ -104,7 +108,7 @@ class Check:
             self._best[sku] = min(best, price), count + 1
 
     def offers(self) -> list[dict[str, Any]]:
-        """The best offer for each product that we sell."""
+        """Return the best offer for each product that we sell."""
         return [
             {
                 "sku": sku,
@@ -118,7 +122,7 @@ class Check:
         ]
 
     def close(self) -> None:
-        """Write the report out; its file stays open."""
+        """Finish the report. Its file stays open."""
         self._text.detach()
 
     def _read(self, line: bytes) -> tuple[str, Decimal]:

@@ -1,8 +1,8 @@
-"""Taking in a supplier's price list: a large file that is never in memory as a whole.
+"""Import a supplier's price list: a large file that is never in memory as a whole.
 
-Three stages: a checksum, which counts the lines on the way; the check of each line; keeping the file, with
-the report of its rejected lines, in Django's storage. The job's id is the key of what is kept, so that a
-second attempt finds what the first one has finished.
+There are three stages: compute the checksum and count the lines; check each line; store the file, and the report of the
+rejected lines, in Django's storage. The row has the job's id as its key, so a second attempt finds what the first one
+has stored.
 """
 
 import hashlib
@@ -19,13 +19,15 @@ from async_accept.progress import current_job, track
 from .models import PriceList
 from .price_checks import LINE_BYTES, Check, read_header
 
-__all__ = ["take_in"]
+__all__ = ["import_list"]
 
 
-def take_in(customer: AbstractBaseUser, file: File) -> PriceList:
-    """Check a price list, keep it with the report of its rejected lines, and return what was found.
+def import_list(customer: AbstractBaseUser, file: File) -> PriceList:
+    """Check a price list, and store it with the report of its rejected lines.
 
-    Raises: InvalidHeader, and JobCanceled at any line; then nothing is kept.
+    Raises:
+        InvalidHeader: the first line does not name the columns. Nothing is stored.
+        JobCanceled: the job is canceled. Nothing is stored.
     """
     job = current_job()
     key, attempt = (job.pk, job.attempt) if job else (uuid4(), 1)
@@ -53,7 +55,7 @@ def take_in(customer: AbstractBaseUser, file: File) -> PriceList:
 
 
 def _read_through(file: File) -> tuple[str, int]:
-    """The checksum, and how many line ends there are."""
+    """Return the SHA-256 checksum of the file, and the number of its line ends."""
     digest, line_ends = hashlib.sha256(), 0
     for block in _blocks(file, "Checksum", weight=0.1):
         digest.update(block)
@@ -62,29 +64,29 @@ def _read_through(file: File) -> tuple[str, int]:
 
 
 def _keep(found: PriceList, attempt: int, file: File, report: File | None) -> PriceList:
-    """Store files and row. Whoever is stopped here leaves nothing behind, and clears up after earlier attempts."""
+    """Store the files and the row. Delete files of earlier attempts, and its own if it fails or is stopped."""
     for earlier in range(1, attempt):
         found.discard(earlier)
     try:
-        found.store(attempt, Shown(file), report)
+        found.store(attempt, ReportingFile(file), report)
         kept, created = PriceList.objects.get_or_create(key=found.key, defaults=found.columns())
     except BaseException:
         found.discard(attempt)
         raise
-    if not created:  # by an attempt that was given up for lost, and was not
+    if not created:  # an earlier attempt was still running, although it seemed lost, and stored its files
         found.discard(attempt)
     return kept
 
 
-class Shown(File):
-    """A file that shows how much of it is stored."""
+class ReportingFile(File):
+    """A file that reports progress while a storage reads it."""
 
     def chunks(self, chunk_size: int | None = None) -> Iterator[bytes]:
-        return _blocks(self, "Keeping the file", weight=0.2)
+        return _blocks(self, "Storing the file", weight=0.2)
 
 
 def _blocks(file: File, stage: str, weight: float) -> Iterator[bytes]:
-    """The file in as many blocks as it has megabytes, rounded (kilobytes, if it is small), with its progress."""
+    """Yield the file in blocks of about a megabyte (a kilobyte if it is small), and report the progress."""
     unit_bytes, unit = (1_000_000, "MB") if file.size >= 1_000_000 else (1_000, "kB")
     count = max(round(file.size / unit_bytes), 1)
     block_bytes = math.ceil(file.size / count)
@@ -93,7 +95,7 @@ def _blocks(file: File, stage: str, weight: float) -> Iterator[bytes]:
 
 
 def _lines(file: File) -> Iterator[tuple[int, bytes]]:
-    """Numbered lines, from 1 on; of one that is too long only the beginning."""
+    """Yield each line with its number, from 1 on. Of a line that is too long, yield only the beginning."""
     file.seek(0)
     number = 0
     while line := file.readline(LINE_BYTES):

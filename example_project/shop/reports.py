@@ -1,8 +1,8 @@
-"""The sales report: what each day brought, and what it may bring.
+"""The sales report: the sales of each day, and an estimate of them.
 
-Figures per day are exact. The spread around them is estimated by drawing `rows` orders anew from those of
-the window (a bootstrap, https://en.wikipedia.org/wiki/Bootstrapping_(statistics)); that is the long part, and
-its time is proportional to the rows asked for. It is paced, so that a minute is a minute on any machine.
+The estimate draws `rows` orders at random from those of the last `days` days (a bootstrap,
+https://en.wikipedia.org/wiki/Bootstrapping_(statistics)). This takes long: the time grows with the rows. The
+draws keep to a fixed speed, so a report takes the same time on every machine.
 """
 
 import random
@@ -21,7 +21,7 @@ from .models import Order
 
 __all__ = ["Day", "SalesReport"]
 
-# Rows between two looks at the clock.
+# Look at the clock once for this many rows.
 _BLOCK = 500
 
 
@@ -38,18 +38,18 @@ class Day:
 
 
 class SalesReport:
-    """The last `days` days, today included, estimated from `rows` drawn orders."""
+    """The report about the last *days* days, today included, with *rows* draws."""
 
     def __init__(self, rows: int, days: int) -> None:
         self.rows = rows
         today = timezone.localdate()
         self.days = {day: Day(day) for day in (today - timedelta(n) for n in range(days - 1, -1, -1))}
         self.orders = list(self._read(today - timedelta(days - 1)))
-        # The same question gets the same answer, also on a second attempt.
+        # A fixed seed: the same input gives the same report, also on a second attempt.
         self._random = random.Random(f"{rows}/{days}")
 
     def draws(self) -> Iterator[tuple[Day, int]]:
-        """`rows` draws, each a day and the cents it earned, at the pace of the settings."""
+        """Yield *rows* draws, each with its day and its cents, at the speed of REPORT_ROWS_PER_SECOND."""
         began, pace = time.monotonic(), settings.REPORT_ROWS_PER_SECOND
         pool = self.orders or [(day, 0) for day in self.days.values()]
         for number in range(1, self.rows + 1):
@@ -58,12 +58,12 @@ class SalesReport:
                 time.sleep(max(began + number / pace - time.monotonic(), 0))
 
     def count(self, day: Day, amount_cents: int) -> None:
-        """Add one draw."""
+        """Add one draw to its day."""
         day.drawn += 1
         day.drawn_cents += amount_cents
 
     def result(self) -> dict[str, Any]:
-        """The report as JSON can say it."""
+        """Return the report as data for JSON."""
         days = list(self.days.values())
         return {
             "rows": self.rows,
@@ -78,7 +78,7 @@ class SalesReport:
         }
 
     def _entry(self, day: Day) -> dict[str, Any]:
-        # What the draws of this day earned, scaled back from `rows` draws to the orders there really are.
+        # The estimate is for the number of real orders, not for the number of draws.
         scale = Decimal(len(self.orders)) / self.rows
         return {
             "date": day.date.isoformat(),
@@ -90,7 +90,7 @@ class SalesReport:
         }
 
     def _read(self, first: date) -> Iterator[tuple[Day, int]]:
-        """All orders of the window into their days; gives for each the day and the cents it earned."""
+        """Add all orders since *first* to their days. Yield for each order its day and the cents that were paid."""
         since = timezone.now() - timedelta(days=(timezone.localdate() - first).days + 1)
         found = Order.objects.filter(created_at__gte=since).order_by("pk")
         for created_at, status, total in found.values_list("created_at", "status", "total").iterator():

@@ -1,7 +1,7 @@
-"""What the shop opens with: three accounts, a shelf, some discounts.
+"""The data of the demo: three accounts, products, and discounts.
 
-The passwords and tokens are fixed and known to everybody, so that a line from the documentation can be pasted.
-Seeding twice changes nothing, and sold stock stays sold.
+The passwords and tokens are fixed, so that the lines in the documentation can be pasted. Everybody knows them.
+A second run changes nothing, and does not refill the stock.
 """
 
 from dataclasses import dataclass
@@ -35,7 +35,7 @@ ACCOUNTS = (
     Account("admin", "ad317" * 8, is_superuser=True),
 )
 
-# SKU, name, price, stock: what has little stock runs out in the sample of 500 orders.
+# SKU, name, price, stock. The last two run out in the sample of 500 orders.
 _PRODUCTS = (
     ("BREAD-RYE", "Rye bread", "3.40", 100_000),
     ("COFFEE-250", "Coffee beans, 250 g", "6.90", 100_000),
@@ -49,7 +49,7 @@ _PRODUCTS = (
     ("LAMP-DESK", "Desk lamp", "49.00", 8),
 )
 
-# Name, code, from this quantity on, percent.
+# Name, code, minimum quantity, percent.
 _RULES = (
     ("Dozen", None, 12, 5),
     ("Crate", None, 24, 10),
@@ -60,9 +60,9 @@ _RULES = (
 
 @transaction.atomic
 def seed() -> None:
-    """Create what is missing."""
+    """Create what does not exist yet."""
     for account in ACCOUNTS:
-        _open(account)
+        _create(account)
     for sku, name, price, stock in _PRODUCTS:
         Product.objects.get_or_create(
             sku=sku, defaults={"name": name, "price": Decimal(price), "stock": stock}
@@ -73,13 +73,13 @@ def seed() -> None:
         )
 
 
-def _open(account: Account) -> None:
+def _create(account: Account) -> None:
     staff = account.is_superuser
     user, _ = get_user_model().objects.get_or_create(
         username=account.username,
         defaults={"email": f"{account.username}@shop.example", "is_staff": staff, "is_superuser": staff},
     )
-    # Checked first: setting a password, even the same, would end the sessions of whoever is logged in.
+    # Setting a password, even the same one, would log everybody out.
     if not user.check_password(account.password):
         user.set_password(account.password)
         user.save(update_fields=["password"])

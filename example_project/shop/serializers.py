@@ -1,4 +1,4 @@
-"""The shop's API in and out."""
+"""The serializers of the shop's API."""
 
 from typing import Any
 
@@ -19,20 +19,20 @@ __all__ = [
     "PriceListSerializer",
     "ProductSerializer",
     "ReportSerializer",
+    "TooFewLeft",
     "TroubleSerializer",
-    "Unavailable",
 ]
 
 
-class Unavailable(APIException):
-    """409: too few are left; the detail says of what."""
+class TooFewLeft(APIException):
+    """409: too few of a product are left. The detail names the product."""
 
     status_code = status.HTTP_409_CONFLICT
     default_code = "out_of_stock"
 
 
 class ProductSerializer(serializers.ModelSerializer):
-    """A product on the shelf."""
+    """A product."""
 
     class Meta:
         model = Product
@@ -40,7 +40,7 @@ class ProductSerializer(serializers.ModelSerializer):
 
 
 class OrderLineSerializer(serializers.ModelSerializer):
-    """A line of an order; the price is the shop's."""
+    """A line of an order. The shop sets the price."""
 
     sku = serializers.SlugRelatedField("sku", source="product", queryset=Product.objects.all())
     quantity = serializers.IntegerField(min_value=1, max_value=1000)
@@ -52,14 +52,14 @@ class OrderLineSerializer(serializers.ModelSerializer):
 
 
 class BulkSerializer(serializers.Serializer):
-    """Many orders, as a form sends them: a CSV file or its text."""
+    """The form for a batch of orders: a CSV file, or its text."""
 
     file = serializers.FileField(required=False)
     csv = serializers.CharField(required=False, style={"base_template": "textarea.html", "rows": 6})
 
 
 class OrderSerializer(serializers.ModelSerializer):
-    """An order with its lines. Once it is placed only the note can be changed."""
+    """An order with its lines. After it is placed, only the note can be changed."""
 
     reference = serializers.RegexField(r"\A[A-Za-z0-9][A-Za-z0-9._/-]*\Z", max_length=64, required=False)
     lines = OrderLineSerializer(many=True, allow_empty=False, max_length=50)
@@ -70,7 +70,7 @@ class OrderSerializer(serializers.ModelSerializer):
             "id", "url", "reference", "status", "code", "lines", "discount", "total", "note", "created_at",
         ]  # fmt: skip
         read_only_fields = ["status", "discount", "total", "created_at"]
-        # Uniqueness goes by the customer, who is not a field.
+        # validate_reference() checks uniqueness. The default validator needs the customer, who is not a field.
         validators: list[Any] = []
 
     def get_fields(self) -> dict[str, serializers.Field]:
@@ -97,36 +97,41 @@ class OrderSerializer(serializers.ModelSerializer):
 
     def create(self, validated_data: dict[str, Any]) -> Order:
         lines = validated_data.pop("lines")
-        # Not a default of the field: those are filled in on updates as well.
+        # Not a default of the field: an update would use it as well.
         validated_data.setdefault("reference", orders.new_reference())
         wanted = [(line["product"], line["quantity"]) for line in lines]
         try:
             return orders.place(wanted=wanted, **validated_data)
         except inventory.OutOfStock as error:
-            raise Unavailable(str(error)) from error
+            raise TooFewLeft(str(error)) from error
         except IntegrityError as error:
-            # Between the check in the request and now, another request has used it.
+            # Another request has used the reference after validate_reference() had checked it.
             raise serializers.ValidationError(
                 {"reference": ["You have used this reference before."]}, code="unique"
             ) from error
 
 
 class ReportSerializer(serializers.Serializer):
-    """What the sales report is asked for."""
+    """The input of the sales report."""
 
     rows = serializers.IntegerField(
-        min_value=1, max_value=1_000_000, default=50_000, help_text="Orders to draw; a minute for the most."
+        min_value=1,
+        max_value=1_000_000,
+        default=50_000,
+        help_text="Orders to draw. The maximum takes a minute.",
     )
-    days = serializers.IntegerField(min_value=1, max_value=366, default=30, help_text="Days up to today.")
+    days = serializers.IntegerField(
+        min_value=1, max_value=366, default=30, help_text="How many days, up to today."
+    )
 
 
 class PriceListSerializer(serializers.ModelSerializer):
-    """A price list: sent in as a CSV file with the columns sku, name, price; shown as what was found in it."""
+    """A price list. The input is a CSV file with the columns sku, name and price."""
 
     url = serializers.HyperlinkedIdentityField("import-detail")
     file = serializers.FileField(write_only=True)
     file_url = serializers.HyperlinkedIdentityField("import-file")
-    report_url = serializers.SerializerMethodField(help_text="The rejected lines as CSV; null without any.")
+    report_url = serializers.SerializerMethodField(help_text="The rejected lines as CSV, or null.")
 
     class Meta:
         model = PriceList
@@ -142,7 +147,7 @@ class PriceListSerializer(serializers.ModelSerializer):
         return reverse("import-report", args=[instance.pk], request=self.context["request"])
 
     def validate_file(self, file: File) -> File:
-        """The first line only: all others are the worker's."""
+        """Check the first line. The worker checks all others."""
         try:
             read_header(file)
         except InvalidHeader as error:
@@ -150,10 +155,10 @@ class PriceListSerializer(serializers.ModelSerializer):
         return file
 
     def create(self, validated_data: dict[str, Any]) -> PriceList:
-        return price_lists.take_in(**validated_data)
+        return price_lists.import_list(**validated_data)
 
 
 class TroubleSerializer(serializers.Serializer):
-    """What goes wrong."""
+    """What is to go wrong."""
 
     kind = serializers.ChoiceField(Kind.choices)

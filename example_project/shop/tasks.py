@@ -1,4 +1,4 @@
-"""The shop's long work. Everything that matters is in plain modules; a task adds stages and stopping."""
+"""The shop's tasks. The work itself is in plain modules; a task adds progress, and stops if its job is canceled."""
 
 from typing import Any
 
@@ -10,21 +10,21 @@ from async_accept.progress import report, track
 from async_accept.tasks import JobTask
 
 from .fulfilment import Batch
-from .remaining import Remaining
 from .reports import SalesReport
-from .trouble import stumble
+from .time_left import TimeLeft
+from .trouble import make_trouble
 
-__all__ = ["build_report", "fulfil_orders", "stumble"]
+__all__ = ["build_report", "fulfil_orders", "make_trouble"]
 
-# Rows between two estimates of the time that is left.
+# Estimate the time left once for this many rows.
 _ESTIMATE_ROWS = 5_000
 
 
 @shared_task(base=JobTask, bind=True, retry_when_lost=True)
 def fulfil_orders(self: JobTask, customer: int, orders: list[dict[str, Any]]) -> dict[str, Any]:
-    """Work off a batch of orders; a second attempt resumes where the first one stopped.
+    """Fulfil a batch of orders. A second attempt continues where the first one stopped.
 
-    Canceled midway it keeps what is paid, gives back the stock of the rest, and says so.
+    If it is canceled, it keeps the orders that are paid, and gives back the stock of the others.
     """
     batch = Batch(get_user_model().objects.get(pk=customer), orders)
     try:
@@ -44,15 +44,15 @@ def fulfil_orders(self: JobTask, customer: int, orders: list[dict[str, Any]]) ->
 
 @shared_task(base=JobTask, bind=True, retry_when_lost=True)
 def build_report(self: JobTask, rows: int, days: int) -> dict[str, Any]:
-    """Build the sales report; it only reads, so a lost attempt is simply made again."""
+    """Build the sales report. It only reads, so it is safe to run it again."""
     sales = SalesReport(rows, days)
-    remaining = Remaining(rows)
+    time_left = TimeLeft(rows)
     try:
         for number, draw in enumerate(track(sales.draws(), "Drawing orders", total=rows, unit="rows")):
             sales.count(*draw)
             if number % _ESTIMATE_ROWS == 0:
-                report(message=remaining.words(number))
+                report(message=time_left.words(number))
     finally:
-        # However it ends, also canceled: there is nothing left to wait for.
+        # Also if it is canceled or fails: then no time is left.
         report(message="")
     return sales.result()

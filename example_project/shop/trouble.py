@@ -1,9 +1,9 @@
-"""The troublemaker's task: a job that is slow, stumbles, fails, or loses its worker, for people to watch.
+"""The troublemaker's task: a job that is slow, retries, fails, or loses its worker, for people to watch.
 
-The demo is one process, so killing its worker would take the web server with it. A lost worker is played by
-a thread that ends in mid-job, by `SystemExit`: no outcome is stored and nobody reports one, just as when a machine
-loses its power. So the job's lease runs out, and the relay gives it to another attempt, or ends it as
-`lost` when no attempt is left. (A worker of its own, started by `celery worker`, dies of it in earnest.)
+The demo is one process, so killing its worker would kill the web server as well. `SystemExit` simulates a lost worker:
+the worker's thread ends in the middle of the job, and stores nothing, as in a power cut. Then the lease of the job
+expires, and the relay starts another attempt, or ends the job as `lost` if no attempt is left. With
+`celery worker`, `SystemExit` really ends the process that runs the job.
 """
 
 import time
@@ -14,32 +14,32 @@ from django.db import models
 from async_accept.progress import current_job, report, track
 from async_accept.tasks import JobTask
 
-__all__ = ["Kind", "Trouble", "stumble"]
+__all__ = ["Kind", "Trouble", "make_trouble"]
 
 _STEP_SECONDS = 0.5
 _SLOW_STEPS = 240
 _STEPS = 10
-# Enough for the heartbeat to show the last message.
-_FAREWELL_STEPS = 5
+# Wait for the next heartbeat, which stores the last message.
+_LAST_MESSAGE_STEPS = 5
 
 
 class Trouble(Exception):
-    """Its message holds what no client may see."""
+    """Its message contains a password, which no client may see."""
 
 
 class Kind(models.TextChoices):
-    """What goes wrong."""
+    """What is to go wrong."""
 
     SLOW = "slow", "Be slow"
-    RETRY = "retry", "Stumble once"
+    RETRY = "retry", "Retry once"
     FAIL = "fail", "Fail"
     LOSE = "lose", "Lose the worker"
     LOSE_ALL = "lose_all", "Lose every worker"
 
 
 @shared_task(base=JobTask, bind=True, retry_when_lost=True, max_attempts=2)
-def stumble(self: JobTask, kind: str) -> dict[str, int | str]:
-    """Work for some seconds, and go wrong half way."""
+def make_trouble(self: JobTask, kind: str) -> dict[str, int | str]:
+    """Work for some seconds, and go wrong in the middle."""
     job = current_job()
     attempt = job.attempt if job else 1
     steps = _SLOW_STEPS if kind == Kind.SLOW else _STEPS
@@ -57,7 +57,7 @@ def _go_wrong(task: JobTask, kind: Kind, attempt: int) -> None:
         raise task.retry(countdown=3)
     if kind == Kind.LOSE_ALL or (kind == Kind.LOSE and attempt == 1):
         report(
-            message=f"Attempt {attempt} of 2 stops here without a word. Its lease decides, in 15 seconds or so."
+            message=f"Attempt {attempt} of 2 stops here without a message. Its lease expires in about 15 seconds."
         )
-        time.sleep(_STEP_SECONDS * _FAREWELL_STEPS)
+        time.sleep(_STEP_SECONDS * _LAST_MESSAGE_STEPS)
         raise SystemExit

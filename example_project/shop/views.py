@@ -1,7 +1,8 @@
-"""The shop's API.
+"""The views of the shop's API. They show two ways to accept a request with 202.
 
-Two ways to answer 202: an order and a price list are created by the view's own logic in the worker; a batch
-and a report are handed to a task as soon as their input is found valid.
+With `AcceptCreateMixin`, the worker runs the view's own `create()`: orders and price lists.
+With a task, the request is validated and the task does the work: batches, by `@accepts_task`, and reports, by
+`AcceptMixin` with `accept_task`.
 """
 
 from typing import Any
@@ -10,7 +11,7 @@ from django.conf import settings
 from django.db import transaction
 from django.db.models import QuerySet
 from django.http import FileResponse, Http404
-from rest_framework import mixins, viewsets
+from rest_framework import viewsets
 from rest_framework.decorators import action
 from rest_framework.exceptions import APIException
 from rest_framework.parsers import FormParser, JSONParser, MultiPartParser
@@ -32,21 +33,21 @@ from .serializers import (
     TroubleSerializer,
 )
 from .tasks import build_report, fulfil_orders
-from .trouble import stumble
+from .trouble import make_trouble
 
 __all__ = ["OrderViewSet", "PriceListViewSet", "ProductViewSet", "ReportView", "TroubleView"]
 
 
-class OrderStands(APIException):
-    """409: a paid order is not deleted."""
+class OrderHasPayment(APIException):
+    """409: a paid or declined order cannot be deleted."""
 
     status_code = 409
-    default_code = "order_stands"
-    default_detail = "Only an order that is not paid can be deleted."
+    default_code = "order_has_payment"
+    default_detail = "An order that has a payment cannot be deleted."
 
 
 class ProductViewSet(viewsets.ReadOnlyModelViewSet):
-    """What is on the shelf."""
+    """The products of the shop."""
 
     queryset = Product.objects.all()
     serializer_class = ProductSerializer
@@ -54,7 +55,7 @@ class ProductViewSet(viewsets.ReadOnlyModelViewSet):
 
 
 class OrderViewSet(AcceptCreateMixin, viewsets.ModelViewSet):
-    """Your orders. A new one is accepted with 202; its result is the 201 of the order that was created."""
+    """Your orders. A new order is accepted with 202. The result of its job is the 201 with the order."""
 
     serializer_class = OrderSerializer
     accept_operation = "orders.create"
@@ -67,43 +68,38 @@ class OrderViewSet(AcceptCreateMixin, viewsets.ModelViewSet):
 
     def perform_destroy(self, instance: Order) -> None:
         with transaction.atomic():
-            ended = payments.cancel(instance)
-            if ended.status in {Order.Status.PAID, Order.Status.DECLINED}:
-                # A payment belongs into the books, declined or not.
-                raise OrderStands
-            ended.delete()
+            order = payments.cancel(instance)
+            if order.status in {Order.Status.PAID, Order.Status.DECLINED}:
+                raise OrderHasPayment
+            order.delete()
 
     @action(
         detail=False,
         methods=["post"],
         parser_classes=[JSONParser, CSVParser, MultiPartParser, FormParser],
-        serializer_class=BulkSerializer,  # draws the form; what else may be sent, read_batch() knows
+        serializer_class=BulkSerializer,  # only for the form of the browsable API
     )
     @accepts_task(fulfil_orders, operation="orders.bulk")
     def bulk(self, request: Request) -> dict[str, Any]:
-        """Place and pay many orders: JSON, text/csv, or a CSV file as `file`, with reference, sku, quantity, code."""
+        """Place and pay many orders, each with reference, sku, quantity and code: JSON, text/csv or a file `file`."""
         return {"customer": request.user.pk, "orders": read_batch(request)}
 
 
-class PriceListViewSet(
-    AcceptCreateMixin,
-    mixins.CreateModelMixin,
-    mixins.ListModelMixin,
-    mixins.RetrieveModelMixin,
-    mixins.DestroyModelMixin,
-    viewsets.GenericViewSet,
-):
-    """Price lists of suppliers. A new one, however large, is accepted with 202 as soon as it is uploaded."""
+class PriceListViewSet(AcceptCreateMixin, viewsets.ModelViewSet):
+    """Price lists of suppliers. A new one is accepted with 202 as soon as its file is uploaded."""
 
+    http_method_names = ["get", "post", "delete", "head", "options"]
     serializer_class = PriceListSerializer
     parser_classes = (MultiPartParser,)
     accept_operation = "imports.create"
-    # Minutes in one transaction would keep others waiting. Instead each attempt finds what is finished.
+    # No transaction around the whole import: for minutes, others would wait for its locks. Without it, a second
+    # attempt is safe all the same, because it finds what the first one has stored.
     accept_atomic = False
     accept_retry_when_lost = True
 
     @property
     def accept_max_bytes(self) -> int:
+        """The largest upload. A property, so that tests can change the setting."""
         return settings.IMPORT_MAX_BYTES
 
     def get_queryset(self) -> QuerySet[PriceList]:
@@ -117,44 +113,47 @@ class PriceListViewSet(
 
     @action(detail=True)
     def file(self, request: Request, pk: str) -> FileResponse:
-        """The file as it was sent in."""
-        found = self.get_object()
-        return _download(found.file, found.name)
+        """The uploaded file."""
+        price_list = self.get_object()
+        return _download(price_list.file, price_list.name)
 
     @action(detail=True)
     def report(self, request: Request, pk: str) -> FileResponse:
         """The rejected lines, each with its reason."""
-        found = self.get_object()
-        if not found.report:
+        price_list = self.get_object()
+        if not price_list.report:
             raise Http404
-        return _download(found.report, f"rejected-{found.pk}.csv")
+        return _download(price_list.report, f"rejected-{price_list.pk}.csv")
 
 
 def _download(file: Any, name: str) -> FileResponse:
-    # Never shown by the browser: what is in it is somebody's word.
+    # As an attachment: a browser must not display what somebody has uploaded.
     return FileResponse(file.open(), as_attachment=True, filename=name, content_type="text/csv")
 
 
 class ReportView(AcceptMixin, APIView):
-    """The sales report: `rows` orders drawn from the last `days` days; its result has the figures of each day."""
+    """The sales report: an estimate with `rows` draws from the orders of the last `days` days.
+
+    The result of its job has the figures of each day.
+    """
 
     serializer_class = ReportSerializer
     accept_task = build_report
     accept_operation = "reports.create"
 
     def accept_active_key(self, request: Request, validated: dict[str, Any]) -> str:
-        """While a customer's report is under way, asking for the same one again joins it."""
+        """While a customer's job with this key is active, a request for the same report gets that job."""
         return f"{request.user.pk} {validated['rows']} {validated['days']}"
 
 
 class TroubleView(AcceptMixin, APIView):
-    """Jobs that go wrong, to be watched: `{"kind": "slow"}`, or retry, fail, lose, lose_all.
+    """Jobs that go wrong on purpose: `kind` is slow, retry, fail, lose or lose_all.
 
-    Only if the setting TROUBLEMAKER says so, else 404.
+    404 if the setting TROUBLEMAKER is off.
     """
 
     serializer_class = TroubleSerializer
-    accept_task = stumble
+    accept_task = make_trouble
     accept_operation = "trouble.create"
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:

@@ -1,7 +1,8 @@
 """A Celery worker in a thread of this process, for the demo only.
 
-It is Celery's own worker without what belongs to a program: signal handlers, which only a main thread may
-set, and a banner. With the `memory://` transport the web server beside it reaches it without any broker.
+It is Celery's own worker, but without the parts of the program `celery worker`: the banner, and the signal handlers,
+which only a main thread may set. Web server and worker share the process, so the `memory://` transport connects them
+without a broker.
 """
 
 import threading
@@ -17,22 +18,22 @@ __all__ = ["WorkerThread"]
 
 
 class _Pool(TaskPool):
-    # Celery keeps this for the whole process, where others may well wait for results.
+    # Celery sets this for the whole process, and then nobody may wait for a result there.
     task_join_will_block = False
 
 
 class _Controller(WorkController):
     def on_consumer_ready(self, consumer) -> None:
-        # Sent by Celery's program only, and what others start with a worker (the relay) waits for it.
+        # `celery worker` sends this signal; WorkController does not. The relay starts with it.
         signals.worker_ready.send(sender=consumer)
 
 
 class WorkerThread(threading.Thread):
-    """Runs a worker until `stop()`; a daemon, so that a job that does not end cannot hold the process."""
+    """Runs a worker until `stop()`. It is a daemon thread, so a job that does not end cannot keep the process alive."""
 
     def __init__(self, app: Celery, concurrency: int = 4) -> None:
         super().__init__(name="worker", daemon=True)
-        # Not Celery's own list: a thread that ended in mid-job (see `trouble`) stays in that for ever.
+        # Celery has such a list too, but a thread that ended in the middle of a job (see `trouble`) stays in it.
         self.running: set[str] = set()
         signals.task_prerun.connect(self._begun)
         signals.task_postrun.connect(self._ended)
@@ -41,7 +42,7 @@ class WorkerThread(threading.Thread):
             hostname="demo@localhost",
             pool=_Pool,
             concurrency=concurrency,
-            use_eventloop=False,  # the plain loop, which serves each transport
+            use_eventloop=False,  # the blocking loop, which works with every transport
             without_gossip=True,
             without_mingle=True,
             without_heartbeat=True,
@@ -57,10 +58,10 @@ class WorkerThread(threading.Thread):
         self.running.discard(task_id)
 
     def stop(self, seconds: float) -> int:
-        """Take no more jobs, and give the running ones so many seconds. Returns: how many still run then.
+        """Take no more jobs, and wait for the running ones for this long. Return how many still run.
 
-        The worker's own loop may stand in a wait of seconds, so the pool is closed at once: what has not begun
-        is not claimed either, and is taken up after the next start.
+        The worker's loop can take seconds to notice that it should stop. So the pool is closed at once: a job that has
+        not begun is not claimed, and begins after the next start.
         """
         worker_state.should_stop = EX_OK
         self.controller.pool.executor.shutdown(wait=False, cancel_futures=True)

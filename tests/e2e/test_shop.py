@@ -53,7 +53,7 @@ class Shop(Browser):
     def answer(self, card: str) -> str:
         """The answer in words, once the card shows the job that it tells of, not the one before."""
         said = self.wait(
-            lambda: re.match(r"\d+", self.shown(card, "answer")) and self.shown(card, "answer"),
+            lambda: re.match(r"\d+", self.shown(card, "response")) and self.shown(card, "response"),
             f"{card} should have an answer",
         )
         told = re.search(r"^Operation-Location: (\S+)", said, re.MULTILINE)
@@ -64,7 +64,7 @@ class Shop(Browser):
         self.find(self.card(card, "[type=file]")).send_keys(str(file))
 
     def outcome(self, card: str) -> str:
-        return self.wait(lambda: self.text(self.card(card, "[data-outcome]")), f"{card}: an outcome")
+        return self.wait(lambda: self.text(self.card(card, "[data-result]")), f"{card}: an outcome")
 
 
 @pytest.fixture
@@ -107,7 +107,7 @@ def test_bulk_orders_are_sent_followed_and_sent_again(alice):
     alice.click(alice.card("bulk", "[data-do=again]"))
     alice.wait(lambda: "the same job" in alice.text(alice.card("bulk", "[data-note]")), "It should say so")
     assert key in alice.shown("bulk", "request")
-    assert monitor in alice.shown("bulk", "answer")
+    assert monitor in alice.shown("bulk", "response")
     assert alice.outcome("bulk")
     assert alice.complaints() == []
 
@@ -141,7 +141,7 @@ def test_a_large_file_is_made_uploaded_and_read(alice, tmp_path):
     outcome = alice.outcome("import")
     assert "SHA-256" in outcome
     assert re.search(r"^2 MB$", outcome, re.MULTILINE)
-    assert alice.find_all(alice.card("import", "[data-outcome] a[href$='/file/']"))
+    assert alice.find_all(alice.card("import", "[data-result] a[href$='/file/']"))
     assert not alice.find(alice.card("import", "[data-part=rerun]")).is_displayed(), "Its input is gone"
     alice.click(alice.card("import", "[data-save]"))
     alice.wait((tmp_path / "price-list-2-mb.csv").exists, "The sample should be saved")
@@ -185,7 +185,7 @@ def test_a_small_report_is_waited_for(alice):
     alice.click(alice.card("report", "[name=wait]"))
     alice.send("report")
     assert alice.answer("report").startswith("200")
-    assert "Preference-Applied: wait=5" in alice.shown("report", "answer")
+    assert "Preference-Applied: wait=5" in alice.shown("report", "response")
     assert "revenue" in alice.outcome("report")
     assert alice.complaints() == []
 
@@ -215,7 +215,7 @@ def test_trouble_is_watched(alice):
     alice.click(alice.card("trouble", "[value=lose]"))
     alice.answer("trouble")
     alice.wait(
-        lambda: "without a word" in alice.text(alice.card("trouble", "[data-part=message]")), "A lost worker"
+        lambda: "stops here" in alice.text(alice.card("trouble", "[data-part=message]")), "A lost worker"
     )
     alice.wait(
         lambda: alice.text(alice.card("trouble", "[data-part=attempt]")) == "Attempt 2", "A second", 40
@@ -257,10 +257,10 @@ def test_card_works_without_javascript(plain, card):
     plain.wait(lambda: "/api/jobs/" in plain.driver.current_url, "The status page should open")
     monitor = plain.driver.current_url
     plain.wait_for_state("Succeeded")
-    assert "202 Accepted" in plain.text("[data-show=answer]")
+    assert "202 Accepted" in plain.text("[data-show=response]")
     plain.visit("/")
     assert plain.text(plain.card(card, "[data-part=state]")) == "Succeeded"
-    assert plain.text(plain.card(card, "[data-outcome]"))
+    assert plain.text(plain.card(card, "[data-result]"))
     assert plain.text(plain.card(card, "[data-show=request]")).startswith("POST /api/")
     assert in_a_shell(plain.shown(card, "curl"), SAMPLE.parent) == monitor
     assert plain.complaints() == []
@@ -276,7 +276,7 @@ def test_a_mistake_is_told_without_javascript(plain):
     plain.find(plain.card("bulk", "textarea")).send_keys("nonsense")
     plain.leave(plain.card("bulk", "form button:not([type=button])"))
     plain.wait(lambda: "missing: reference" in plain.text(plain.card("bulk", "[data-problem]")), "A problem")
-    assert plain.text(plain.card("bulk", "[data-show=answer]")).startswith("400 Bad Request")
+    assert plain.text(plain.card("bulk", "[data-show=response]")).startswith("400 Bad Request")
     assert all("400 (Bad Request)" in complaint for complaint in plain.complaints())
 
 

@@ -18,14 +18,14 @@ ROOT = Path(__file__).resolve().parents[2]
 
 @pytest.fixture
 def start_worker(child_environment: dict[str, str], tmp_path: Path) -> Iterator[Start]:
-    """Start real workers on this run's database and broker; they end with the test."""
+    """Start real workers with this run's database and broker. They are killed after the test."""
     if current_app.conf.broker_url.startswith("memory"):
         pytest.skip("needs a broker between processes: set CELERY_BROKER_URL")
     started = []
     log = (tmp_path / "workers.log").open("wb")
 
     def start(*, old: bool = False) -> "subprocess.Popen[bytes]":
-        """Start one; an *old* one does not know the task yet."""
+        """Start a worker. An *old* one does not know the task yet."""
         command = [sys.executable, "-m", "celery", "-A", "tests.celery", "worker"]
         command += [] if old else ["-I", "tests.integration.tasks"]
         options = ["-Q", QUEUE, "-c", "1", "-n", f"{len(started)}@{tmp_path.name}", "-l", "INFO"]

@@ -1,4 +1,4 @@
-"""Work for a real worker, in a queue of this run's own: the broker may be somebody's, too."""
+"""Tasks for a real worker. Their queue is this run's own, because others may use the same broker."""
 
 import os
 import time
@@ -12,18 +12,17 @@ from tests.testapp.models import Note
 
 QUEUE = f"integration-{Path(os.environ['ASYNC_ACCEPT_TEST_DIR']).name}"
 
-
 REFUSED = f"{QUEUE}-refused"
 
 
 @shared_task(base=JobTask, queue=REFUSED)
 def refused() -> None:
-    """Its queue is one that the broker does not let anybody declare."""
+    """The broker refuses to declare its queue."""
 
 
 @shared_task(base=JobTask, atomic=True, retry_when_lost=True, queue=QUEUE)
 def take_note(slug: str, seconds: float = 0) -> dict[str, str]:
-    """Write a note and take some time, in one transaction with the outcome."""
+    """Write a note, take some time, and commit both with the result."""
     Note.objects.create(slug=slug, title=slug)
     end = time.monotonic() + seconds
     while time.monotonic() < end:

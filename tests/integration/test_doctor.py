@@ -1,4 +1,4 @@
-"""The doctor and the relay as they are called: in processes of their own, with a real broker."""
+"""The commands ``doctor`` and ``relay`` in processes of their own, with a real broker."""
 
 import json
 import os
@@ -69,7 +69,7 @@ def test_without_a_worker_the_doctor_says_so(call):
 
 
 def test_with_a_worker_a_job_makes_the_round_trip(call, worker):
-    for _ in range(20):  # until the worker is up
+    for _ in range(20):  # until the worker has started
         code, findings = examine(call, "--timeout", "20")
         if findings["workers"]["level"] == "ok":
             break
@@ -78,7 +78,7 @@ def test_with_a_worker_a_job_makes_the_round_trip(call, worker):
     assert not Job.objects.exists()
 
 
-def test_a_relay_of_its_own_rings_and_ends_with_sigterm(call, worker):
+def test_a_relay_of_its_own_publishes_and_ends_with_sigterm(call, worker):
     job = make_job(tasks.add, input={"x": 1, "y": 2}, dispatch_at=timezone.now() - timedelta(minutes=1))
     relay = call("relay")
     assert relay.stdout.readline().startswith("The relay looks every 3 s.")

@@ -1,4 +1,4 @@
-"""The README's lines for servers of one's own, on those of this run."""
+"""The README's commands that run the shop on servers, with the servers of this run."""
 
 import os
 import re
@@ -20,13 +20,13 @@ ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.rst").read_text()
 SECONDS = 60
 
-# Redis as in the lines: there this run has a database of its own, and the queue of nobody else.
+# Only with Redis, as in the README. There this run has a database of its own, and so a queue of its own.
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.redis]
 
 
 @pytest.fixture
 def shop(child_environment: dict[str, str], tmp_path: Path) -> Iterator[str]:
-    """Paste the lines into a shell, all but the one that names the servers; give the shop's address."""
+    """Run the commands in a shell, except the one that names the servers. Yield the shop's address."""
     lines = re.search(r"^   \$ export DATABASE_URL.*\n((?:   \$ .*\n)+)", README, re.MULTILINE)[1]
     script = lines.replace("   $ ", "").replace(".venv/bin/", f"{Path(sys.executable).parent}/")
     with socket.create_server(("127.0.0.1", 0)) as free:
@@ -44,22 +44,22 @@ def shop(child_environment: dict[str, str], tmp_path: Path) -> Iterator[str]:
         connection.default_channel.queue_delete("celery")
 
 
-def test_the_lines_run_the_shop_with_a_worker_of_its_own(shop: str, tmp_path: Path):
+def test_the_commands_run_the_shop_with_a_worker(shop: str, tmp_path: Path):
     headers = {"Authorization": f"Token {ACCOUNTS[0].token}"}
     order = {"lines": [{"sku": "TEA-ASSAM", "quantity": 2}]}
     deadline = time.monotonic() + SECONDS
 
-    def ask(method: str, url: str, **body: object) -> requests.Response | None:
+    def send(method: str, url: str, **body: object) -> requests.Response | None:
         try:
             return requests.request(method, url, headers=headers, timeout=20, **body)
         except requests.ConnectionError:
-            return None  # not open yet
+            return None  # the server has not started yet
 
-    while (answer := ask("POST", f"{shop}/api/orders/", json=order)) is None:
+    while (response := send("POST", f"{shop}/api/orders/", json=order)) is None:
         assert time.monotonic() < deadline, (tmp_path / "log").read_text()
         time.sleep(0.2)
-    while answer.status_code == 202:
+    while response.status_code == 202:
         assert time.monotonic() < deadline, (tmp_path / "log").read_text()
-        answer = ask("GET", answer.headers["Location"])
+        response = send("GET", response.headers["Location"])
         time.sleep(0.2)
-    assert (answer.status_code, answer.json()["status"]) == (201, "placed"), answer.text
+    assert (response.status_code, response.json()["status"]) == (201, "placed"), response.text

@@ -1,4 +1,4 @@
-"""A real worker on the database and the broker of this run."""
+"""A real worker with the database and the broker of this run."""
 
 import os
 import signal
@@ -57,8 +57,8 @@ def wait_for_end(job: Job, seconds: float = 30) -> Job:
     return job
 
 
-def pass_its_time(job: Job) -> None:
-    """As if *job* had waited for its message in vain."""
+def make_due(job: Job) -> None:
+    """Make the job due, so that the relay publishes it again."""
     Job.objects.filter(pk=job.pk).update(dispatch_at=timezone.now() - timedelta(seconds=1))
 
 
@@ -70,7 +70,7 @@ def test_job_runs_and_its_result_is_stored(start_worker: Start):
     assert Note.objects.filter(slug="happy").count() == 1
 
 
-def test_message_is_repeated_and_the_work_is_not(start_worker: Start):
+def test_second_message_does_not_repeat_the_work(start_worker: Start):
     job = accept()
     publish.publish([(job.pk, job.task)] * 3)
     last = accept()
@@ -91,13 +91,13 @@ def test_job_accepted_without_a_broker_runs_when_it_is_back(start_worker: Start,
         assert time.monotonic() - began < 1
         assert broker.paused
     broker.pause_until = 0
-    pass_its_time(job)
+    make_due(job)
     start_worker()
     assert wait_for_end(job).state == "succeeded"
 
 
-def test_lost_messages_are_rung_for_again(start_worker: Start):
-    """The queue is gone with its messages, and the last ring was for a long step."""
+def test_lost_messages_are_published_again(start_worker: Start):
+    """The queue is gone with its messages, and the next publish was planned after a long step."""
     job = accept()
     with current_app.connection_for_write() as connection:
         connection.default_channel.queue_delete(QUEUE)
@@ -135,7 +135,7 @@ def test_killed_worker_loses_its_job_to_another(start_worker: Start):
     assert Note.objects.filter(slug=job.input["slug"]).count() == 1
 
 
-def test_killed_child_is_replaced_and_its_job_repeated(start_worker: Start):
+def test_killed_child_is_replaced_and_its_job_attempted_again(start_worker: Start):
     start_worker()
     job = accept(seconds=2)
     until(lambda: Job.objects.filter(pk=job.pk, state="running").exists())
@@ -197,28 +197,28 @@ def test_unreadable_message_stops_no_worker(start_worker: Start, body: bytes):
 
 
 def test_worker_that_does_not_know_the_task_spoils_nothing(start_worker: Start, tmp_path: Path):
-    """Old and new workers side by side, as while a new version is rolled out."""
+    """Old and new workers run at the same time while a new version is deployed."""
     new = start_worker()
     done = wait_for_end(accept())
-    answer = results.read(done)
+    result = results.read(done)
     os.killpg(new.pid, signal.SIGKILL)
     new.wait()
     old = start_worker(old=True)
     waiting = accept()
-    publish.publish([(done.pk, take_note.name)])  # a message that was repeated
+    publish.publish([(done.pk, take_note.name)])  # a second message for the job
     log = tmp_path / "workers.log"
     until(lambda: log.read_text().count("does not know the task") >= 2)
-    assert results.read(done) == answer
+    assert results.read(done) == result
     assert not TaskResult.objects.filter(task_id=str(waiting.pk)).exists()
     os.killpg(old.pid, signal.SIGTERM)
     start_worker()
-    pass_its_time(waiting)
+    make_due(waiting)
     assert wait_for_end(waiting).state == "succeeded"
 
 
 @pytest.mark.rabbitmq
-def test_one_message_that_the_broker_refuses_holds_up_no_other(start_worker: Start, caplog):
-    """Its queue exists with other arguments. AMQP ends the channel over it, and the relay meets it first."""
+def test_message_that_the_broker_refuses_delays_no_other(start_worker: Start, caplog):
+    """Its queue exists with other arguments. AMQP then closes the channel. The relay publishes this message first."""
     with current_app.connection_for_write() as connection:
         connection.default_channel.queue_declare(REFUSED, durable=False, auto_delete=False)
         try:
@@ -226,9 +226,9 @@ def test_one_message_that_the_broker_refuses_holds_up_no_other(start_worker: Sta
             assert f"Job {bad.pk} cannot be published for {refused.name}: PreconditionFailed" in caplog.text
             good = [accept() for _ in range(3)]
             assert not broker.paused
-            pass_its_time(bad)
+            make_due(bad)
             for job in good:
-                pass_its_time(job)
+                make_due(job)
             relay = Relay()
             assert relay.tick()["published"] == 4
             assert not relay.broker.paused
@@ -241,7 +241,7 @@ def test_one_message_that_the_broker_refuses_holds_up_no_other(start_worker: Sta
 
 
 def test_large_message_for_nobody_is_dropped(start_worker: Start):
-    """Well-formed, but with megabytes of arguments that no doorbell has."""
+    """A valid message, but with megabytes of arguments. The message of a job has none."""
     current_app.send_task(
         take_note.name,
         args=["x" * 4_000_000],
@@ -254,8 +254,8 @@ def test_large_message_for_nobody_is_dropped(start_worker: Start):
     assert (Job.objects.count(), TaskResult.objects.count()) == (1, 1)
 
 
-def test_password_of_the_broker_is_nowhere(start_worker: Start, tmp_path: Path, caplog, monkeypatch):
-    """Neither in our log nor in the row of a job that the broker did not take."""
+def test_password_of_the_broker_is_not_shown(start_worker: Start, tmp_path: Path, caplog, monkeypatch):
+    """Neither in a log nor in the row of a job that could not be published."""
     secret = "hunter2-secret"
     nowhere = _nowhere(current_app.conf.broker_url).replace("://", f"://user:{secret}@")
     with monkeypatch.context() as patch:
@@ -267,12 +267,12 @@ def test_password_of_the_broker_is_nowhere(start_worker: Start, tmp_path: Path, 
     broker._reset()
     assert secret not in f"{caught.value!r} {caplog.text} {Job.objects.filter(pk=job.pk).values().get()}"
     start_worker()
-    pass_its_time(job)
+    make_due(job)
     assert wait_for_end(job).state == "succeeded"
     assert secret not in (tmp_path / "workers.log").read_text()
 
 
 def _nowhere(url: str) -> str:
-    """The broker's URL with a port where nothing listens."""
+    """Return the broker's URL with a port at which nothing listens."""
     kind = url.split(":", 1)[0]
     return f"{kind}://127.0.0.1:9/"

@@ -1,3 +1,5 @@
+from datetime import timedelta
+
 import pytest
 from django.core.exceptions import ImproperlyConfigured
 
@@ -53,3 +55,12 @@ def test_number_that_is_none_is_refused(monkeypatch):
     monkeypatch.setenv("SOME_NUMBER", "ten")
     with pytest.raises(ImproperlyConfigured, match="SOME_NUMBER"):
         env.number("SOME_NUMBER", 1)
+
+
+def test_settings_of_the_package_are_durations_and_switches(monkeypatch):
+    monkeypatch.setenv("ASYNC_ACCEPT_LEASE_SECONDS", "3")
+    monkeypatch.setenv("ASYNC_ACCEPT_RELAY_IN_WORKER", "0")
+    monkeypatch.setenv("ASYNC_ACCEPT_MAX_ATTEMPTS", "9")
+    found = env.package_settings()
+    assert (found["LEASE"], found["RELAY_IN_WORKER"]) == (timedelta(seconds=3), False)
+    assert not {"HEARTBEAT", "MAX_ATTEMPTS"} & set(found)

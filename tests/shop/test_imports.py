@@ -153,7 +153,7 @@ def test_failure_while_keeping_leaves_no_file(alice, media, tea, monkeypatch):
 
     monkeypatch.setattr(PriceList.objects, "get_or_create", full)
     with pytest.raises(OSError, match="no space"):
-        price_lists.take_in(alice, SimpleUploadedFile("x.csv", HEADER.encode()))
+        price_lists.import_list(alice, SimpleUploadedFile("x.csv", HEADER.encode()))
     assert files(media) == []
 
 

@@ -12,7 +12,7 @@ from django.test import AsyncClient, Client
 
 from async_accept.models import Job
 from async_accept.testing import accepted_jobs, run_accepted_jobs
-from example_project.shop import asking, pages
+from example_project.shop import api_client, pages
 from example_project.shop.models import Order, PriceList
 from example_project.shop.seed import seed
 
@@ -25,7 +25,7 @@ CARDS = ["bulk", "report", "import", "order", "trouble"]
 def shop(settings: Any, tmp_path: Any) -> None:
     settings.MEDIA_ROOT = str(tmp_path)
     settings.LOGIN_URL = "rest_framework:login"
-    settings.MIDDLEWARE = [*settings.MIDDLEWARE, "example_project.shop.policy.strict_status_pages"]
+    settings.MIDDLEWARE = [*settings.MIDDLEWARE, "example_project.shop.csp.protect_job_pages"]
     seed()
 
 
@@ -69,7 +69,7 @@ def shown(html: str) -> list[str]:
     """What is told of an exchange: the request, the answer, a line for the shell."""
     return [
         unescape(re.search(f'data-show="{name}">(.*?)</pre>', html, re.DOTALL).group(1))
-        for name in ("request", "answer", "curl")
+        for name in ("request", "response", "curl")
     ]
 
 
@@ -168,7 +168,7 @@ def test_file_can_be_uploaded(alices):
     assert submit(alices, "import", file=file).status_code == 303
     run_accepted_jobs()
     assert PriceList.objects.get().lines == 1
-    assert "Download the kept file" in card_of(alices, "import")
+    assert "Download the stored file" in card_of(alices, "import")
 
 
 def test_form_sent_twice_makes_one_job(alices):
@@ -212,11 +212,11 @@ def test_refused_form_keeps_what_was_typed(alices):
 def test_wait_is_asked_of_the_api(alices, monkeypatch):
     asked = []
 
-    def ask(*args, headers=None, **kwargs):
+    def call_api(*args, headers=None, **kwargs):
         asked.append(headers)
-        return asking.ask(*args, headers=headers, **kwargs)
+        return api_client.call_api(*args, headers=headers, **kwargs)
 
-    monkeypatch.setattr(pages, "ask", ask)
+    monkeypatch.setattr(pages, "call_api", call_api)
     submit(alices, "report", key="k", rows="100", days="3", wait="5")
     assert asked == [{"Idempotency-Key": '"k"', "Prefer": "wait=5"}]
 
@@ -227,15 +227,16 @@ def test_form_needs_its_csrf_token(alices):
 
 @pytest.mark.usefixtures("framed")
 def test_what_happened_is_told_on_the_status_page_and_in_the_card(alices):
-    response = submit(alices, "bulk", key="k", csv="reference,sku,quantity\nA-1,TEA-ASSAM,2\n")
-    monitor = response["Location"]
+    monitor = submit(alices, "bulk", key="k", csv="reference,sku,quantity\nA-1,TEA-ASSAM,2\n")["Location"]
     status_page = alices.get(monitor, headers={"accept": "text/html"}).content.decode()
     for html in (status_page, card_of(alices, "bulk")):
-        request, answer, line = shown(html)
+        request, response, line = shown(html)
         assert request.startswith('POST /api/orders/bulk/\nAccept: application/json\nIdempotency-Key: "k"\n')
         assert "csv=reference,sku,quantity\nA-1,TEA-ASSAM,2" in request
-        assert answer.startswith(f"202 Accepted\nLocation: {monitor}result/\nOperation-Location: {monitor}\n")
-        assert '"status": "accepted"' in answer
+        assert response.startswith(
+            f"202 Accepted\nLocation: {monitor}result/\nOperation-Location: {monitor}\n"
+        )
+        assert '"status": "accepted"' in response
         assert line.startswith("curl -i http://testserver/api/orders/bulk/ \\\n")
         assert "csrfmiddlewaretoken" not in request + line
     assert "data-happened hidden>" in card_of(alices, "report")
@@ -313,9 +314,9 @@ def test_ended_job_shows_what_came_out(alices):
     submit(alices, "bulk", csv="reference,sku,quantity\nA-1,TEA-ASSAM,2\nA-2,LAMP-DESK,900\n")
     (job,) = run_accepted_jobs()
     assert 'data-outcome-of="out_of_stock">out of stock<' in card_of(alices, "bulk")
-    page = alices.get(f"/outcomes/{job.pk}/").content.decode()
+    page = alices.get(f"/results/{job.pk}/").content.decode()
     assert 'data-outcome-of="out_of_stock">out of stock<' in page
-    file = alices.get(f"/outcomes/{job.pk}/not-paid.csv")
+    file = alices.get(f"/results/{job.pk}/not-paid.csv")
     assert file["Content-Type"].startswith("text/csv")
     assert "A-2,LAMP-DESK,900,out_of_stock" in file.content.decode()
 
@@ -364,11 +365,11 @@ def test_another_customers_job_is_shown_nowhere(alices):
     other = Client()
     other.force_login(User.objects.get(username="bob"))
     assert "<async-job" not in other.get("/").content.decode()
-    for path in (f"/outcomes/{job.pk}/", f"/outcomes/{job.pk}/not-paid.csv"):
+    for path in (f"/results/{job.pk}/", f"/results/{job.pk}/not-paid.csv"):
         assert other.get(path).status_code == 404
 
 
 def test_report_has_no_list_of_unpaid_orders(alices):
     submit(alices, "report", rows="100", days="3")
     (job,) = run_accepted_jobs()
-    assert alices.get(f"/outcomes/{job.pk}/not-paid.csv").status_code == 404
+    assert alices.get(f"/results/{job.pk}/not-paid.csv").status_code == 404

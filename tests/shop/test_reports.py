@@ -9,8 +9,8 @@ from async_accept.jobs.attempt import current_attempt
 from async_accept.models import Job
 from async_accept.testing import assert_accepted, run_accepted_jobs
 from example_project.shop import orders, payments
-from example_project.shop.remaining import Remaining
 from example_project.shop.reports import SalesReport
+from example_project.shop.time_left import TimeLeft
 
 URL = "/api/reports/"
 
@@ -96,7 +96,7 @@ def test_a_report_that_was_broken_off_promises_no_end(client, monkeypatch, error
             raise error
 
     monkeypatch.setattr(SalesReport, "count", breaks)
-    monkeypatch.setattr(Remaining, "words", lambda *args: "About 10 seconds left.")
+    monkeypatch.setattr(TimeLeft, "words", lambda *args: "About 10 seconds left.")
     response = client.post(URL, {"rows": 100, "days": 3})
     (job,) = run_accepted_jobs(pk=response.data["id"], raises=False)
     assert (job.is_final, job.progress["percent"], job.progress["message"]) == (True, 1.0, "")
@@ -115,7 +115,7 @@ def test_a_report_that_was_broken_off_promises_no_end(client, monkeypatch, error
 )
 def test_time_left_is_told_in_words(seconds, done, words):
     clock = iter([100, 100 + seconds]).__next__
-    assert Remaining(100, clock).words(done) == words
+    assert TimeLeft(100, clock).words(done) == words
 
 
 @pytest.mark.urls("example_project.urls")

@@ -1,4 +1,4 @@
-"""Tasks of the contract tests: one that stands still until it may go on, and some that answer oddly."""
+"""Tasks of the contract tests: one that waits until a test lets it go on, and some with unusual results."""
 
 import datetime
 import decimal
@@ -17,7 +17,7 @@ from async_accept.tasks import JobTask
 
 from .models import Note
 
-#: More than any sound test needs; a test that forgot its gate ends all the same.
+#: How long a task waits at a gate. A test that forgets to open its gate ends all the same.
 SECONDS = 60
 
 _gates: dict[str, threading.Event] = {}
@@ -25,17 +25,17 @@ _lock = threading.Lock()
 
 
 def gate(name: str) -> threading.Event:
-    """Return the gate of that name; it is closed at first."""
+    """Return the gate of that name. A new gate is closed."""
     with _lock:
         return _gates.setdefault(name, threading.Event())
 
 
-#: Set at the end of a test: whoever comes now finds every gate open.
+#: While this is set, all gates are open. Set at the end of a test.
 everywhere = threading.Event()
 
 
 def close_all() -> None:
-    """Forget the gates of the test before."""
+    """Forget the gates of the previous test."""
     with _lock:
         _gates.clear()
     everywhere.clear()
@@ -43,7 +43,7 @@ def close_all() -> None:
 
 @shared_task(base=JobTask)
 def stand(name: str = "gate", refuse: bool = False, **more: Any) -> dict[str, Any]:
-    """Wait at the gate, ready to be canceled; report when there."""
+    """Report progress 1 of 2, and wait until the gate is open or the job is canceled."""
     event = gate(name)
     report(1, 2, "At the gate")
     for _ in range(SECONDS * 50):
@@ -66,7 +66,7 @@ def _circle() -> list[Any]:
     return circle
 
 
-#: Results that have a JSON form, and what a client reads.
+#: Results that can be encoded as JSON, each with what a client reads.
 ODD: dict[str, tuple[Callable[[], Any], Any]] = {
     "decimal": (lambda: decimal.Decimal("1.50"), 1.5),
     "uuid": (lambda: uuid.UUID(int=7), "00000000-0000-0000-0000-000000000007"),
@@ -79,7 +79,7 @@ ODD: dict[str, tuple[Callable[[], Any], Any]] = {
     "none": (lambda: None, None),
     "created": (lambda: Response({"a": 1}, status=201, headers={"Location": "/somewhere/"}), {"a": 1}),
 }
-#: Results that have none.
+#: Results that cannot be encoded as JSON.
 UNENCODABLE: dict[str, Callable[[], Any]] = {
     "nan": lambda: float("nan"),
     "infinity": lambda: {"a": [float("inf")]},
@@ -92,7 +92,7 @@ UNENCODABLE: dict[str, Callable[[], Any]] = {
 
 @shared_task(base=JobTask, atomic=True)
 def odd(kind: str, slug: str = "") -> Any:
-    """Leave a note, and return what JSON may not be able to say."""
+    """Write a note if *slug* is given, and return the result of this kind."""
     if slug:
         Note.objects.create(slug=slug, title=slug)
     if kind == "large":
@@ -102,5 +102,5 @@ def odd(kind: str, slug: str = "") -> Any:
 
 @shared_task(base=JobTask, retry_after=9)
 def bare(name: str = "gate") -> str:
-    """Say how often a client should ask, by its own attribute."""
+    """Has its own Retry-After, by an attribute of the task."""
     return name

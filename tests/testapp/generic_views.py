@@ -1,4 +1,4 @@
-"""``AcceptMixin`` over REST framework's generic views, each of which knows its serializer and its object."""
+"""``AcceptMixin`` with REST framework's generic views, which have a serializer and often an object."""
 
 from typing import Any
 
@@ -19,7 +19,7 @@ from .serializers import NoteSerializer, SumSerializer
 
 
 class OwnNotes(BasePermission):
-    """Lets nobody change another's note."""
+    """Only the owner may change a note."""
 
     def has_object_permission(self, request: Request, view: Any, note: Note) -> bool:
         return request.method in SAFE_METHODS or note.owner in (None, request.user)
@@ -35,14 +35,14 @@ class NoteView(AcceptMixin, generics.RetrieveUpdateDestroyAPIView):
 
 
 class Drafts(BasePermission):
-    """Lets nobody change what is final."""
+    """A note with the title "final" cannot be changed, except by the job itself."""
 
     def has_object_permission(self, request: Request, view: Any, note: Note) -> bool:
         return note.title != "final" or getattr(request._request, "accept_job", None) is not None
 
 
 class DraftView(AcceptUpdateMixin, generics.UpdateAPIView):
-    """Has entity tags, and an end of all changes."""
+    """Has entity tags, and a permission that depends on the object."""
 
     permission_classes = (IsAuthenticated, Drafts)
     queryset = Note.objects.all()
@@ -53,7 +53,7 @@ class DraftView(AcceptUpdateMixin, generics.UpdateAPIView):
 
 
 class ActionViewSet(viewsets.GenericViewSet):
-    """Takes PUT and PATCH in an action, and names the serializer beside it."""
+    """An action for PUT and PATCH. ``@accepts`` names its serializer."""
 
     permission_classes = (IsAuthenticated,)
     queryset = Note.objects.all()
@@ -68,7 +68,7 @@ class ActionViewSet(viewsets.GenericViewSet):
 
 
 class SumChangeView(AcceptMixin, APIView):
-    """Takes PATCH without any object."""
+    """PATCH, but the view has no object."""
 
     serializer_class = SumSerializer
 
@@ -77,7 +77,7 @@ class SumChangeView(AcceptMixin, APIView):
 
 
 class NewestNoteView(AcceptMixin, generics.UpdateAPIView):
-    """Has an object that no URL names."""
+    """Its object does not depend on the URL."""
 
     serializer_class = NoteSerializer
 
@@ -86,7 +86,7 @@ class NewestNoteView(AcceptMixin, generics.UpdateAPIView):
 
 
 class ShelfNotesView(AcceptMixin, generics.CreateAPIView):
-    """The ``pk`` of the route is a shelf's."""
+    """The ``pk`` in the URL is that of the shelf, not of a note."""
 
     queryset = Note.objects.all()
     serializer_class = NoteSerializer
@@ -96,7 +96,7 @@ class ShelfNotesView(AcceptMixin, generics.CreateAPIView):
 
 
 class UpsertView(AcceptMixin, generics.GenericAPIView):
-    """PUT makes what is not there yet."""
+    """PUT creates the note if it does not exist."""
 
     queryset = Note.objects.all()
     serializer_class = NoteSerializer
@@ -111,7 +111,7 @@ class UpsertView(AcceptMixin, generics.GenericAPIView):
 
 
 class ChoosingView(AcceptMixin, generics.GenericAPIView):
-    """Names its serializer by a method, and has no objects, whatever its route says."""
+    """Its serializer comes from a method. It has no object, although its URL has a ``pk``."""
 
     def get_serializer_class(self) -> Any:
         return SumSerializer
@@ -121,7 +121,7 @@ class ChoosingView(AcceptMixin, generics.GenericAPIView):
 
 
 class ChoosingPlainView(AcceptMixin, APIView):
-    """The same without REST framework's generics."""
+    """The same with a plain ``APIView``."""
 
     def get_serializer_class(self) -> Any:
         return SumSerializer
@@ -131,14 +131,14 @@ class ChoosingPlainView(AcceptMixin, APIView):
 
 
 class BareView(AcceptMixin, generics.GenericAPIView):
-    """Has no serializer at all."""
+    """A generic view without a serializer."""
 
     def post(self, request: Request) -> Response:
         return Response(request.data)
 
 
 class ContextView(AcceptMixin, APIView):
-    """Has fields that ask for the request."""
+    """Its serializer has fields that need the request."""
 
     accept_task = tasks.echo
 

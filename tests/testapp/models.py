@@ -1,11 +1,11 @@
-"""What the tests' views create and the tests' tasks leave behind."""
+"""What the views and tasks of the tests create."""
 
 from django.conf import settings
 from django.db import models
 
 
 class Shelf(models.Model):
-    """A parent, for nested routes."""
+    """The parent of notes, for nested URLs."""
 
     name = models.CharField(max_length=50)
 
@@ -14,7 +14,7 @@ class Shelf(models.Model):
 
 
 class Note(models.Model):
-    """A small resource with everything that makes a replay hard: an owner, a unique field, a decimal, a parent."""
+    """A small resource with what makes a replay difficult: an owner, a unique field, a decimal, a parent."""
 
     shelf = models.ForeignKey(Shelf, null=True, blank=True, on_delete=models.CASCADE, related_name="notes")
     owner = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.CASCADE)

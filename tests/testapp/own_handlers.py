@@ -1,4 +1,4 @@
-"""View sets that write their own handlers. Each of these adds a mark to the answer of those that it extends."""
+"""View sets with handlers of their own. Each handler adds a "!" to the header ``X-Own`` of the response."""
 
 from typing import Any
 
@@ -43,7 +43,7 @@ class OwnHandlers:
 
 
 class Written(AcceptModelMixin, Notes):
-    """Has them in its own body."""
+    """Defines the handlers itself."""
 
     def create(self, request: Request, *args: Any, **kwargs: Any) -> Response:
         return marked(super().create(request, *args, **kwargs))
@@ -57,12 +57,12 @@ class Written(AcceptModelMixin, Notes):
     @action(detail=False, methods=["post"])
     @accepts(serializer_class=NoteSerializer)
     def copy(self, request: Request) -> Response:
-        """Hands over to a handler that accepts."""
+        """Calls a handler that accepts."""
         return self.create(request)
 
 
 class Inherited(OwnHandlers, AcceptModelMixin, Notes):
-    """Has them from a class that knows nothing of accepting."""
+    """Inherits the handlers from a class that does not accept."""
 
 
 class Accepted(AcceptModelMixin, Notes):
@@ -70,18 +70,18 @@ class Accepted(AcceptModelMixin, Notes):
 
 
 class Extended(OwnHandlers, Accepted):
-    """Adds them to a view that accepts already."""
+    """Adds handlers to a view that accepts already."""
 
 
 class Twice(Written):
-    """Extends what has been extended."""
+    """Extends a handler that extends another."""
 
     def create(self, request: Request, *args: Any, **kwargs: Any) -> Response:
         return marked(super().create(request, *args, **kwargs))
 
 
 class Beside(Accepted, OwnHandlers, Notes):
-    """Has them behind the view that accepts, and before REST framework's."""
+    """The class with the handlers comes after the accepting view, and before REST framework's class."""
 
 
 class Last(
@@ -91,7 +91,7 @@ class Last(
     AcceptModelMixin,
     viewsets.GenericViewSet,
 ):
-    """Names the mixins in another order, still before the view's class."""
+    """Lists REST framework's mixins before ``AcceptModelMixin``."""
 
     permission_classes = (IsAuthenticated,)
     queryset = Note.objects.order_by("id")
@@ -99,7 +99,7 @@ class Last(
 
 
 class Decorated(Accepted):
-    """Says its own terms at one handler."""
+    """One handler has its own options, by ``@accepts``."""
 
     @accepts(operation="notes.write", serializer_class=NoteSerializer)
     def create(self, request: Request, *args: Any, **kwargs: Any) -> Response:
@@ -107,7 +107,7 @@ class Decorated(Accepted):
 
 
 class Alone(AcceptModelMixin, viewsets.GenericViewSet):
-    """Extends nothing, and has nothing but this."""
+    """Its handler calls no ``super()``, and it has no other."""
 
     permission_classes = (IsAuthenticated,)
 

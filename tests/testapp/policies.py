@@ -1,6 +1,7 @@
-"""The same handlers under every policy: ``/policies/<policy>/<kind of view>/``.
+"""The same handlers with different accept options: ``/policies/<policy>/<kind of view>/``.
 
-For each policy there is one view of each kind that can accept, so that a test can ask all of them for the same promise.
+For each set of options (a policy) there is one view of each kind that can accept. So a test can check the same promise
+with all of them.
 """
 
 from typing import Any
@@ -24,11 +25,11 @@ from .serializers import NoteSerializer, SumSerializer
 
 
 def decide(request: Request) -> str:
-    """Answer small sums at once."""
+    """Answer at once if the request has the header ``X-Small``."""
     return "never" if request.headers.get("X-Small") else "always"
 
 
-#: The attributes of ``Accepting``, without their ``accept_``.
+#: The options of the views: attributes of ``Accepting`` without ``accept_``.
 POLICIES: dict[str, dict[str, Any]] = {
     "always": {},
     "prefer": {"mode": "prefer"},
@@ -45,14 +46,14 @@ POLICIES: dict[str, dict[str, Any]] = {
 
 
 class Picky(BasePermission):
-    """Refuses who says so."""
+    """Answers 403 if the request has the header ``X-Forbid``."""
 
     def has_permission(self, request: Request, view: Any) -> bool:
         return not request.headers.get("X-Forbid")
 
 
 class Moody(BaseThrottle):
-    """Throttles who says so."""
+    """Answers 429 if the request has the header ``X-Throttle``."""
 
     def allow_request(self, request: Request, view: Any) -> bool:
         return not request.headers.get("X-Throttle")
@@ -133,7 +134,7 @@ def views_of(policy: str, options: dict[str, Any]) -> list[Any]:
         function.parser_classes = Guarded.parser_classes
     function_view = api_view(["POST"])(accepts(serializer_class=SumSerializer, **options)(product))
     outer_view = accepts(serializer_class=SumSerializer, **options)(api_view(["POST"])(product))
-    # With a task it is the handler that decides.
+    # With a task, the handler decides whether to accept.
     terms = {name: value for name, value in options.items() if name != "mode"}
     task_view = api_view(["POST"])(accepts_task(tasks.add, **terms)(total))
 
@@ -160,7 +161,7 @@ def views_of(policy: str, options: dict[str, Any]) -> list[Any]:
 
 
 class GateView(AcceptMixin, APIView):
-    """Stands at a gate; one per name at a time, and as many as like of the name "anybody"."""
+    """Waits at a gate. One active job per name, and any number with the name "anybody"."""
 
     permission_classes = (IsAuthenticated,)
     accept_task = contract_tasks.stand
@@ -179,7 +180,7 @@ class GateView(AcceptMixin, APIView):
 
 
 class OpenGateView(GateView):
-    """The same for anybody, anonymous callers too."""
+    """The same for everybody, also without a login."""
 
     permission_classes = ()
 
@@ -188,7 +189,7 @@ class OpenGateView(GateView):
 
 
 class UploadView(AcceptMixin, APIView):
-    """Reads an upload in its own ``post()``, in the worker."""
+    """Its own ``post()`` reads an upload in the worker."""
 
     permission_classes = (IsAuthenticated,)
     parser_classes = (MultiPartParser, FileUploadParser)
@@ -201,7 +202,7 @@ class UploadView(AcceptMixin, APIView):
 
 
 class UploadTaskView(AcceptMixin, APIView):
-    """Hands an upload to a task."""
+    """A task reads an upload."""
 
     permission_classes = (IsAuthenticated,)
     parser_classes = (MultiPartParser,)
@@ -229,7 +230,7 @@ class ContractTaskView(AcceptMixin, APIView):
 
 
 class ExactView(AcceptMixin, APIView):
-    """Hands a decimal to a task."""
+    """The input of its task has a decimal."""
 
     permission_classes = (IsAuthenticated,)
     accept_task = tasks.echo

@@ -1,4 +1,4 @@
-"""Tasks with every way to end."""
+"""Tasks for each way in which a job can end."""
 
 from typing import Any
 
@@ -34,7 +34,7 @@ def crash(message: str = "secret") -> None:
 
 @shared_task(base=JobTask, bind=True, max_retries=3)
 def flaky(self: JobTask, failures: int) -> int:
-    """Succeed after so many retries; return the attempt's number of retries."""
+    """Succeed after this many retries, and return their number."""
     if self.request.retries < failures:
         raise self.retry(countdown=60)
     return self.request.retries
@@ -52,7 +52,7 @@ def retry_by_hand() -> None:
 
 @shared_task(base=JobTask, atomic=True, retry_when_lost=True)
 def write_note(slug: str, then: str = "return") -> Any:
-    """Write a note in the job's own transaction, then end as told."""
+    """Write a note in the transaction of the job, then end as *then* says."""
     Note.objects.create(slug=slug, title=slug)
     if then == "crash":
         raise RuntimeError("after the write")

@@ -1,4 +1,4 @@
-"""One view per way to accept, each beside the same view without accepting."""
+"""One view for each way to accept, and some of them once more without accepting."""
 
 from typing import Any
 
@@ -20,7 +20,7 @@ from .serializers import LinkedNoteSerializer, NoteSerializer, SumSerializer
 
 
 class PlainNoteViewSet(viewsets.ModelViewSet):
-    """The view as it was before anybody thought of 202."""
+    """An ordinary view that does not accept."""
 
     queryset = Note.objects.order_by("id")
     serializer_class = NoteSerializer
@@ -41,7 +41,7 @@ class PlainNoteViewSet(viewsets.ModelViewSet):
 
 
 class NoteViewSet(AcceptModelMixin, PlainNoteViewSet):
-    """The same, accepting."""
+    """The same view, but it accepts."""
 
     @action(detail=True, methods=["post"])
     @accepts(operation="notes.shout")
@@ -60,7 +60,7 @@ class NoteViewSet(AcceptModelMixin, PlainNoteViewSet):
 
 
 class ShelfNoteViewSet(AcceptModelMixin, PlainNoteViewSet):
-    """Nested below a shelf."""
+    """Notes below a shelf, with a nested URL."""
 
     def get_queryset(self) -> Any:
         return super().get_queryset().filter(shelf=self.kwargs["shelf_pk"])
@@ -79,7 +79,7 @@ class PlainLinkedNoteViewSet(viewsets.ModelViewSet):
 
 
 class LinkedNoteViewSet(AcceptModelMixin, PlainLinkedNoteViewSet):
-    """Hyperlinked, with its own lookup field, versioned by path, with format suffixes."""
+    """Hyperlinked serializer, own lookup field, version in the path, format suffixes."""
 
     versioning_class = URLPathVersioning
 
@@ -90,7 +90,7 @@ class NoteCreateView(AcceptCreateMixin, generics.CreateAPIView):
 
 
 class SumView(AcceptMixin, APIView):
-    """An ``APIView`` that hands its validated data to a task."""
+    """An ``APIView`` whose validated data are the arguments of a task."""
 
     serializer_class = SumSerializer
     accept_task = tasks.add

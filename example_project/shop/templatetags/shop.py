@@ -1,4 +1,4 @@
-"""`{% load shop %}`: what the shop's pages say in numbers."""
+"""`{% load shop %}`: template filters of the shop."""
 
 from django import template
 
@@ -9,7 +9,7 @@ register = template.Library()
 
 @register.filter
 def size(count: int) -> str:
-    """How large so many bytes are, in units of a thousand: "480 bytes", "1.3 kB", "20 MB"."""
+    """Return a number of bytes as text: "480 bytes", "1.3 kB", "20 MB". A kB has 1000 bytes."""
     if count < 1_000:
         return f"{count} bytes"
     number, unit = (count / 1_000, "kB") if count < 1_000_000 else (count / 1_000_000, "MB")

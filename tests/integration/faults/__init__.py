@@ -1,1 +1,1 @@
-"""Real processes, killed and frozen: what was accepted must come to one end, and its effect to exactly one."""
+"""Kill and freeze real processes. Each accepted job must end once, and have its effect exactly once if it succeeds."""

@@ -1,4 +1,4 @@
-"""A client of the shop that keeps account of what it was promised."""
+"""A client of the shop, which also looks its jobs up in the database."""
 
 import time
 import uuid
@@ -17,7 +17,7 @@ FINAL = ("succeeded", "failed", "canceled")
 
 @dataclass
 class Accepted:
-    """A 202: what was asked for, and where to follow it."""
+    """A 202: what was sent, and the URL of the job."""
 
     key: str
     mode: str
@@ -31,7 +31,7 @@ class Accepted:
 
 
 class Client:
-    """Submits drills, and looks their jobs up in the database."""
+    """Starts drills, and looks their jobs up in the database."""
 
     def __init__(self, shop: Installation) -> None:
         self.shop = shop
@@ -39,11 +39,12 @@ class Client:
         self.session.headers["Authorization"] = f"Token {TOKEN}"
 
     def post(self, mode: str = "ok", ms: int = 0, key: str = "", **headers: str) -> requests.Response:
-        """Ask once, whatever the answer."""
+        """Send one request for a drill, and return the response, whatever its status."""
         body = {"key": key or f"{mode}-{uuid.uuid4().hex}", "ms": ms, "mode": mode}
         return self.session.post(f"{self.shop.url}/api/drills/", json=body, headers=headers, timeout=60)
 
-    def submit(self, mode: str = "ok", ms: int = 0) -> Accepted:
+    def drill(self, mode: str = "ok", ms: int = 0) -> Accepted:
+        """Start a drill. Fails if the response is no 202."""
         key = f"{mode}-{uuid.uuid4().hex}"
         began = time.monotonic()
         response = self.post(mode, ms, key)
@@ -52,7 +53,7 @@ class Client:
         return Accepted(key, mode, response.headers["Operation-Location"], seconds, dict(response.headers))
 
     def report(self, rows: int) -> Accepted:
-        """Ask for a report: work that is not atomic, and reads the database at its beginning only."""
+        """Start a report. Its work is not atomic, and it reads the database only at its beginning."""
         began = time.monotonic()
         response = self.session.post(f"{self.shop.url}/api/reports/", json={"rows": rows}, timeout=60)
         assert response.status_code == 202, (response.status_code, response.text)
@@ -65,7 +66,7 @@ class Client:
     def cancel(self, job: Accepted) -> requests.Response:
         return self.session.post(f"{job.monitor}cancel/", timeout=60)
 
-    # --- What the database says ---------------------------------------------------------------------------
+    # --- In the database ----------------------------------------------------------------------------------
 
     def row(self, job: Accepted) -> dict[str, Any]:
         names = "state, attempt, problem, history, worker, worker_pid, dispatches"
@@ -76,19 +77,19 @@ class Client:
         return str(self.row(job)["state"])
 
     def wait_for(self, job: Accepted, *states: str, seconds: float = 15) -> dict[str, Any]:
-        """Wait until the job is in one of *states*, and return its row."""
+        """Wait until the job is in one of these states, and return its row."""
 
-        def there() -> dict[str, Any] | None:
+        def reached() -> dict[str, Any] | None:
             row = self.row(job)
             return row if row["state"] in states else None
 
-        return until(there, seconds, f"{job} to be {' or '.join(states)}, not {self.row(job)}")  # type: ignore[no-any-return]
+        return until(reached, seconds, f"{job} to be {' or '.join(states)}, not {self.row(job)}")  # type: ignore[no-any-return]
 
     def wait_for_end(self, job: Accepted, seconds: float = 15) -> dict[str, Any]:
         return self.wait_for(job, *FINAL, seconds=seconds)
 
     def wait_for_begin(self, job: Accepted, attempt: int = 1, seconds: float = 15) -> dict[str, Any]:
-        """Wait until the work of an attempt has begun."""
+        """Wait until this attempt has begun its work, and return the row of the job."""
         until(lambda: (job.key, "begin", attempt) in self.notes(), seconds, f"{job} to begin")
         return self.row(job)
 
@@ -98,7 +99,7 @@ class Client:
         return int(count)
 
     def notes(self) -> list[tuple[str, str, int]]:
-        """Every (key, moment, attempt) that the work noted outside the database."""
+        """Return each (key, moment, attempt) that the drills have written to EFFECTS_FILE."""
         if not self.shop.effects.exists():
             return []
         lines = [line.split() for line in self.shop.effects.read_text().splitlines()]

@@ -12,17 +12,17 @@ from .installation import QUICK, Installation, installed
 from .processes import until
 
 TABLES = ("async_accept_job", "django_celery_results_taskresult", "drills_effect")
-#: How late a relay may be in these installations, whose times are short.
+#: How late a relay may be in these installations. Their times are short, see QUICK.
 GRACE_SECONDS = 3.0
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Minutes of killing processes are not what somebody expects who just runs the tests."""
+    """Skip the fault tests unless somebody asks for them, because they take minutes."""
     if "faults" in (config.option.markexpr or "") or servers.required():
         return
     for item in items:
         if item.get_closest_marker("faults"):
-            item.add_marker(pytest.mark.skip(reason="takes minutes: ask for it by -m faults"))
+            item.add_marker(pytest.mark.skip(reason="takes minutes; run it with -m faults"))
 
 
 @pytest.fixture(scope="session")
@@ -35,21 +35,21 @@ def installation() -> Iterator[Installation]:
 
 @pytest.fixture
 def shop(installation: Installation) -> Iterator[Installation]:
-    """Every part runs, nothing is stored; afterwards every promise is kept."""
-    everything = [*installation.parts()]
-    for part in everything:
+    """All parts run, and the tables are empty. After the test, no promise may be broken."""
+    parts = installation.parts()
+    for part in parts:
         if not part.runs:
             part.start(wait=False)
-    for part in everything:
+    for part in parts:
         part.wait_until_ready()
     for table in TABLES:
         installation.database.execute(f"DELETE FROM {table}")
     yield installation
-    calm(installation)
+    recover(installation)
 
 
-def calm(installation: Installation) -> None:
-    """Let what is broken be whole again, and see that every promise is kept."""
+def recover(installation: Installation) -> None:
+    """Start and thaw all parts, and wait until no promise is broken."""
     for part in installation.parts():
         part.thaw()
         if not part.runs:
@@ -57,7 +57,7 @@ def calm(installation: Installation) -> None:
     until(
         lambda: not installation.violations(GRACE_SECONDS),
         10 * GRACE_SECONDS,
-        f"all to be well: {installation.violations(GRACE_SECONDS)}",
+        f"all promises to be kept: {installation.violations(GRACE_SECONDS)}",
         pause=0.5,
     )
 

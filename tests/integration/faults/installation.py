@@ -1,4 +1,4 @@
-"""The example project as it would be installed: web, two workers, a relay, and servers of the suite's own."""
+"""The example project as an installation: web, two workers, a relay, a broker and a database."""
 
 import json
 import os
@@ -14,11 +14,13 @@ from typing import Any
 
 import requests
 
-from .processes import ROOT, Mariadb, Part, Postgres, Rabbitmq, Redis, Server, free_port, python_part
+from .brokers import Rabbitmq, Redis
+from .databases import Mariadb, Postgres
+from .processes import ROOT, Part, Server, free_port, python_part
 
 __all__ = ["QUICK", "Installation", "installed"]
 
-#: Short times, so that a test need not wait for long.
+#: Short times in seconds, so that tests do not wait for long.
 QUICK = {
     "LEASE": 3.0,
     "HEARTBEAT": 0.5,
@@ -33,13 +35,13 @@ from rest_framework.authtoken.models import Token
 user = get_user_model().objects.create_user("faults")
 Token.objects.create(user=user, key="{TOKEN}")
 """
-#: Answers each line with a line of JSON.
+#: Reads a grace time in seconds from each line, and prints the broken invariants as a line of JSON.
 EXAMINER = """
 import django; django.setup()
 import json, sys
 from django.db import connections
-from async_accept.invariants import violations
 from datetime import timedelta
+from async_accept.checks.invariants import violations
 for line in sys.stdin:
     connections.close_all()
     found = violations(timedelta(seconds=float(line)))
@@ -48,14 +50,14 @@ for line in sys.stdin:
 RELAY = """
 import django; django.setup()
 import logging; logging.basicConfig(level="INFO")
-from async_accept.relay import Relay
+from async_accept.jobs.relay import Relay
 logging.getLogger("async_accept").info("relay ready")
 Relay().run()
 """
 
 
 class Web(Server):
-    """Ready when it answers: it listens long before its workers have loaded the project."""
+    """gunicorn. It listens long before it can answer, so it is ready after its first response."""
 
     def is_ready(self) -> bool:
         try:
@@ -65,13 +67,13 @@ class Web(Server):
 
 
 class Installation:
-    """All parts, not yet started.
+    """All parts of an installation.
 
     Args:
-        times: durations of the package in seconds; none for its defaults.
+        times: durations of async_accept in seconds. None: the defaults.
         broker: "redis" or "rabbitmq".
         database: "postgres" or "mariadb".
-        processes: of each worker's pool.
+        processes: how many processes each worker's pool has.
     """
 
     def __init__(
@@ -99,9 +101,9 @@ class Installation:
         self.relay = python_part("relay", ["-c", RELAY], folder, self.env, ready="relay ready")
 
     def worker(self, name: str, *options: str, **env: str) -> Part:
-        """A worker with further options of Celery's, and further variables in its environment."""
+        """Return a worker with more command line options, and more environment variables."""
         command = ["-m", "celery", "-A", "example_project", "worker", "-n", f"{name}@faults", "-l", "INFO"]
-        # With events (-E), which carry what Celery makes of an exception to the broker.
+        # -E: send events. They contain what Celery makes of an exception.
         command += ["-E", "-c", str(self.processes), *options]
         return python_part(f"worker-{name}", command, self.folder, self.env | env, ready=" ready.")
 
@@ -129,15 +131,15 @@ class Installation:
         return done.stdout.decode()
 
     def violations(self, grace: float = 60) -> list[str]:
-        """What is not as it should be, by the package's own word and by the effects of the drills.
+        """Return the invariants of async_accept that do not hold, and the drills with a wrong number of effects.
 
         Args:
             grace: how many seconds late the relays may be.
         """
-        return [*self._by_its_own_word(grace), *self._effects_that_are_no_successes()]
+        return [*self._broken_invariants(grace), *self._wrong_effects()]
 
-    def _effects_that_are_no_successes(self) -> list[str]:
-        """A success has its effect once, and what failed or was canceled has none."""
+    def _wrong_effects(self) -> list[str]:
+        """Return the drills that succeeded without exactly one effect, or ended otherwise with one."""
         drills = "SELECT input, state FROM async_accept_job WHERE operation = 'drills.create'"
         ended = f"{drills} AND finished_at IS NOT NULL"
         effects = Counter(
@@ -150,7 +152,7 @@ class Installation:
                 wrong.append(f"{key} is {state} with {effects[key]} effects")
         return wrong
 
-    def _by_its_own_word(self, grace: float) -> list[str]:
+    def _broken_invariants(self, grace: float) -> list[str]:
         if self.examiner is None:
             self.examiner = subprocess.Popen(
                 [sys.executable, "-c", EXAMINER],
@@ -208,8 +210,8 @@ def installed(
     database: str = "postgres",
     processes: int = 2,
 ) -> Iterator[Any]:
-    """Yield a prepared installation, and remove every trace of it afterwards."""
-    # Servers that do not run as root must be able to enter it, so not in a private TMPDIR.
+    """Yield an installation whose parts can be started. Stop it afterwards, and remove its files."""
+    # In /tmp, and open to others, because the servers do not run as root.
     folder = Path(tempfile.mkdtemp(prefix="async-accept-faults-", dir="/tmp"))
     folder.chmod(0o755)
     installation = Installation(folder, times, broker, database, processes)

@@ -1,4 +1,4 @@
-"""A broker that refuses, stands still, forgets, or brings a message twice."""
+"""A broker that refuses connections, freezes, loses messages, or delivers one many times."""
 
 import time
 
@@ -12,9 +12,9 @@ from .processes import until
 pytestmark = pytest.mark.faults
 
 
-def test_refusing_broker_delays_the_work_but_not_the_answer(shop: Installation, client: Client) -> None:
+def test_refusing_broker_delays_the_work_but_not_the_202(shop: Installation, client: Client) -> None:
     shop.broker.kill()
-    jobs = [client.submit() for _ in range(12)]
+    jobs = [client.drill() for _ in range(12)]
     assert max(job.seconds for job in jobs) < 2.0
     shop.broker.start()
     for job in jobs:
@@ -23,12 +23,12 @@ def test_refusing_broker_delays_the_work_but_not_the_answer(shop: Installation, 
 
 
 def test_frozen_broker_costs_one_request_its_timeout(shop: Installation, client: Client) -> None:
-    client.submit()
+    client.drill()
     shop.broker.freeze()
-    jobs = [client.submit() for _ in range(20)]
+    jobs = [client.drill() for _ in range(20)]
     shop.broker.thaw()
     assert max(job.seconds for job in jobs) < 2.0
-    # Two processes find out, and ask again after each pause; a busy machine has slow requests of its own.
+    # One request of each web process waits for the timeout, and again after each pause. A busy machine may add some.
     assert sorted(job.seconds for job in jobs)[len(jobs) // 2] < 0.2
     for job in jobs:
         assert client.wait_for_end(job, seconds=30)["state"] == "succeeded"
@@ -37,8 +37,8 @@ def test_frozen_broker_costs_one_request_its_timeout(shop: Installation, client:
 def test_emptied_broker_loses_messages_but_no_job(shop: Installation, client: Client) -> None:
     for worker in shop.workers:
         worker.freeze()
-    jobs = [client.submit() for _ in range(5)]
-    assert shop.broker.client().llen("celery")  # type: ignore[attr-defined] # some are with the frozen workers
+    jobs = [client.drill() for _ in range(5)]
+    assert shop.broker.client().llen("celery")  # type: ignore[attr-defined] # the frozen workers have fetched some
     shop.broker.empty()  # type: ignore[attr-defined]
     for worker in shop.workers:
         worker.thaw()
@@ -48,11 +48,11 @@ def test_emptied_broker_loses_messages_but_no_job(shop: Installation, client: Cl
 
 
 def test_broker_that_evicts_its_queue_loses_no_job(shop: Installation, client: Client) -> None:
-    """A Redis that is set up as a cache, and gets full."""
+    """Redis with the eviction policy of a cache, when its memory is full."""
     for worker in shop.workers:
         worker.kill()
     redis = shop.broker.client()  # type: ignore[attr-defined]
-    jobs = [client.submit() for _ in range(5)]
+    jobs = [client.drill() for _ in range(5)]
     assert redis.llen("celery") == 5
     redis.config_set("maxmemory-policy", "allkeys-lru")
     redis.config_set("maxmemory", redis.info("memory")["used_memory"] + 100_000)
@@ -73,13 +73,13 @@ def test_broker_that_evicts_its_queue_loses_no_job(shop: Installation, client: C
         assert client.effects(job) == 1
 
 
-def test_messages_lost_late_are_found_before_their_long_step_is_over(
+def test_messages_lost_late_are_published_before_their_long_step_is_over(
     shop: Installation, client: Client
 ) -> None:
-    """They waited in a long queue, so that the next ring is far away, when the broker lost them."""
+    """The broker loses a message when the relay would publish it again only after a long step."""
     for worker in shop.workers:
         worker.kill()
-    job = client.submit()
+    job = client.drill()
     until(lambda: client.row(job)["dispatches"] >= 3, 30, "the steps to grow")
     shop.database.execute(
         "UPDATE async_accept_job SET dispatches = 6, dispatch_at = now() + interval '30 seconds' WHERE id = %s",
@@ -92,20 +92,20 @@ def test_messages_lost_late_are_found_before_their_long_step_is_over(
     assert time.monotonic() - began < 15
 
 
-def test_broker_restarting_in_mid_task_touches_no_job(shop: Installation, client: Client) -> None:
-    job = client.submit(ms=2000)
+def test_broker_restart_during_the_work_changes_no_job(shop: Installation, client: Client) -> None:
+    job = client.drill(ms=2000)
     client.wait_for_begin(job)
     shop.broker.restart()
-    later = client.submit()
+    later = client.drill()
     row = client.wait_for_end(job)
     assert (row["state"], row["attempt"], client.effects(job)) == ("succeeded", 1, 1)
     assert client.wait_for_end(later, seconds=30)["state"] == "succeeded"
 
 
 def test_lost_job_is_noticed_without_a_broker(shop: Installation, client: Client) -> None:
-    """Leases run out all the same, and the relay beside a worker's work is there to see it."""
+    """Leases expire without a broker too, and the relay in a worker takes the job back."""
     shop.relay.kill()
-    job = client.submit(ms=60_000)
+    job = client.drill(ms=60_000)
     client.wait_for_begin(job)
     for worker in shop.workers:
         worker.kill()
@@ -116,10 +116,10 @@ def test_lost_job_is_noticed_without_a_broker(shop: Installation, client: Client
     shop.broker.start()
 
 
-def test_message_delivered_many_times_is_one_run(shop: Installation, client: Client) -> None:
+def test_message_delivered_many_times_is_one_attempt(shop: Installation, client: Client) -> None:
     for worker in shop.workers:
         worker.kill()
-    job = client.submit(ms=300)
+    job = client.drill(ms=300)
     redis = shop.broker.client()  # type: ignore[attr-defined]
     redis.lpush("celery", *redis.lrange("celery", 0, -1) * 10)
     for worker in shop.workers:
@@ -131,10 +131,10 @@ def test_message_delivered_many_times_is_one_run(shop: Installation, client: Cli
 
 
 def test_no_secret_reaches_a_log_the_broker_or_a_client(shop: Installation, client: Client) -> None:
-    """Workers send events here (-E), which hold what Celery makes of an exception."""
+    """The workers send events (-E). They contain what Celery makes of an exception."""
     redis = shop.broker.client()  # type: ignore[attr-defined]
     with redis.monitor() as monitor:
-        jobs = [client.submit("raise"), client.submit("unpicklable")]
+        jobs = [client.drill("raise"), client.drill("unpicklable")]
         for job in jobs:
             assert client.wait_for_end(job)["state"] == "failed"
         redis.set("the-end", 1)
@@ -143,14 +143,14 @@ def test_no_secret_reaches_a_log_the_broker_or_a_client(shop: Installation, clie
             seen.append(str(command))
             if "the-end" in command["command"]:
                 break
-    answers = [client.get(job, what).text for job in jobs for what in ("", "result/")]
+    responses = [client.get(job, what).text for job in jobs for what in ("", "result/")]
     logs = [part.text() for part in (shop.web, shop.relay, *shop.workers)]
-    for text in (*seen, *answers, *logs):
+    for text in (*seen, *responses, *logs):
         assert "hunter2" not in text
     (traceback,) = shop.database.execute(
         "SELECT traceback FROM django_celery_results_taskresult WHERE task_id = %s", jobs[0].id
     )
-    assert "hunter2" in traceback[0]  # for those who may read the result storage
+    assert "hunter2" in traceback[0]  # people who may read the result storage can see it
 
 
 def test_rabbitmq_that_freezes_and_dies_loses_no_job(rabbitmq: None) -> None:
@@ -163,15 +163,17 @@ def test_rabbitmq_that_freezes_and_dies_loses_no_job(rabbitmq: None) -> None:
             part.start(wait=False)
         for part in (shop.web, shop.workers[0]):
             part.wait_until_ready()
-        jobs = [client.submit(ms=200) for _ in range(5)]
+        jobs = [client.drill(ms=200) for _ in range(5)]
         shop.broker.freeze()
-        jobs += [client.submit() for _ in range(5)]
+        jobs += [client.drill() for _ in range(5)]
         shop.broker.thaw()
         shop.broker.kill()
-        jobs += [client.submit() for _ in range(5)]
+        jobs += [client.drill() for _ in range(5)]
         shop.broker.start()
         for job in jobs:
             assert client.wait_for_end(job, seconds=40)["state"] == "succeeded"
             assert client.effects(job) == 1
         assert max(job.seconds for job in jobs[1:]) < 2.0
-        until(lambda: not shop.violations(GRACE_SECONDS), 30, f"all to be well: {shop.violations(3)}")
+        until(
+            lambda: not shop.violations(GRACE_SECONDS), 30, f"all promises to be kept: {shop.violations(3)}"
+        )

@@ -1,4 +1,4 @@
-"""The web process dies, or changes its mind."""
+"""A web process that is killed, and many requests with one key."""
 
 import contextlib
 import threading
@@ -12,17 +12,17 @@ from .processes import until
 pytestmark = pytest.mark.faults
 
 
-def test_web_dying_between_commit_and_publish_loses_no_job(shop: Installation, client: Client) -> None:
-    """The broker stands still, so that the request waits for it with the job already committed."""
+def test_web_killed_between_commit_and_publish_loses_no_job(shop: Installation, client: Client) -> None:
+    """The broker is frozen, so the request waits for it after the job is committed."""
     shop.broker.freeze()
-    answers: list[int] = []
-    asking = threading.Thread(target=_ask_quietly, args=(client, answers))
-    asking.start()
+    statuses: list[int] = []
+    sending = threading.Thread(target=_send, args=(client, statuses))
+    sending.start()
     query = "SELECT id::text, state FROM async_accept_job"
     rows = until(lambda: shop.database.execute(query), 5, "the job to be committed", pause=0.005)
     shop.web.kill()
-    asking.join()
-    assert answers == []  # it died before it could answer
+    sending.join()
+    assert statuses == []  # it was killed before it could answer
     shop.broker.thaw()
     shop.web.start()
     until(lambda: shop.database.execute(query) == [(rows[0][0], "succeeded")], 20, "the job to end")
@@ -31,11 +31,11 @@ def test_web_dying_between_commit_and_publish_loses_no_job(shop: Installation, c
 def test_repeats_with_one_key_share_one_job(shop: Installation, client: Client) -> None:
     urls: list[str] = []
 
-    def ask() -> None:
+    def send() -> None:
         response = Client(shop).post(key="once", **{"Idempotency-Key": "once"})
         urls.append(response.headers["Operation-Location"])
 
-    threads = [threading.Thread(target=ask) for _ in range(8)]
+    threads = [threading.Thread(target=send) for _ in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -44,6 +44,6 @@ def test_repeats_with_one_key_share_one_job(shop: Installation, client: Client) 
     assert len(shop.database.execute("SELECT id FROM async_accept_job")) == 1
 
 
-def _ask_quietly(client: Client, answers: list[int]) -> None:
+def _send(client: Client, statuses: list[int]) -> None:
     with contextlib.suppress(OSError):
-        answers.append(client.post().status_code)
+        statuses.append(client.post().status_code)

@@ -1,4 +1,4 @@
-"""`manage.py demo`: the whole shop in one process, nothing else to install or start."""
+"""`manage.py demo`: run the whole shop in one process. Nothing else has to be installed or started."""
 
 import errno
 import os
@@ -20,25 +20,25 @@ from example_project.shop.worker import WorkerThread
 
 SAMPLE = Path(apps.__file__).parent / "static" / "shop" / "orders-500.csv"
 
+# How long Ctrl-C waits for running jobs. A job that takes longer continues after the next start.
 GRACE_SECONDS = 3.0
-"""How long Ctrl-C waits for running jobs; those cut short go on after the next start."""
 
 
 class Command(BaseCommand):
-    """Migrate, seed, and serve the shop with a worker beside it, until Ctrl-C."""
+    """Migrate, seed, and run the web server and a worker until Ctrl-C."""
 
     help = "Run the shop: database, web server and worker in this one process."
-    requires_system_checks = ()  # they may open the database, so they wait for the port
+    requires_system_checks = ()  # handle() runs them after it has the port, because they may open the database
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
         parser.add_argument("--port", default=8000, type=int, help="port to listen on (default: %(default)s)")
 
     def handle(self, *args: Any, host: str, port: int, **options: Any) -> None:
-        # First the port, so that a second demo says so before it touches anything.
+        # First the port: if another demo runs, this one stops here, before it changes the database.
         server = _listen(host, port)
         self.check()
-        # Set by hand: a shell that starts us in the background has SIGINT ignored.
+        # A shell that starts the demo in the background lets it ignore SIGINT.
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, signal.default_int_handler)
         worker = None
@@ -55,7 +55,7 @@ class Command(BaseCommand):
             server.server_close()
             left = worker.stop(GRACE_SECONDS) if worker else 0
         if left:
-            self.stdout.write(f"Jobs cut short: {left}. They go on after the next start.")
+            self.stdout.write(f"Jobs cut short: {left}. They continue after the next start.")
         _leave()
 
     def _welcome(self, url: str) -> None:
@@ -72,16 +72,20 @@ class Command(BaseCommand):
             f"  curl -i {authorization} -H 'Content-Type: application/json'"
             f""" -d '{{"lines": [{{"sku": "TEA-ASSAM", "quantity": 2}}]}}' {url}/api/orders/"""
         )
-        write("500 orders from a CSV file, keeping the answer's headers in 202.txt:")
+        write("500 orders from a CSV file. The file 202.txt keeps the headers of the response:")
         write(f"  curl -i -D 202.txt {authorization} -F file=@{sample} {url}/api/orders/bulk/")
-        write("Follow that job by its Location: 202 while it runs, then the result:")
+        write("Follow that job. Its Location answers 202 while the job runs, and then the result:")
         location = "$(sed -n 's/^[Ll]ocation: *//p' 202.txt | tr -d '\\r')"
         write(f"  curl -i -H 'Prefer: wait=5' {authorization} \"{location}\"\n")
         self.stdout.flush()
 
 
 def _listen(host: str, port: int) -> ThreadedWSGIServer:
-    """Raises: CommandError when the port is taken or the address is not ours."""
+    """Return a server that listens at this address.
+
+    Raises:
+        CommandError: the port is in use, or the address is not one of this machine.
+    """
     try:
         server = ThreadedWSGIServer((host, port), WSGIRequestHandler)
     except OSError as error:
@@ -93,7 +97,7 @@ def _listen(host: str, port: int) -> ThreadedWSGIServer:
 
 
 def _leave() -> None:
-    """End at once: Python would wait for the pool's threads, and the jobs are safe in their rows."""
+    """End the process at once. Otherwise Python would wait for the threads of the pool. No job is lost by that."""
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(0)

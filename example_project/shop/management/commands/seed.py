@@ -1,4 +1,4 @@
-"""`manage.py seed`: fill the shop for a demo."""
+"""`manage.py seed`: create the data of the demo."""
 
 from typing import Any
 
@@ -8,9 +8,9 @@ from example_project.shop.seed import ACCOUNTS, seed
 
 
 class Command(BaseCommand):
-    """Create the demo accounts, the products and the discounts, where they are missing."""
+    """Create the accounts, products and discounts that do not exist yet."""
 
-    help = "Create the demo accounts (with passwords that everybody knows), products and discounts."
+    help = "Create the demo's accounts, whose passwords everybody knows, its products and its discounts."
 
     def handle(self, *args: Any, **options: Any) -> None:
         seed()

@@ -1,6 +1,6 @@
-/* The cards: send the request, tell what happened, and let <async-job> follow the job to its end. */
+/* The cards: send a request, show it and its response, and let <async-job> follow the job to its end. */
 
-import { answerInWords, curl, exchange, requestInWords, sentence, size } from "./exchange.js";
+import { curl, errorText, exchange, requestText, responseText, size } from "./exchange.js";
 import { makeSample } from "./sample.js";
 
 const ACTIVE = "accepted,running,canceling";
@@ -8,7 +8,7 @@ const page = document.querySelector(".cards").dataset;
 
 const json = (body) => ({ type: "application/json", body: JSON.stringify(body) });
 
-/* How each card turns its form into a body. */
+/* For each card: the body of its request, from its form. */
 const BODIES = {
   order({ elements }) {
     const line = { sku: elements["lines[0]sku"].value, quantity: Number(elements["lines[0]quantity"].value) };
@@ -20,16 +20,16 @@ const BODIES = {
   },
   import: ({ elements }) => ({ file: elements.file.files[0], made: elements.file.files[0] === made }),
   report({ elements }) {
-    const asked = json({ rows: Number(elements.rows.value), days: Number(elements.days.value) });
-    return elements.wait.checked ? { ...asked, prefer: `wait=${elements.wait.value}` } : asked;
+    const body = json({ rows: Number(elements.rows.value), days: Number(elements.days.value) });
+    return elements.wait.checked ? { ...body, prefer: `wait=${elements.wait.value}` } : body;
   },
   trouble: (form, button) => json({ kind: button?.value ?? "slow" }),
 };
 
-/* The sample that was made here last. */
+/* The newest sample file that this page has made. */
 let made = null;
 
-/* randomUUID() exists on https and localhost only. */
+/* crypto.randomUUID() exists only on https and localhost. */
 function newKey() {
   if (crypto.randomUUID) return crypto.randomUUID();
   return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
@@ -52,7 +52,7 @@ class Card {
       if (action) this[action]();
     });
     section.addEventListener("job:progress", (event) => this.changed(event.detail));
-    section.addEventListener("job:done", (event) => this.showOutcome(event.detail.id));
+    section.addEventListener("job:done", (event) => this.showResult(event.detail.id));
     for (const part of section.querySelectorAll("[data-do=sample], [data-generator]")) part.hidden = false;
     if (this.monitor && !/succeeded|failed|canceled/.test(this.live.firstElementChild.dataset.state)) this.comeBack();
   }
@@ -65,7 +65,7 @@ class Card {
     return this.find("[data-live]");
   }
 
-  /* The status monitor of the job that the card shows. */
+  /* The URL of the job that the card shows. */
   get monitor() {
     return this.live.querySelector("async-job")?.getAttribute("url");
   }
@@ -78,7 +78,7 @@ class Card {
     return { method: "POST", url: this.form.dataset.api, headers, ...rest };
   }
 
-  /* The same request under the same key. */
+  /* Repeats the last request, with the same key. */
   again() {
     if (this.sent) this.send(this.sent, true);
   }
@@ -89,14 +89,14 @@ class Card {
     this.problem("");
     this.note("");
     try {
-      const answer = await this.tell(request);
-      const monitor = answer.header("Operation-Location");
-      if (answer.status >= 400 || !monitor) return this.problem(sentence(answer.data));
+      const response = await this.exchange(request);
+      const monitor = response.header("Operation-Location");
+      if (response.status >= 400 || !monitor) return this.problem(errorText(response.data));
       const same = this.follow(monitor);
-      if (again && same) this.note("The same key, so the same job: nothing is done twice.");
-      else if (same) this.note("Such a job is under way already: you have joined it.");
-      else if (answer.status !== 202) this.note("The answer came while the request waited: no 202 was needed.");
-      if (answer.status === 200 || answer.status === 201) await this.showOutcome(monitor.match(/([0-9a-f-]{36})\/$/)[1]);
+      if (again && same) this.note("The same key, so the same job. Nothing is done twice.");
+      else if (same) this.note("A job for the same report is active. You have joined it.");
+      else if (response.status !== 202) this.note("The job ended while the request waited, so there was no 202.");
+      if (response.status === 200 || response.status === 201) await this.showResult(monitor.match(/([0-9a-f-]{36})\/$/)[1]);
     } catch (error) {
       this.problem(error.message);
     } finally {
@@ -104,53 +104,54 @@ class Card {
     }
   }
 
-  /* Sends a request, and tells what happened. */
-  async tell(request) {
+  /* Sends a request, and shows it and its response. */
+  async exchange(request) {
     const show = (name, text) => { this.find(`[data-show=${name}]`).textContent = text; };
     const happened = this.find("[data-happened]");
-    // Open where it is new; whoever has seen one knows where to find the next.
+    // Open the first one on the page. After that, visitors know where to find the next.
     if (happened.hidden) happened.open = !document.querySelector("[data-happened]:not([hidden])");
     happened.hidden = false;
-    show("request", requestInWords(request));
+    show("request", requestText(request));
     show("curl", curl(request, page.token));
-    show("answer", "…");
-    const answer = await exchange(request, this.form.elements.csrfmiddlewaretoken.value, (sent, total) => this.uploaded(sent / total));
-    show("answer", answerInWords(answer));
-    return answer;
+    show("response", "…");
+    const response = await exchange(request, this.form.elements.csrfmiddlewaretoken.value, (sent, total) => this.uploaded(sent / total));
+    show("response", responseText(response));
+    return response;
   }
 
-  /* Shows this job; true if it is the one that is shown already. */
+  /* Shows this job. Returns true if the card shows it already. */
   follow(monitor) {
     const path = pathOf(monitor);
     if (this.monitor === path) return true;
     const job = document.createElement("async-job");
     job.setAttribute("url", path);
-    this.find("[data-outcome]").replaceChildren();
+    this.find("[data-result]").replaceChildren();
     this.live.replaceChildren(job);
     return false;
   }
 
-  /* A job that was under way when the page was opened: asked for as any client would. */
+  /* Shows a job that was active when the page was opened. Finds it in the API's list of jobs, as any client can. */
   async comeBack() {
     const query = new URLSearchParams({ operation: this.live.dataset.operation, status: ACTIVE, page_size: 1 });
     const request = { method: "GET", url: `${this.live.dataset.jobs}?${query}`, headers: { Accept: "application/json" } };
-    const { data } = await this.tell(request);
+    const { data } = await this.exchange(request);
     if (data.results?.length) {
       this.follow(data.results[0].url);
-      this.note("Welcome back: this job is still under way.");
+      this.note("Welcome back. This job is still active.");
     }
   }
 
-  /* The job has moved on, or is another one after “Run again”. */
+  /* Called with each progress of the job, and with the new job after “Run again”. */
   changed(job) {
-    if (this.shown && this.shown !== job.id) this.find("[data-outcome]").replaceChildren();
+    if (this.shown && this.shown !== job.id) this.find("[data-result]").replaceChildren();
     this.shown = job.id;
   }
 
-  async showOutcome(id) {
-    const page_ = await fetch(page.outcomeUrl.replace(/0{8}-[0-]+/, id), { headers: { Accept: "text/html" } });
-    const found = new DOMParser().parseFromString(await page_.text(), "text/html").querySelector("[data-outcome]");
-    if (page_.ok && found) this.find("[data-outcome]").replaceChildren(...found.childNodes);
+  /* Copies the result from its own page into the card. */
+  async showResult(id) {
+    const response = await fetch(page.resultUrl.replace(/0{8}-[0-]+/, id), { headers: { Accept: "text/html" } });
+    const found = new DOMParser().parseFromString(await response.text(), "text/html").querySelector("[data-result]");
+    if (response.ok && found) this.find("[data-result]").replaceChildren(...found.childNodes);
   }
 
   busy(yes) {
@@ -175,7 +176,7 @@ class Card {
     this.find("[data-problem]").hidden = !text;
   }
 
-  /* --- samples --- */
+  /* --- Samples --- */
 
   async sample() {
     const area = this.form.elements.csv;

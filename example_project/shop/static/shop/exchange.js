@@ -1,23 +1,23 @@
-/* One request and its answer, and both in words. */
+/* Send a request, and show it and its response as text. */
 
 const SHOWN_HEADERS = [
   "Location", "Operation-Location", "Content-Location", "Link", "Retry-After", "Preference-Applied",
   "Cache-Control", "Vary", "Content-Type",
 ];
 const SHOWN_CHARS = 700;
-/* A longer text is not repeated in a line for the shell. */
-const TYPED_CHARS = 20_000;
+/* The curl line does not contain a longer text. It reads the text from a file. */
+const CURL_BODY_CHARS = 20_000;
 
 const cut = (text) => (text.length > SHOWN_CHARS ? `${text.slice(0, SHOWN_CHARS)}\n… (${text.length} characters)` : text);
 const quoted = (text) => `'${text.replaceAll("'", "'\\''")}'`;
 
-/* In units of a thousand: "480 bytes", "1.3 kB", "20 MB". */
+/* A number of bytes as text: "480 bytes", "1.3 kB", "20 MB". A kB has 1000 bytes. */
 export function size(bytes) {
   const [unit, one] = bytes < 1e3 ? ["bytes", 1] : bytes < 1e6 ? ["kB", 1e3] : ["MB", 1e6];
   return `${(bytes / one).toLocaleString("en", { maximumFractionDigits: 1 })} ${unit}`;
 }
 
-/* Sends it; resolves with {status, reason, header(name), text, data}. XMLHttpRequest, because fetch() tells nothing of an upload. */
+/* Sends a request. Resolves with {status, reason, header(name), text, data}. fetch() cannot report an upload's progress. */
 export function exchange(request, csrfToken, onUpload) {
   return new Promise((resolve, reject) => {
     const http = new XMLHttpRequest();
@@ -36,7 +36,7 @@ export function exchange(request, csrfToken, onUpload) {
       try {
         data = JSON.parse(http.responseText);
       } catch {
-        /* An error page; its status says enough. */
+        /* Not JSON, so an error page: show its status only. */
       }
       const { status, statusText: reason, responseText: text } = http;
       resolve({ status, reason, text, data, header: (name) => http.getResponseHeader(name) });
@@ -45,7 +45,7 @@ export function exchange(request, csrfToken, onUpload) {
   });
 }
 
-export function requestInWords(request) {
+export function requestText(request) {
   const { pathname, search } = new URL(request.url, location.href);
   const lines = Object.entries(request.headers).map(([name, value]) => `${name}: ${value}`);
   if (request.file) lines.push("Content-Type: multipart/form-data");
@@ -53,18 +53,18 @@ export function requestInWords(request) {
   return [`${request.method} ${pathname}${search}`, ...lines, ...(body ? ["", body] : [])].join("\n");
 }
 
-export function answerInWords(answer) {
-  const lines = SHOWN_HEADERS.filter((name) => answer.header(name)).map((name) => `${name}: ${answer.header(name)}`);
-  let text = answer.text;
+export function responseText(response) {
+  const lines = SHOWN_HEADERS.filter((name) => response.header(name)).map((name) => `${name}: ${response.header(name)}`);
+  let text = response.text;
   try {
     text = JSON.stringify(JSON.parse(text), null, 2);
   } catch {
-    /* Not JSON: as it is. */
+    /* Not JSON: show the text unchanged. */
   }
-  return [`${answer.status} ${answer.reason}`, ...lines, "", cut(text)].join("\n");
+  return [`${response.status} ${response.reason}`, ...lines, "", cut(text)].join("\n");
 }
 
-/* A line for a shell that asks for the same, under the same key, and so gets the same job. */
+/* A line for a shell that repeats the request. It has the same key, so its response is the same job. */
 export function curl(request, token) {
   const words = [`curl -i ${quoted(new URL(request.url, location.href).href)}`, `-H 'Authorization: Token ${token || "YOUR_TOKEN"}'`];
   for (const [name, value] of Object.entries(request.headers)) {
@@ -73,9 +73,9 @@ export function curl(request, token) {
   const { body, file } = request;
   let before = "", after = "";
   if (file) {
-    before = `# in the folder of ${file.name}, ${request.made ? "once you have saved the sample" : "the file that you have sent"}:\n`;
+    before = `# run this in the folder of ${file.name}, ${request.made ? "after you have saved the sample there" : "the file that you sent"}:\n`;
     words.push(`-F ${quoted(`file=@${file.name}`)}`);
-  } else if (body?.length > TYPED_CHARS) {
+  } else if (body?.length > CURL_BODY_CHARS) {
     before = "# orders.csv: the text of the field above, saved as a file\n";
     words.push("--data-binary @orders.csv");
   } else if (body?.includes("\n")) {
@@ -85,12 +85,12 @@ export function curl(request, token) {
   return before + words.join(" \\\n  ") + after;
 }
 
-/* What an error answer says, on one line. */
-export function sentence(data) {
-  if (Array.isArray(data)) return data.map(sentence).join(" ");
+/* The messages of an error response, as one line of text. */
+export function errorText(data) {
+  if (Array.isArray(data)) return data.map(errorText).join(" ");
   if (data === null || typeof data !== "object") return String(data);
-  const named = data.detail || data.title;
-  const parts = named ? [named] : Object.entries(data).map(([name, value]) => `${name}: ${sentence(value)}`);
+  const detail = data.detail || data.title;
+  const parts = detail ? [detail] : Object.entries(data).map(([name, value]) => `${name}: ${errorText(value)}`);
   if (Array.isArray(data.errors)) parts.push(...data.errors.slice(0, 5).map((error) => `Row ${error.row}, ${error.field}: ${error.message}`));
   return parts.join(" ");
 }

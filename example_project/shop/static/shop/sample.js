@@ -1,4 +1,4 @@
-/* A price list of any size, made here, so that no large file has to be shipped or downloaded. */
+/* Makes a price list of any size in the browser, so that nobody has to download a large file. */
 
 const OURS = ["BREAD-RYE", "COFFEE-250", "EGGS-10", "HONEY-500", "JAM-PLUM", "MILK-1L", "SOAP-LAV", "TEA-ASSAM", "MUG-BLUE", "LAMP-DESK"];
 const FAULTS = [
@@ -7,7 +7,7 @@ const FAULTS = [
   (number) => `S-${number},"Half a quote,4.20\n`,
   (number) => `S-${number},Something,"4,20"\n`,
 ];
-/* Of so many lines one is faulty, and one is for something that the shop sells. */
+/* One line in `fault` lines has a mistake. One in `ours` lines is about a product of the shop. */
 const EVERY = { fault: 1999, ours: 97 };
 const BATCH = 20_000;
 
@@ -18,7 +18,7 @@ function line(number) {
   return `S-${String(number).padStart(8, "0")},Some product number ${number},${price}\n`;
 }
 
-/* Resolves with a File of at least so many megabytes; gives the page its turn between batches. */
+/* Resolves with a File of at least this many megabytes. The page stays usable, because it works in batches. */
 export async function makeSample(megabytes) {
   const parts = ["sku,name,price\n"];
   let size = parts[0].length;

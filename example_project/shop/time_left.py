@@ -1,18 +1,19 @@
-"""How long it still takes, for people."""
+"""Estimate how long a job still takes."""
 
 import time
 
-__all__ = ["Remaining"]
+__all__ = ["TimeLeft"]
 
-# Before that, any estimate is a guess.
+# An earlier estimate would be too inexact.
 _FIRST_SECONDS = 1.0
 
 
-class Remaining:
-    """Estimates the rest from what is done.
+class TimeLeft:
+    """Estimates from the time that the first part of the work has taken.
 
     Args:
-        clock: gives seconds, monotonic; replaced in tests.
+        total: how many steps the work has.
+        clock: returns seconds and never goes back. Tests replace it.
     """
 
     def __init__(self, total: int, clock=time.monotonic) -> None:
@@ -20,7 +21,7 @@ class Remaining:
         self.began = clock()
 
     def words(self, done: int) -> str:
-        """One sentence; empty while nobody knows."""
+        """Return a sentence about the time left after *done* steps, or "" if it is too early to know."""
         passed = self.clock() - self.began
         if done <= 0 or passed < _FIRST_SECONDS:
             return ""

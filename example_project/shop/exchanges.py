@@ -1,7 +1,7 @@
-"""What a card's form has sent and what was answered, in words, for visitors without JavaScript.
+"""What a card's form sent and how the API answered, as text, for visitors without JavaScript.
 
-`exchange.js` tells the same of the requests that the scripts send. It waits in the session for the page that comes
-next: the status page of the job, and the shop's home page. One exchange for each card is kept.
+With JavaScript, `exchange.js` shows the same. The session keeps the last exchange of each card for the next page:
+the job's page, or the home page.
 """
 
 import json
@@ -18,7 +18,7 @@ from .templatetags.shop import size
 
 __all__ = ["Exchange", "exchanges", "remember"]
 
-#: What is shown of each, and kept in the session.
+#: The texts `request`, `response` and `curl`, and `monitor`, the path of the job's page.
 Exchange = dict[str, str]
 
 _SESSION_KEY = "exchanges"
@@ -27,34 +27,38 @@ _SHOWN_HEADERS = (
     "Cache-Control", "Vary",
 )  # fmt: skip
 _SHOWN_CHARS = 700
-# A longer text is not repeated in a line for the shell, nor kept in the session.
-_TYPED_CHARS = 20_000
+# The curl line does not contain a longer field. It reads the field from a file.
+_CURL_FIELD_CHARS = 20_000
 
 
 def exchanges(request: HttpRequest) -> dict[str, Exchange]:
-    """The last exchange of each card that has sent something, the latest last."""
+    """Return the last exchange of each card, by the card's name. The newest comes last."""
     kept: dict[str, Exchange] = request.session.get(_SESSION_KEY, {})
     return kept
 
 
 def remember(
-    request: HttpRequest, card: Card, form: QueryDict, headers: dict[str, str], answer: Response, token: str
+    request: HttpRequest, card: Card, form: QueryDict, headers: dict[str, str], response: Response, token: str
 ) -> None:
-    """Keep what was sent by the card's form and what the API has answered."""
+    """Keep what the card's form sent, and the response of the API.
+
+    Args:
+        token: the visitor's API token for the curl line, or "".
+    """
     sent = {"Accept": "application/json", **headers}
     fields = [(name, value) for name, values in form.lists() for value in values]
     kept = exchanges(request)
     kept.pop(card.name, None)
     kept[card.name] = {
-        "request": _request_in_words(request, card, sent, fields),
-        "answer": _answer_in_words(answer),
+        "request": _request_text(request, card, sent, fields),
+        "response": _response_text(response),
         "curl": _curl(request, card, sent, fields, token),
-        "monitor": urlsplit(answer.headers.get("Operation-Location", "")).path,
+        "monitor": urlsplit(response.headers.get("Operation-Location", "")).path,
     }
     request.session[_SESSION_KEY] = kept
 
 
-def _request_in_words(
+def _request_text(
     request: HttpRequest, card: Card, headers: dict[str, str], fields: Iterable[tuple[str, str]]
 ) -> str:
     head = [f"POST {card.api_url}", *_lines(headers), "Content-Type: multipart/form-data"]
@@ -63,11 +67,15 @@ def _request_in_words(
     return _cut("\n".join([*head, "", *body]))
 
 
-def _answer_in_words(answer: Response) -> str:
-    shown = {name: answer.headers[name] for name in _SHOWN_HEADERS if name in answer.headers}
-    # As the API writes it, and with line breaks.
-    body = json.dumps(json.loads(JSONRenderer().render(answer.data)), indent=2, ensure_ascii=False)
-    head = [f"{answer.status_code} {answer.reason_phrase}", *_lines(shown), "Content-Type: application/json"]
+def _response_text(response: Response) -> str:
+    shown = {name: response.headers[name] for name in _SHOWN_HEADERS if name in response.headers}
+    # The JSON of the API, indented.
+    body = json.dumps(json.loads(JSONRenderer().render(response.data)), indent=2, ensure_ascii=False)
+    head = [
+        f"{response.status_code} {response.reason_phrase}",
+        *_lines(shown),
+        "Content-Type: application/json",
+    ]
     return "\n".join([*head, "", _cut(body)])
 
 
@@ -78,24 +86,24 @@ def _curl(
     fields: Iterable[tuple[str, str]],
     token: str,
 ) -> str:
-    """A line for a shell that asks for the same, under the same key, and so gets the same job."""
+    """Return a line for a shell that repeats the request. It has the same key, so its response is the same job."""
     url = request.build_absolute_uri(card.api_url)
     words = [f"curl -i {shlex.quote(url)}"]
     words += [
         f"-H {shlex.quote(line)}"
         for line in (f"Authorization: Token {token or 'YOUR_TOKEN'}", *_lines(headers))
     ]
-    advice = []
+    comments = []
     for name, value in fields:
-        if len(value) > _TYPED_CHARS:
-            advice.append(f"# {name}.txt: the text of the field, saved as a file")
+        if len(value) > _CURL_FIELD_CHARS:
+            comments.append(f"# {name}.txt: the text of the field, saved as a file")
             words.append(f"-F {shlex.quote(f'{name}=<{name}.txt')}")
         else:
             words.append(f"--form-string {shlex.quote(f'{name}={value}')}")
     for name, file in request.FILES.items():
-        advice.append(f"# in the folder of {file.name}, the file that you have sent:")
+        comments.append(f"# run this in the folder of {file.name}, the file that you sent:")
         words.append(f"-F {shlex.quote(f'{name}=@{file.name}')}")
-    return "\n".join([*advice, " \\\n  ".join(words)])
+    return "\n".join([*comments, " \\\n  ".join(words)])
 
 
 def _lines(headers: dict[str, str]) -> list[str]:

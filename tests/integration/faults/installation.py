@@ -38,7 +38,7 @@ EXAMINER = """
 import django; django.setup()
 import json, sys
 from django.db import connections
-from async_accept.invariants import violations
+from async_accept.checks.invariants import violations
 from datetime import timedelta
 for line in sys.stdin:
     connections.close_all()
@@ -48,7 +48,7 @@ for line in sys.stdin:
 RELAY = """
 import django; django.setup()
 import logging; logging.basicConfig(level="INFO")
-from async_accept.relay import Relay
+from async_accept.jobs.relay import Relay
 logging.getLogger("async_accept").info("relay ready")
 Relay().run()
 """

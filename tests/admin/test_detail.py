@@ -177,7 +177,7 @@ def test_why_an_attempt_ended_is_told_as_a_sentence(code, sentence):
 
 def test_every_code_that_the_package_writes_has_its_sentence():
     sources = "".join(path.read_text() for path in Path(async_accept.__file__).parent.rglob("*.py"))
-    codes = set(re.findall(r"""\b(?:lose\(|word = )f?"([a-z: ]+?)(?=["{])""", sources))
+    codes = set(re.findall(r"""\b(?:lose\(|reason = )f?"([a-z: ]+?)(?=["{])""", sources))
     assert codes == {"lease", "worker: lost", "worker: shut down", "retry: ", "database: "}
     for code in codes:
         assert admin_timeline._reason(f"{code}X" if code.endswith(" ") else code) not in (code, f"{code}X")

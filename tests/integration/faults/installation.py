@@ -40,6 +40,7 @@ EXAMINER = """
 import django; django.setup()
 import json, sys
 from django.db import connections
+from async_accept.checks.invariants import violations
 from datetime import timedelta
 from async_accept.checks.invariants import violations
 for line in sys.stdin:

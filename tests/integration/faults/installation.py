@@ -42,7 +42,6 @@ import json, sys
 from django.db import connections
 from async_accept.checks.invariants import violations
 from datetime import timedelta
-from async_accept.checks.invariants import violations
 for line in sys.stdin:
     connections.close_all()
     found = violations(timedelta(seconds=float(line)))

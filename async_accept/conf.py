@@ -26,17 +26,15 @@ DEFAULTS: dict[str, Any] = {
     # How long a key stands for its job; clients must not repeat a request after that. OPTIONS tells them. Not longer
     # than JOB_LIFETIME: a key goes with its job.
     "IDEMPOTENCY_KEY_LIFETIME": timedelta(days=1),
-    # How many open jobs one owner, or one operation, may have; more is answered 429. None: no cap.
+    # How many active jobs one owner, or one operation, may have; more are answered 429. None: no cap.
     "MAX_ACTIVE_PER_OWNER": None,
     "MAX_ACTIVE_PER_OPERATION": None,
     # What a view does while the broker is down: "accept" (202; the relay publishes later) or "refuse" (503).
     # To be able to refuse, it asks the broker before each insert.
     "WHEN_BROKER_DOWN": "accept",
-    # How long each step of talking to the broker may take in a request, in seconds; after that the relay does the
-    # publishing. More than the slowest healthy connect, which is three round trips with Redis and seven with RabbitMQ.
+    # How long each step with the broker may take in a request, in seconds; after that the relay publishes the job.
+    # More than the slowest healthy connect, which is three round trips with Redis and seven with RabbitMQ.
     "BROKER_TIMEOUT": 0.2,
-    # After a failed publish nobody asks the broker again for this long; then one request does, for all.
-    "BROKER_PAUSE": timedelta(seconds=5),
     # Jobs of anonymous callers get a random (version 4) id, because their URL is the only key to them.
     # False gives them time-ordered ids as everybody else.
     "RANDOM_ANONYMOUS_IDS": True,
@@ -53,12 +51,9 @@ DEFAULTS: dict[str, Any] = {
     # --- The relay ---------------------------------------------------------------------------------
     # How often the relay looks for jobs that were left behind.
     "RELAY_INTERVAL": timedelta(seconds=3),
-    # How many jobs the relay takes at a time.
-    "RELAY_BATCH": 500,
-    # An accepted job that nobody claimed for this long is published again; each further time waits
-    # twice as long, up to DISPATCH_STEP_MAX.
-    "DISPATCH_STEP": timedelta(seconds=10),
-    "DISPATCH_STEP_MAX": timedelta(hours=1),
+    # A job that no worker has claimed for this long is published again; each further time waits twice as long, up to
+    # an hour.
+    "REPUBLISH_AFTER": timedelta(seconds=10),
     # False runs no relay inside workers; then run `manage.py async_accept relay` yourself.
     "RELAY_IN_WORKER": True,
     # --- Keeping -----------------------------------------------------------------------------------

@@ -251,7 +251,7 @@ def make_job(
     # What accepting does not know yet is written over what the steps have left.
     later = {key: columns.pop(key) for key in LATER & columns.keys()}
     columns.setdefault("id", new_id(anonymous=columns["anonymous"]))
-    job = Job(task=name, dispatch_at=timezone.now() + conf.DISPATCH_STEP, **columns)
+    job = Job(task=name, dispatch_at=timezone.now() + conf.REPUBLISH_AFTER, **columns)
     job.save(force_insert=True)
     _lead(job, State(state), result, later.get("problem"))
     if later:

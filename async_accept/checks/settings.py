@@ -58,12 +58,6 @@ def _check_together() -> Iterator[checks.CheckMessage]:
             "healthy jobs would be declared lost.",
             f'"LEASE": {written(conf.HEARTBEAT * 15)},',
         )
-    if conf.DISPATCH_STEP > conf.DISPATCH_STEP_MAX:
-        yield error(
-            4,
-            f"DISPATCH_STEP_MAX ({conf.DISPATCH_STEP_MAX}) is shorter than DISPATCH_STEP ({conf.DISPATCH_STEP}).",
-            f'"DISPATCH_STEP_MAX": {written(conf.DISPATCH_STEP * 360)},',
-        )
     kept = max(conf.JOB_LIFETIME, conf.RESULT_LIFETIME)
     if kept < conf.IDEMPOTENCY_KEY_LIFETIME:
         yield error(
@@ -142,7 +136,6 @@ RULES: dict[str, Rule] = {
     ),
     "IDEMPOTENCY": _one_of("optional", "required", "ignored"),
     "WHEN_BROKER_DOWN": _one_of("accept", "refuse"),
-    "BROKER_PAUSE": (lambda value: value >= timedelta(), "a timedelta of at least 0"),
     "UPLOAD_STORAGE": (lambda value: value in settings.STORAGES, "an alias in STORAGES"),
     "MAX_WAIT_SECONDS": (
         lambda value: not isinstance(value, bool) and value >= 0,

@@ -217,7 +217,7 @@ def _insert_once(job: Job, claims: bool, in_transaction: bool) -> Job | None:
     is_alone = not claims and not (keyed and in_transaction)
     try:
         with nullcontext() if is_alone else transaction.atomic(using=using):
-            job.dispatch_at = from_now(conf.DISPATCH_STEP)  # by the database's clock
+            job.dispatch_at = from_now(conf.REPUBLISH_AFTER)  # by the database's clock
             job.save(force_insert=True, using=using)
             stands = keys.claim(job, job) if claims else job
             if stands is not job:
@@ -226,5 +226,5 @@ def _insert_once(job: Job, claims: bool, in_transaction: bool) -> Job | None:
         if not keyed:
             raise
         return keys.find(job)
-    job.dispatch_at = timezone.now() + conf.DISPATCH_STEP  # what the row has, as near as need be
+    job.dispatch_at = timezone.now() + conf.REPUBLISH_AFTER  # what the row has, as near as need be
     return stands

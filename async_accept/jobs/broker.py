@@ -1,8 +1,8 @@
 """Our own connections to the broker: with short timeouts, made anew after an error, unused while the broker is down.
 
 Celery's own pool waits and retries for ever by default, and a connection that Kombu closed by force refuses from then
-on. A client cannot wait for that. After a failure nobody asks the broker for ``BROKER_PAUSE``; then one caller asks for
-all.
+on. A client cannot wait for that. After a failure nobody asks the broker for ``PAUSE_SECONDS``; then one caller asks
+for all.
 """
 
 import selectors
@@ -26,6 +26,8 @@ __all__ = ["Broker", "broker"]
 
 T = TypeVar("T")
 
+#: After a failure no caller of this process tries the broker for so long; then one does, for all.
+PAUSE_SECONDS = 5.0
 #: A connection that was idle for longer is not used again: the broker or a firewall may have closed it. So connections
 #: need no heartbeats.
 IDLE_SECONDS = 30.0
@@ -79,7 +81,7 @@ class Broker:
         The second call must go on where the first one stopped.
 
         Raises:
-            BrokerUnavailable: the broker failed now, or within the last ``BROKER_PAUSE``.
+            BrokerUnavailable: the broker failed now, or within the last ``PAUSE_SECONDS``.
             Exception: what *work* raised, if the broker itself is well; also if the broker refused what was asked.
         """
         if self.paused:
@@ -152,7 +154,7 @@ class Broker:
                 if producer is not None and not _is_brokers(error, producer):
                     raise
                 self.failing = True
-                self.pause_until = self.clock() + conf.BROKER_PAUSE.total_seconds()
+                self.pause_until = self.clock() + PAUSE_SECONDS
                 raise BrokerUnavailable(type(error).__name__) from error
             self.failing = False
             self.pause_until = float("-inf")

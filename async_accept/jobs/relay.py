@@ -37,12 +37,16 @@ logger = logging.getLogger(__name__)
 
 #: How long one step at the broker may take. No client waits for the relay, so it is longer than ``BROKER_TIMEOUT``.
 BROKER_SECONDS = 2.0
+#: How many jobs are taken at a time.
+BATCH = 500
 #: How many full batches are published in one tick, before leases are looked at again.
 BATCHES = 10
 #: For how many waiting jobs one tick finds out whether their messages were lost.
 WATCHED = 2000
 #: How often keys that are too old, and uploads that no job knows, are removed.
 TIDY_SECONDS = 3600.0
+#: The longest that a job waits before it is published again.
+LONGEST_STEP = timedelta(hours=1)
 #: The shortest pause between two ticks, however much there is to do.
 SHORTEST_REST = timedelta(seconds=0.25)
 #: After how many lost messages a job waits for longer.
@@ -58,9 +62,8 @@ def steady() -> float:
 
 def step(dispatches: int) -> timedelta:
     """Return how long a job waits for its claim before it is published again, after so many earlier *dispatches*."""
-    growing: timedelta = conf.DISPATCH_STEP * 2 ** min(dispatches, 20)
-    longest: timedelta = conf.DISPATCH_STEP_MAX
-    return min(growing, longest)
+    growing: timedelta = conf.REPUBLISH_AFTER * 2 ** min(dispatches, 20)
+    return min(growing, LONGEST_STEP)
 
 
 class Relay:
@@ -90,7 +93,7 @@ class Relay:
             done = {
                 "lost": self.take_lost(),
                 "published": self.publish_due(),
-                "swept": sweep(conf.RELAY_BATCH),
+                "swept": sweep(BATCH),
             }
             self.tidy_up()
         except Error:
@@ -103,9 +106,7 @@ class Relay:
 
     def take_lost(self) -> int:
         """Take jobs from workers that no longer prolong their leases; return how many."""
-        ids = list(
-            Job.objects.lease_lost().order_by("lease_until").values_list("pk", flat=True)[: conf.RELAY_BATCH]
-        )
+        ids = list(Job.objects.lease_lost().order_by("lease_until").values_list("pk", flat=True)[:BATCH])
         if not self._trusts() or not ids:
             return 0
         return self._take_readable(ids)
@@ -172,7 +173,7 @@ class Relay:
                 published = 0
             self._take_back(due[published:])
             total += published
-            if published < conf.RELAY_BATCH:
+            if published < BATCH:
                 break
         return total
 
@@ -197,10 +198,7 @@ class Relay:
                 break
             with transaction.atomic(using=database()):
                 gone = list(
-                    _published_long_ago()
-                    .filter(pk__in=ids[: conf.RELAY_BATCH])
-                    .unlocked()
-                    .values_list("pk", flat=True)
+                    _published_long_ago().filter(pk__in=ids[:BATCH]).unlocked().values_list("pk", flat=True)
                 )
                 found += Job.objects.filter(pk__in=gone, state=State.ACCEPTED).update(
                     dispatch_at=from_now(timedelta())
@@ -212,7 +210,7 @@ class Relay:
         using = database()
         with transaction.atomic(using=using):
             rows = Job.objects.due().order_by("dispatch_at").unlocked()
-            due = list(rows.values_list("pk", "task", "dispatches")[: conf.RELAY_BATCH])
+            due = list(rows.values_list("pk", "task", "dispatches")[:BATCH])
             if connections[using].features.has_select_for_update:
                 by_count: dict[int, list[UUID]] = defaultdict(list)
                 for pk, _, dispatches in due:

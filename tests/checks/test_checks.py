@@ -144,7 +144,6 @@ def test_the_defaults_make_sense():
         ("LEASE", 15),
         ("RESULT_LIFETIME", "1 day"),
         ("JOB_LIFETIME", None),
-        ("BROKER_PAUSE", -DAY),
         ("BROKER_TIMEOUT", 0),
         ("BROKER_TIMEOUT", DAY),
         ("BROKER_TIMEOUT", True),
@@ -185,7 +184,6 @@ def test_a_value_that_makes_no_sense_is_told_with_the_default(name, value):
     ("name", "value"),
     [
         ("LEASE", timedelta(minutes=5)),
-        ("BROKER_PAUSE", timedelta()),
         ("BROKER_TIMEOUT", 1),
         ("MAX_ACTIVE_PER_OWNER", 5),
         ("MAX_WAIT_SECONDS", 0),
@@ -207,11 +205,6 @@ def test_a_lease_shorter_than_three_heartbeats_is_told():
         message = told(checks.check_settings)["E004"]
     assert "three heartbeats" in message.msg
     assert message.hint == '"LEASE": timedelta(seconds=90),'
-
-
-def test_steps_that_shrink_are_told():
-    with set_to(DISPATCH_STEP=timedelta(hours=2)):
-        assert "DISPATCH_STEP_MAX" in told(checks.check_settings)["E004"].hint
 
 
 def test_a_key_that_outlives_its_job_is_told():

@@ -1,7 +1,5 @@
 """Our way to the broker: bounded, rebuilt after an error, quiet while the broker is down."""
 
-from datetime import timedelta
-
 import pytest
 from amqp.exceptions import PreconditionFailed
 from celery import current_app
@@ -162,8 +160,8 @@ def test_what_the_work_does_wrong_is_not_the_brokers_fault(broker, error):
     assert broker.use(nothing).connection.connected
 
 
-@override_settings(ASYNC_ACCEPT={"BROKER_PAUSE": timedelta(0)})
-def test_without_a_pause_everybody_asks(broker, down):
+def test_without_a_pause_everybody_asks(broker, down, monkeypatch):
+    monkeypatch.setattr(module, "PAUSE_SECONDS", 0.0)
     for _ in range(3):
         with pytest.raises(BrokerUnavailable):
             broker.use(nothing)

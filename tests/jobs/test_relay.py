@@ -7,7 +7,6 @@ from datetime import timedelta
 import pytest
 from celery import current_app
 from django.db import OperationalError, connection, connections, transaction
-from django.test import override_settings
 from django.utils import timezone
 
 from async_accept.exceptions import BrokerUnavailable
@@ -156,8 +155,8 @@ def test_while_the_broker_is_known_to_be_down_the_database_is_not_asked(
         relay.tick()
 
 
-@override_settings(ASYNC_ACCEPT={"RELAY_BATCH": 2})
-def test_full_batches_are_followed_by_the_next(relay, published):
+def test_full_batches_are_followed_by_the_next(relay, published, monkeypatch):
+    monkeypatch.setattr(module, "BATCH", 2)
     for _ in range(5):
         due()
     assert relay.tick()["published"] == 5

@@ -25,8 +25,7 @@ QUICK = {
     "LEASE": 3.0,
     "HEARTBEAT": 0.5,
     "RELAY_INTERVAL": 0.5,
-    "DISPATCH_STEP": 2.0,
-    "BROKER_PAUSE": 2.0,
+    "REPUBLISH_AFTER": 2.0,
 }
 TOKEN = "faults0123456789faults0123456789faults01"
 SEED = f"""

@@ -156,7 +156,7 @@ def test_no_secret_reaches_a_log_the_broker_or_a_client(shop: Installation, clie
 def test_rabbitmq_that_freezes_and_dies_loses_no_job(rabbitmq: None) -> None:
     del rabbitmq
     with installed(
-        {"LEASE": 3, "HEARTBEAT": 0.5, "RELAY_INTERVAL": 0.5, "DISPATCH_STEP": 2}, "rabbitmq"
+        {"LEASE": 3, "HEARTBEAT": 0.5, "RELAY_INTERVAL": 0.5, "REPUBLISH_AFTER": 2}, "rabbitmq"
     ) as shop:
         client = Client(shop)
         for part in (shop.web, shop.workers[0]):

@@ -128,7 +128,7 @@ def test_one_relay_is_enough(shop: Installation, client: Client, where: str) -> 
     worker.start()
     try:
         if not inside:
-            time.sleep(QUICK["DISPATCH_STEP"] + 1)
+            time.sleep(QUICK["REPUBLISH_AFTER"] + 1)
             assert client.row(job)["dispatches"] == 0  # really no relay runs
             shop.relay.start()
         assert client.wait_for_end(job)["state"] == "succeeded"

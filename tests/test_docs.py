@@ -9,6 +9,8 @@ import ast
 import re
 import sys
 import textwrap
+from importlib import import_module
+from operator import attrgetter
 from pathlib import Path
 from types import ModuleType
 
@@ -115,6 +117,21 @@ def test_every_state_signal_and_error_is_documented():
 def test_every_option_of_a_view_is_documented():
     options = [name for name in vars(AcceptOptions) if name.startswith("accept_")]
     assert not documented("reference/views", options)
+
+
+def test_the_code_is_where_its_page_says():
+    named = re.findall(r"``([\w/]+\.py): ([\w.]+)``", PAGES["contributing/code"])
+    assert len(named) > 20
+    for file, name in named:
+        module = import_module("async_accept." + file.removesuffix(".py").replace("/", "."))
+        assert attrgetter(name)(module), name
+
+
+def test_every_package_has_its_line_on_the_page_of_the_code():
+    places = {path.stem for path in (ROOT / "async_accept").iterdir() if (path / "__init__.py").exists()}
+    places |= {path.stem for path in (ROOT / "async_accept").glob("[a-z]*.py")}
+    page = PAGES["contributing/code"]
+    assert [name for name in sorted(places - {"migrations"}) if not re.search(rf"``{name}/?``", page)] == []
 
 
 def test_every_testing_helper_is_documented():

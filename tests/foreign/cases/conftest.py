@@ -1,0 +1,53 @@
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.test.utils import setup_databases, teardown_databases
+from django.utils import translation
+
+from . import world
+from .today import TODAY_WRONG
+
+
+def _name(item: Any) -> str:
+    name: str = item.name.removeprefix("test_")
+    return name.removeprefix("twin[").removesuffix("]") if name.startswith("twin[") else name
+
+
+def pytest_collection_modifyitems(items: list[Any]) -> None:
+    """Expect the failures that are listed; one that does not come has to leave the list."""
+    for item in items:
+        if reason := TODAY_WRONG.get(_name(item)):
+            wrong = (AssertionError, pytest.fail.Exception)
+            item.add_marker(pytest.mark.xfail(reason=reason, strict=True, raises=wrong))
+    if {item.path for item in items} == set(Path(__file__).parent.glob("test_*.py")):
+        names = [_name(item) for item in items]
+        twice = {name for name in names if names.count(name) > 1}
+        unknown = TODAY_WRONG.keys() - set(names)
+        if twice or unknown:
+            raise pytest.UsageError(f"Two cases of one name: {twice}; listed, but no case: {unknown}.")
+
+
+@pytest.fixture(autouse=True)
+def _speaks_english() -> Iterator[None]:
+    """A request leaves its language active, which the next case would speak."""
+    yield
+    translation.activate("en")
+
+
+@pytest.fixture(scope="session")
+def django_db_setup(django_test_environment: None, django_db_blocker: Any) -> Iterator[None]:
+    """Make both databases; pytest-django would make those that a mark names."""
+    with django_db_blocker.unblock():
+        made = setup_databases(verbosity=0, interactive=False)
+        yield
+        teardown_databases(made, verbosity=0)
+
+
+@pytest.fixture(autouse=True)
+def _world(django_db_setup: None, django_db_blocker: Any) -> Iterator[None]:
+    """Each case finds the same world. Nothing is rolled back: its transactions are its own."""
+    with django_db_blocker.unblock():
+        world.make()
+        yield

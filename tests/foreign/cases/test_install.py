@@ -1,0 +1,31 @@
+"""10.10: the first five minutes in this project."""
+
+from celery.signals import before_task_publish
+from django.core import checks
+
+from async_accept.testing import run_accepted_jobs
+
+from .twins import Case, caller, send
+
+
+def test_checks_are_silent() -> None:
+    """After the README's three edits nothing is left to be said."""
+    assert checks.run_checks() == []
+
+
+def test_other_tasks_stay_in_the_test() -> None:
+    """``run_accepted_jobs()`` reaches no broker, whatever the work leaves to other tasks."""
+    case = Case("", "/v1/work/send_mail/", json={})
+    send(case, caller(case))
+    published = []
+
+    def watch(sender: str, **kwargs: object) -> None:
+        published.append(sender)
+
+    before_task_publish.connect(watch)
+    try:
+        run_accepted_jobs()
+    finally:
+        before_task_publish.disconnect(watch)
+
+    assert published == []

@@ -302,17 +302,11 @@ WRONG: dict[str, tuple[str, ...]] = {
         "task_answers_no_final_status[103]",
         "task_answers_no_final_status[304]",
     ),
-    "10.8 a wait of ten digits is ignored": ("long_wait_is_capped",),
     "10.8 RFC 3339 in lower case is refused": ("lower_case_zone_in_a_time",),
     "10.8 the list has no Cache-Control": ("list_is_private",),
     "10.8 problems are told in many languages, or say a wrong one": (
         "language_of_problems[/api/jobs/nothing/]",
         "language_of_problems[/api/jobs/?status=never]",
-    ),
-    "10.8 a body without a length is lost, and an empty job accepted": (
-        "chunked_on_wsgi",
-        "chunked_on_asgi",
-        "chunked_too_large_on_asgi",
     ),
     "10.8 events are compressed, chunk by chunk": ("events[gzip]",),
     "10.10 run_accepted_jobs() publishes the project's other tasks": ("other_tasks_stay_in_the_test",),

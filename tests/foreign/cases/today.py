@@ -302,8 +302,6 @@ WRONG: dict[str, tuple[str, ...]] = {
         "task_answers_no_final_status[103]",
         "task_answers_no_final_status[304]",
     ),
-    "10.8 RFC 3339 in lower case is refused": ("lower_case_zone_in_a_time",),
-    "10.8 the list has no Cache-Control": ("list_is_private",),
     "10.8 problems are told in many languages, or say a wrong one": (
         "language_of_problems[/api/jobs/nothing/]",
         "language_of_problems[/api/jobs/?status=never]",

@@ -35,5 +35,5 @@ urlpatterns = [
     path("<str:pk>/result/", JobViewSet.as_view({"get": "result"}, **RESULT), name="job-result"),
     path("<str:pk>/cancel/", JobViewSet.as_view({"post": "cancel"}, **CANCEL), name="job-cancel"),
     path("<str:pk>/rerun/", JobViewSet.as_view({"post": "rerun"}, **RERUN), name="job-rerun"),
-    path("<str:pk>/events/", JobViewSet.as_view({"get": "events"}), name="job-events"),
+    path("<str:pk>/events/", JobViewSet.as_view({"get": "events"}, **JOB), name="job-events"),
 ]

@@ -816,6 +816,29 @@ def test_caching_headers(job, alice, state, method):
             assert parsedate_to_datetime(headers["Sunset"]) == ends.replace(microsecond=0)
 
 
+def test_no_answer_is_kept_by_a_shared_cache(job, alice, bob, anybody):
+    """Contract 11: a 204, a 404, a 405 or a 410 without a word is kept by some caches (RFC 9110, section 15.1)."""
+    made, expired = job("succeeded"), job("succeeded", is_expired=True)
+    answers = [
+        *(alice(method, "/api/jobs/") for method in ("GET", "HEAD", "OPTIONS", "POST")),
+        alice.get("/api/jobs/?status=never"),
+        *(client.get(url(made, end)) for client in (bob, anybody) for end in ("", "result/", "events/")),
+        *(alice("PUT", url(made, end)) for end in ("", "result/", "events/", "cancel/", "rerun/")),
+        alice.get(url(UNKNOWN)),
+        alice.get(url(made), headers={"Accept": "text/csv"}),
+        alice.get(url(made, "events/")),
+        alice.get(url(expired, "result/")),
+        alice.post(url(made, "cancel/")),
+        alice.delete(url(made), headers={"If-Match": '"old"'}),
+        alice.delete(url(made)),
+    ]
+    statuses = {answer.status_code for answer in answers}
+    assert statuses == {200, 204, 400, 404, 405, 406, 409, 410, 412}
+    for answer in answers:
+        assert answer.headers["Cache-Control"] == "private, no-cache", answer.status_code
+        assert "Authorization" in answer.headers["Vary"]
+
+
 ALLOWED = {
     "": {"GET", "HEAD", "OPTIONS", "DELETE"},
     "result/": {"GET", "HEAD", "OPTIONS"},
@@ -1018,6 +1041,34 @@ def test_list_filters(job, alice):
 
 
 @pytest.mark.parametrize(
+    "text",
+    [
+        "2026-05-04T03:02:01Z",
+        "2026-05-04t03:02:01z",
+        "2026-05-04t03:02:01Z",
+        "2026-05-04T03:02:01z",
+        "2026-05-04 03:02:01z",
+        "2026-05-04T03:02:01.000000000z",
+        "2026-05-04T03:02:00.9999999Z",
+        "2026-05-04T03:02:01-00:00",
+        "2026-05-04T05:02:01+02:00",
+        "2026-05-04t05:02:01%2b02:00",
+        "2026-05-04 05:02:01+02:00",
+        "2026-05-04T03:01:60Z",
+        "2026-05-04t03:01:60.5z",
+    ],
+)
+def test_every_spelling_of_a_time(job, alice, text):
+    """Contract 9: RFC 3339 has lower case, a space for ``T``, long fractions and leap seconds."""
+    moment = datetime(2026, 5, 4, 3, 2, 1, tzinfo=UTC)
+    found = job("failed", created_at=moment)
+    job("failed", created_at=moment - timedelta(seconds=30))
+    response = alice.get(f"/api/jobs/?created_after={text}")
+    assert response.status_code == 200, response.text
+    assert [item["id"] for item in response.json()["results"]] == [str(found.pk)]
+
+
+@pytest.mark.parametrize(
     "query",
     [
         "status=nonsense",
@@ -1027,6 +1078,10 @@ def test_list_filters(job, alice):
         "created_after=yesterday",
         "created_after=%00",
         "created_before=2026-02-30T00:00:00Z",
+        "created_before=2026-02-28T24:00:00Z",
+        "created_before=2026-02-28T23:59:61Z",
+        "created_before=2026-02-28T23:59:59%2b24:00",
+        "created_before=9999-12-31T23:59:60Z",
         "created_before=0001-01-01T00:00:00%2B23:59",
         "created_after=9999-12-31T23:59:59-23:59",
     ],

@@ -5,10 +5,19 @@ should, a note that there is a faster way. Only ``manage.py async_accept doctor`
 """
 
 from .celery import check_celery
+from .cors import check_cors
 from .databases import check_databases
 from .messages import TAG
 from .settings import check_settings
 from .urls import check_urls
 from .views import check_views
 
-__all__ = ["TAG", "check_celery", "check_databases", "check_settings", "check_urls", "check_views"]
+__all__ = [
+    "TAG",
+    "check_celery",
+    "check_cors",
+    "check_databases",
+    "check_settings",
+    "check_urls",
+    "check_views",
+]

@@ -20,8 +20,14 @@ SECONDS = 20
 
 
 class Handler(QuietWSGIRequestHandler):
-    # Head and body of a response are two writes. With Nagle's algorithm the second one waits 40 ms for an ACK.
+    # A response is five writes of wsgiref's. Unbuffered, each of them wakes the client, which is a thread of this
+    # process too; and by Nagle's algorithm the second one waits 40 ms for an ACK.
+    wbufsize = -1
     disable_nagle_algorithm = True
+
+    def handle_one_request(self) -> None:
+        super().handle_one_request()
+        self.wfile.flush()  # Django's answer to a HEAD does not
 
 
 class Server(ThreadedWSGIServer):

@@ -127,7 +127,7 @@ def clock(monkeypatch, configure):
     """The clock of the memory, which stands still unless a test moves it; a heartbeat is a minute of it."""
     configure(HEARTBEAT=timedelta(minutes=1))
     clock = Clock()
-    monkeypatch.setattr(polls, "clock", clock)
+    monkeypatch.setattr(not_modified, "clock", clock)
     yield clock
     not_modified.sent.clear()
 

@@ -8,8 +8,8 @@ from django.core.files.base import ContentFile
 from django.core.files.storage import default_storage
 from django.db import OperationalError
 
-from async_accept.exceptions import BrokerUnavailable
-from async_accept.jobs import publish, uploads
+from async_accept.exceptions import Unavailable
+from async_accept.jobs import accept, uploads
 from async_accept.jobs.retention import sweep
 from async_accept.jobs.uploads import FOLDER
 from async_accept.models import Job
@@ -110,24 +110,24 @@ def test_a_refused_job_keeps_no_file(alice, monkeypatch):
     """Contract 7, 8: nothing is left of a request that was refused when its files were there."""
 
     def refuse(*args, **kwargs):
-        raise BrokerUnavailable("away")
+        raise Unavailable
 
-    monkeypatch.setattr(publish, "accept", refuse)
+    monkeypatch.setattr(accept, "_insert", refuse)
     assert send(alice, "/api/uploads/", ("a", b"one")).status_code == 503
     assert _kept() == []
 
 
 def test_a_file_outlives_an_insert_whose_answer_was_lost(alice, worker, monkeypatch):
     """Contract 5, 8: the job is there, and the client that repeats its request will get it."""
-    accept = publish.accept
+    save = Job.save
 
     def lose_the_answer(job, **kwargs):
-        accept(job, **kwargs)
+        save(job, **kwargs)
         raise OperationalError("gone")
 
     key = {"Idempotency-Key": "lost-answer"}
     with monkeypatch.context() as patch:
-        patch.setattr(publish, "accept", lose_the_answer)
+        patch.setattr(Job, "save", lose_the_answer)
         assert send(alice, "/api/uploads/", ("a", b"one"), headers=key).status_code == 503
     repeat = send(alice, "/api/uploads/", ("a", b"one"), headers=key)
     assert repeat.status_code == 202
@@ -140,7 +140,7 @@ def test_a_file_of_an_insert_that_never_was_goes_later(alice, monkeypatch):
     def fail(*args, **kwargs):
         raise OperationalError("gone")
 
-    monkeypatch.setattr(publish, "accept", fail)
+    monkeypatch.setattr(Job, "save", fail)
     assert send(alice, "/api/uploads/", ("a", b"one")).status_code == 503
     monkeypatch.setattr(uploads, "ORPHAN_AGE", timedelta(seconds=-1))
     uploads.remove_orphans()

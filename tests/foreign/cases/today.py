@@ -52,6 +52,7 @@ WRONG: dict[str, tuple[str, ...]] = {
     "10.1 events speak another dialect than polls": ("events[identity]",),
     "10.2 no page around a result for a browser": ("page_around_a_result",),
     "10.2 R is not the view's own bytes": (
+        "patch one's own",
         "served[WSGI-create]",
         "served[WSGI-create in bulk]",
         "served[WSGI-patch of an old version]",
@@ -252,6 +253,7 @@ WRONG: dict[str, tuple[str, ...]] = {
         "missed_tenant_writes_nothing",
     ),
     "10.4 what the view keeps of its request": (
+        "by key for a permission",
         "served[WSGI-creates for a tenant]",
         "served[ASGI-creates for a tenant]",
         "by scoped token",
@@ -311,6 +313,12 @@ WRONG: dict[str, tuple[str, ...]] = {
     "10.8 events are compressed, chunk by chunk": ("events[gzip]",),
     "10.10 run_accepted_jobs() publishes the project's other tasks": ("other_tasks_stay_in_the_test",),
     "10.10 check has a note that the README does not name": ("checks_are_silent",),
+    "10.10 no template can be loaded without the admin": ("no_admin_is_needed",),
+    "10 a handler of the view's own is prepared as if it were a generic one": (
+        "patch in bulk",
+        "delete in bulk",
+        "import many by the serializer of one",
+    ),
     "11 the parsed data and META are not what they were": (
         "asks raw text",
         "asks raw bytes",

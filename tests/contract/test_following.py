@@ -539,7 +539,7 @@ def test_anothers_job_is_as_unknown_as_any(job, bob, anybody, method, endpoint):
     """Contract 18: same body and headers for another's job, an unknown id and a malformed one."""
     pk = job("running").pk
     ids = [str(pk), UNKNOWN, *(text.format(id=pk, hex=pk.hex) for text in MALFORMED)]
-    for caller in (bob, anybody):
+    for caller, refused in ((bob, 404), (anybody, 401)):
         answers = {}
         for name in ids:
             response = caller(
@@ -549,7 +549,7 @@ def test_anothers_job_is_as_unknown_as_any(job, bob, anybody, method, endpoint):
             answers[name] = (response.status_code, headers, response.content)
         assert len({str(answer) for answer in answers.values()}) == 1, answers
         assert answers[UNKNOWN][0] == (
-            200 if method == "OPTIONS" else 405 if (method, endpoint) in ENDPOINTS[-2:] else 404
+            200 if method == "OPTIONS" else 405 if (method, endpoint) in ENDPOINTS[-2:] else refused
         )
     assert Job.objects.get().state == "running"
 
@@ -582,7 +582,8 @@ def test_anonymous_jobs_are_seen_by_whoever_knows_their_url(anybody, bob):
     assert Job.objects.get().pk.version == 4
     for caller in (anybody, bob):
         assert caller.get(accepted.headers["Operation-Location"]).status_code == 200
-        assert caller.get("/api/jobs/").json()["results"] == []
+    assert bob.get("/api/jobs/").json()["results"] == []
+    assert anybody.get("/api/jobs/").status_code == 401
 
 
 # --- How reads are told ----------
@@ -705,7 +706,7 @@ def test_304_does_not_outlive_a_login(job, alice, base):
         requests.get(
             base + url(running), headers={"If-None-Match": full.headers["ETag"]}, timeout=5
         ).status_code
-        == 404
+        == 401
     )
 
 

@@ -220,26 +220,12 @@ WRONG: dict[str, tuple[str, ...]] = {
         "answer read in another language",
     ),
     "10.2 a large answer is no file": ("django large",),
-    "10.3 the URLs of jobs know the project's default authentication only": (
-        "follow[password]",
-        "follow[key]",
-        "follow[session]",
-        "list_with[password]",
-        "list_with[key]",
-        "list_with[session]",
+    "10.2 R is not the view's own bytes, in cases of access": (
         "served[WSGI-by key]",
         "served[ASGI-by key]",
         "by password",
         "by key",
         "by session",
-    ),
-    "10.3 no credentials: 404, or an empty list, in place of 401": (
-        "without_credentials[get ]",
-        "without_credentials[get result/]",
-        "without_credentials[post cancel/]",
-        "without_credentials[post rerun/]",
-        "without_credentials[delete ]",
-        "list_without_credentials",
     ),
     "10.4 what was not kept is missed quietly, or as an unexpected error": (
         "missed[ask_claims]",

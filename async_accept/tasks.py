@@ -27,7 +27,7 @@ from .worker.backend import JobBackend
 from .worker.errors import failure
 from .worker.finish import finish, leave
 from .worker.heartbeat import heartbeat
-from .worker.request import attempt_of, find, is_job
+from .worker.message import attempt_of, is_job, job_of_message
 
 __all__ = ["JobBackend", "JobTask", "atomic_from_here", "probe", "replay_view"]
 
@@ -56,8 +56,8 @@ class JobTask(BaseTask):
     #: Attempts in all; None takes ``MAX_ATTEMPTS``, or more if ``max_retries`` allows more.
     max_attempts: int | None = None
 
-    Request = "async_accept.worker.request:JobRequest"
-    Strategy = "async_accept.worker.request:strategy"
+    Request = "async_accept.worker.message:JobRequest"
+    Strategy = "async_accept.worker.message:strategy"
     # Failures and retries are reported to the backend even if results are ignored.
     store_errors_even_if_ignored = True
     # An end that was wanted is no error for Celery's log.
@@ -109,7 +109,7 @@ class JobTask(BaseTask):
             return None  # the relay publishes it again
 
     def _claim_once(self, task_id: str, began: datetime) -> Job | None:
-        job = find(task_id)
+        job = job_of_message(task_id)
         if job is None or job.task != self.name:
             return None
         if job.state in LEASED and (job.started_at, job.worker_pid) == (began, os.getpid()):

@@ -34,7 +34,7 @@ INSTALLED_APPS = [
     # async_accept: these two.
     "django_celery_results",
     "async_accept",
-    "example_project.drills",
+    "example_project.drills",  # for fault tests, see DRILLS
 ]
 
 # Each of these can run as async code. A middleware that cannot would need a thread for each waiting client.

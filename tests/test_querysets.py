@@ -12,7 +12,7 @@ from async_accept.models import Job
 from async_accept.querysets import HEAVY
 from async_accept.states import ACTIVE, FINAL, State
 from async_accept.testing import make_job
-from async_accept.worker.request import find
+from async_accept.worker.message import job_of_message
 from tests.testapp import tasks
 from tests.testapp.models import Note
 
@@ -161,7 +161,7 @@ def test_jobs_are_never_read_from_a_replica():
     job = make_job(tasks.add)
     with override_settings(DATABASE_ROUTERS=[Router()]):
         assert Job.objects.using("elsewhere").db == "elsewhere"
-        assert find(str(job.pk)) == job
+        assert job_of_message(str(job.pk)) == job
         assert job.claim("worker@host", 1)
         assert results.succeed(job, results.encode(1))
         job.refresh_from_db()

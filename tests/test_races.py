@@ -18,7 +18,7 @@ URL, DATA = "/api/policies/always/class/", {"x": 1, "y": 2}
 @pytest.fixture
 def vanishing(monkeypatch):
     """Holders of a key that go right before they are looked up: as many as are asked for."""
-    find = keys.find
+    find = keys.earlier
     left = []
 
     def gone(job):
@@ -27,20 +27,20 @@ def vanishing(monkeypatch):
             return None
         return find(job)
 
-    monkeypatch.setattr(keys, "find", gone)
+    monkeypatch.setattr(keys, "earlier", gone)
     return lambda times: left.extend([True] * times)
 
 
 def test_a_key_whose_holder_went_is_tried_again(alices, monkeypatch):
     """Contract 5: the second try is the first of a free key."""
     first = alices.post(URL, DATA, headers={"idempotency-key": "k"})
-    find = keys.find
+    find = keys.earlier
 
     def delete(job):
         Job.objects.filter(pk=first.data["id"]).delete()
         return find(job)
 
-    monkeypatch.setattr(keys, "find", delete)
+    monkeypatch.setattr(keys, "earlier", delete)
     again = alices.post(URL, DATA, headers={"idempotency-key": "k"})
     assert again.status_code == 202
     assert again["Location"] != first["Location"]

@@ -1,6 +1,6 @@
 """The way of one request to a view that accepts: decide, check, store the job, answer 202.
 
-Every check comes before the job is stored, and after that nothing can fail the request any more.
+Every check comes before the job is stored; after that, only a deletion of the job can fail the request (404).
 """
 
 import math
@@ -73,8 +73,8 @@ class Acceptance:
     def decide(self, prepare: Callable[[], Prepared], work: Callable[[], Any] | None = None) -> Any:
         """Accept the request, or answer it at once; a repeat gets the first 202 again.
 
-        The INSERT finds a repeat by its key, without a look. Only if this request would be refused, or would do the
-        work now, an earlier job is looked up first: the work of the first request may be the reason.
+        Normally the INSERT finds a repeat. If the request would be refused or answered at once, the first job of its
+        key is looked up: the first request's own work may be why this one would be refused (the object is gone, say).
 
         Args:
             prepare: makes the checks of the request and returns the validated input and the object. If it returns a
@@ -102,7 +102,7 @@ class Acceptance:
             return first
         if isinstance(prepared, HttpResponseBase):
             return self.first_answer() or prepared
-        return self.accept(*prepared)
+        return self.store(*prepared)
 
     @cached_property
     def key(self) -> str | None:
@@ -201,7 +201,7 @@ class Acceptance:
 
     # --- The job -----------------------------------------------------------------------------------------
 
-    def accept(self, validated: Any = None, instance: Any = None) -> Response:
+    def store(self, validated: Any = None, instance: Any = None) -> Response:
         """Store a job for this request and return the 202; the result itself if it comes while the client waits.
 
         Raises:
@@ -230,7 +230,7 @@ class Acceptance:
             repeat = Job(**self.key_columns)
         except (ImproperlyConfigured, RecursionError, Unencodable):
             return None  # what cannot be stored was not accepted before
-        earlier = keys.find_repeated(repeat)
+        earlier = keys.earlier_by_key(repeat)
         return None if earlier is None else promised(earlier, self.request, self.preferences)
 
     def make_job(self, validated: Any, instance: Any) -> Job:

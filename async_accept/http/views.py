@@ -143,7 +143,7 @@ class JobViewSet(ProblemsMixin, GenericViewSet[Job]):
                 again = rerun(job, **columns)
         except (InputGone, PreconditionFailed):
             # The first request has changed the tag, and the input may be gone by now.
-            first = keys.find_repeated(Job(**columns))
+            first = keys.earlier_by_key(Job(**columns))
             if first is None:
                 raise
             again = first

@@ -59,9 +59,9 @@ def accept(job: Job, terms: Terms = FREE) -> Job:
         JobActive: such a job is active, and a second one is refused (409).
         Unavailable: the broker is down, and the view refuses then; or the keys could not be had (503).
     """
-    # The key may stand for a job that an earlier request with it joined; then no unique column holds it.
-    claims = terms.joins and job.idempotency_key is not None
-    if claims and (earlier := keys.find_joined(job)) is not None:
+    # An earlier request with this key may have joined an active job. Then only JoinedKey knows the key, no row of Job.
+    records_key = terms.joins and job.idempotency_key is not None
+    if records_key and (earlier := keys.earlier_by_joined_key(job)) is not None:
         return earlier
     try:
         _check_room(job, terms)
@@ -70,12 +70,12 @@ def accept(job: Job, terms: Terms = FREE) -> Job:
             publish.check_broker()
     except (TooManyJobs, Unavailable):
         # To follow an earlier job takes neither room nor a broker.
-        standing = keys.find(job)
-        if standing is None:
+        followed = keys.earlier(job)
+        if followed is None:
             raise
-        return standing
+        return followed
     with uploads.keep(job), _encoded_input(job, terms.max_bytes):
-        stored = _insert(job, claims=claims)
+        stored = _insert(job, records_key)
     if stored is not job:
         uploads.discard(job)
         return stored
@@ -183,23 +183,23 @@ def _encoded_input(job: Job, max_bytes: int | None) -> Iterator[None]:
         job.input = value
 
 
-def _insert(job: Job, *, claims: bool) -> Job:
+def _insert(job: Job, records_key: bool) -> Job:
     """Insert *job*; return it, or the earlier job that stands for this request.
 
     Args:
-        claims: write down which job the idempotency key stands for, in the same transaction.
+        records_key: write down which job the idempotency key stands for, in the same transaction.
 
     Raises:
         Unavailable: a key is held, time and again by a job that is gone when it is looked up (503).
     """
     in_transaction = connections[database()].in_atomic_block
-    # In somebody's transaction, a failed INSERT would keep a lock that the end of the other job waits for (InnoDB),
-    # while joining waits for that job.
-    if claims and in_transaction and (earlier := keys.find(job)) is not None:
+    # InnoDB: a failed INSERT keeps its lock until the caller commits. The end of the active job would wait for that
+    # lock, and joining for that end: a deadlock. So look first.
+    if records_key and in_transaction and (earlier := keys.earlier(job)) is not None:
         return earlier
     for _ in range(TRIES):
         try:
-            stored = _insert_once(job, claims, in_transaction)
+            stored = _insert_once(job, records_key, in_transaction)
             if stored is not None:
                 return stored
         except Error as error:
@@ -209,22 +209,22 @@ def _insert(job: Job, *, claims: bool) -> Job:
     raise Unavailable
 
 
-def _insert_once(job: Job, claims: bool, in_transaction: bool) -> Job | None:
+def _insert_once(job: Job, records_key: bool, in_transaction: bool) -> Job | None:
     """Insert *job*, or find the earlier one; None if a key was held and is free by now."""
     using = database()
     keyed = job.idempotency_key is not None or job.active_key is not None
     # Alone, the INSERT needs no transaction; in somebody's, only one that may fail needs a savepoint.
-    is_alone = not claims and not (keyed and in_transaction)
+    needs_transaction = records_key or (keyed and in_transaction)
     try:
-        with nullcontext() if is_alone else transaction.atomic(using=using):
+        with transaction.atomic(using=using) if needs_transaction else nullcontext():
             job.dispatch_at = from_now(conf.REPUBLISH_AFTER)  # by the database's clock
             job.save(force_insert=True, using=using)
-            stands = keys.claim(job, job) if claims else job
-            if stands is not job:
+            stored = keys.record(job, job) if records_key else job
+            if stored is not job:
                 transaction.set_rollback(True, using=using)
     except IntegrityError:
         if not keyed:
             raise
-        return keys.find(job)
+        return keys.earlier(job)
     job.dispatch_at = timezone.now() + conf.REPUBLISH_AFTER  # what the row has, as near as need be
-    return stands
+    return stored

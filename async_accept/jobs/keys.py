@@ -1,8 +1,9 @@
 """Which earlier job stands for this request: the one with its ``Idempotency-Key``, or the active one that it joins.
 
-A repeat is found by the INSERT failing on the unique column, never by looking first, so eight requests at once make
-one job. A key belongs to its owner, method and route: another user's key is another key. Nobody knows whether two
-anonymous callers are the same one; for them the payload is part of the key, and the key reveals nothing.
+The unique column decides between requests at once: the INSERT of a repeat fails, so eight requests make one job. An
+earlier job is looked up first only if this request would be refused, or may have joined another job. A key belongs to
+its owner, method and route: another user's key is another key. Nobody knows whether two anonymous callers are the same
+one; for them the payload is part of the key, and the key reveals nothing.
 
 Source: draft-ietf-httpapi-idempotency-key-header.
 """
@@ -25,14 +26,14 @@ from ..exceptions import IdempotencyKeyInvalid, IdempotencyKeyMissing, Idempoten
 from ..models import Job, JoinedKey, database
 
 __all__ = [
-    "claim",
     "columns",
-    "find",
-    "find_joined",
-    "find_repeated",
+    "earlier",
+    "earlier_by_joined_key",
+    "earlier_by_key",
     "fingerprint",
     "forget_expired",
     "parse_key",
+    "record",
     "requested_key",
 ]
 
@@ -101,17 +102,17 @@ def columns(key: str, *, caller: Any, method: str, route: str, payload: Any) -> 
 # --- Which earlier job stands for this request? -------------------------------------------------------------
 
 
-def find(job: Job) -> Job | None:
+def earlier(job: Job) -> Job | None:
     """Return the earlier job that stands for *job*: by the idempotency key, or as the active job that it joins.
 
     Raises:
         IdempotencyKeyReused: the idempotency key came with another payload (422).
         JobActive: such a job is active, and *job* may not join it (409).
     """
-    return find_repeated(job) or _find_active(job)
+    return earlier_by_key(job) or _active_one(job)
 
 
-def find_repeated(job: Job) -> Job | None:
+def earlier_by_key(job: Job) -> Job | None:
     """Return the job of the first request with the idempotency key of *job*; None if the key is free.
 
     A key that is older than ``IDEMPOTENCY_KEY_LIFETIME`` is released.
@@ -123,43 +124,43 @@ def find_repeated(job: Job) -> Job | None:
         return None
     first = Job.objects.filter(idempotency_key=job.idempotency_key).first()
     if first is None or _release_expired(first):
-        return find_joined(job)
+        return earlier_by_joined_key(job)
     _check_payload(first.fingerprint, job)
     return first
 
 
-def find_joined(job: Job) -> Job | None:
+def earlier_by_joined_key(job: Job) -> Job | None:
     """Return the job that the idempotency key of *job* stands for, in a view that joins active jobs; else None.
 
     Raises:
         IdempotencyKeyReused: the payload differs (422).
     """
-    return _stands(JoinedKey.objects.filter(pk=job.idempotency_key).first(), job)
+    return _job_of(JoinedKey.objects.filter(pk=job.idempotency_key).first(), job)
 
 
-def claim(active: Job, job: Job) -> Job | None:
-    """Let the idempotency key of *job* stand for *active*, in the transaction that stores or holds that job.
+def record(job: Job, stands_for: Job) -> Job | None:
+    """Write down which job the idempotency key of *job* stands for, in the transaction that stores or locks that job.
 
     The primary key decides between two requests at once.
 
     Returns:
-        *active*; another job if the key stands for that one already; None if the key was in use and is free by now.
+        *stands_for*; another job if the key stands for that one already; None if the key was in use and is free now.
 
     Raises:
         IdempotencyKeyReused: it stands for a job already, and the payload differs (422).
     """
     rows = JoinedKey.objects.filter(pk=job.idempotency_key)
-    mine = {"job_id": active.pk, "fingerprint": job.fingerprint, "created_at": timezone.now()}
+    mine = {"job_id": stands_for.pk, "fingerprint": job.fingerprint, "created_at": timezone.now()}
     rows.bulk_create([JoinedKey(pk=job.idempotency_key, **mine)], ignore_conflicts=True)
     stored = rows.first()
     if stored is None:
         return None
-    standing = _stands(stored, job, known=active)
-    if standing is not None:
-        return standing
+    earlier = _job_of(stored, job, known=stands_for)
+    if earlier is not None:
+        return earlier
     # It is too old, or its job was deleted.
     free = rows.filter(job_id=stored.job_id, created_at=stored.created_at)
-    return active if free.update(**mine) else None
+    return stands_for if free.update(**mine) else None
 
 
 def forget_expired() -> None:
@@ -167,7 +168,7 @@ def forget_expired() -> None:
     JoinedKey.objects.filter(created_at__lt=_oldest()).delete()
 
 
-def _find_active(job: Job) -> Job | None:
+def _active_one(job: Job) -> Job | None:
     if job.active_key is None:
         return None
     active = Job.objects.filter(active_key=job.active_key).first()
@@ -187,10 +188,10 @@ def _join(active: Job, job: Job) -> Job | None:
     with transaction.atomic(using=database()):
         # The lock: until the key is written, the job does not end, and nobody takes its active key.
         rows = Job.objects.active().filter(pk=active.pk, forgotten=False)
-        return claim(active, job) if rows.update(updated_at=F("updated_at")) else None
+        return record(job, active) if rows.update(updated_at=F("updated_at")) else None
 
 
-def _stands(key: JoinedKey | None, job: Job, known: Job | None = None) -> Job | None:
+def _job_of(key: JoinedKey | None, job: Job, known: Job | None = None) -> Job | None:
     """Return the job that *key* stands for; None if the key is too old, or its job was deleted.
 
     Raises:

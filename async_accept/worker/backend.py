@@ -21,8 +21,8 @@ from ..jobs.attempt import current_attempt
 from ..problems import from_exception
 from .errors import Failure, failure
 from .finish import finish, leave
+from .message import attempt_of, is_job
 from .parent import settle
-from .request import attempt_of, is_job
 
 __all__ = ["JobBackend"]
 

@@ -1,4 +1,4 @@
-"""How an attempt ends: every end is decided and stored here.
+"""How an attempt ends: what its own process ends is decided and stored here.
 
 The way of one attempt, from top to bottom:
 
@@ -9,10 +9,12 @@ run     ``JobTask.__call__`` (tasks.py) does the work: the task's function, or t
 decide  ``decide()`` says how the attempt ends: with a result, a problem, a cancellation, a retry, or lost with the
         database.
 store   ``finish()`` stores that by one UPDATE, which matches only if this attempt still holds the job (``Job._move``
-        in models.py), and the value in the same transaction. Atomic work that returned calls it inside its own
-        transaction. All else is reported by Celery to ``JobBackend`` (worker/backend.py), which calls it; then it
-        tries again while the database is away.
+        in models.py), and the value in the same transaction. ``JobTask`` calls it for atomic work that returned,
+        inside the transaction of the work. For everything else Celery reports to ``JobBackend`` (worker/backend.py),
+        which calls it; then a store that fails is tried again while the database is away.
 tell    The job's signal is sent after the commit, and an unknown error is logged. ``leave()`` stops the heartbeat.
+
+If the process is gone, worker/parent.py ends the attempt for it, and if the whole worker is gone, jobs/relay.py does.
 """
 
 import logging

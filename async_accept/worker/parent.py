@@ -12,7 +12,7 @@ from ..conf import conf
 from ..db.errors import again_after_outage
 from ..jobs.relay import wake
 from ..models import Job, database
-from .request import find
+from .message import job_of_message
 
 __all__ = ["settle", "wait_for_reports"]
 
@@ -44,7 +44,7 @@ def settle(request: Any, transition: Callable[[Job], object], *, fenced: bool = 
 
 def _settle(task_id: str, process: tuple[str, int] | None, transition: Callable[[Job], object]) -> None:
     def move() -> None:
-        job = find(task_id)
+        job = job_of_message(task_id)
         if job is not None and (process is None or (job.worker, job.worker_pid) == process):
             transition(job)
             wake()

@@ -51,7 +51,7 @@ def import_list(customer: AbstractBaseUser, file: File) -> PriceList:
             first_rejects=check.first_rejects,
             offers=check.offers(),
         )
-        return _keep(found, attempt, file, File(report) if check.rejected else None)
+        return _store(found, attempt, file, File(report) if check.rejected else None)
 
 
 def _read_through(file: File) -> tuple[str, int]:
@@ -63,7 +63,7 @@ def _read_through(file: File) -> tuple[str, int]:
     return digest.hexdigest(), line_ends
 
 
-def _keep(found: PriceList, attempt: int, file: File, report: File | None) -> PriceList:
+def _store(found: PriceList, attempt: int, file: File, report: File | None) -> PriceList:
     """Store the files and the row. Delete files of earlier attempts, and its own if it fails or is stopped."""
     for earlier in range(1, attempt):
         found.discard(earlier)

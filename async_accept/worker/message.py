@@ -17,7 +17,7 @@ from ..jobs.publish import HEADER
 from ..jobs.relay import wake
 from ..models import Job
 
-__all__ = ["JobRequest", "attempt_of", "find", "is_job", "strategy"]
+__all__ = ["JobRequest", "attempt_of", "is_job", "job_of_message", "strategy"]
 
 
 def is_job(request: Any) -> bool:
@@ -25,7 +25,7 @@ def is_job(request: Any) -> bool:
     return bool(request) and bool(getattr(request, HEADER, None) or (request.headers or {}).get(HEADER))
 
 
-def find(task_id: Any) -> Job | None:
+def job_of_message(task_id: Any) -> Job | None:
     """Return the job that a message names; None if there is none, or the id is no id of ours."""
     try:
         pk = UUID(task_id)

@@ -9,7 +9,7 @@ from async_accept import tasks
 from async_accept.jobs.publish import HEADER
 from async_accept.models import Job
 from async_accept.testing import make_job
-from async_accept.worker import request as messages
+from async_accept.worker import message as messages
 from async_accept.worker.parent import wait_for_reports
 from tests.testapp.tasks import add
 

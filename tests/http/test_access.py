@@ -236,3 +236,23 @@ def test_if_match_locks_whatever_the_query_is(call, team_job, alices):
     locking = [query["sql"] for query in queries if "FOR UPDATE" in query["sql"]]
     assert len(locking) == connection.features.has_select_for_update
     assert not any("DISTINCT" in sql for sql in locking)
+
+
+class SharedJobViewSet(JobViewSet):
+    def also_visible(self):
+        return Q(operation="shared")
+
+
+def test_jobs_of_others_may_be_shared(alices, django_user_model):
+    bob = django_user_model.objects.create(username="bob")
+    jobs = {name: make_job(owner=bob, operation=name) for name in ("shared", "own")}
+    gone = make_job(owner=bob, operation="shared", forgotten=True)
+    with override_settings(ROOT_URLCONF=urlconf(SharedJobViewSet)):
+        seen = {name: alices.get(f"/api/jobs/{job.pk}/") for name, job in jobs.items()}
+        assert [response.status_code for response in seen.values()] == [200, 404]
+        assert alices.get(f"/api/jobs/{gone.pk}/").status_code == 404
+        assert [job["operation"] for job in alices.get("/api/jobs/").json()["results"]] == ["shared"]
+        tag = {"If-None-Match": seen["shared"]["ETag"]}
+        assert alices.get(f"/api/jobs/{jobs['shared'].pk}/", headers=tag).status_code == 304
+        assert alices.post(f"/api/jobs/{jobs['shared'].pk}/cancel/").status_code == 403
+        assert APIClient().get(f"/api/jobs/{jobs['shared'].pk}/").status_code == 401

@@ -226,18 +226,6 @@ WRONG: dict[str, tuple[str, ...]] = {
         "by password",
         "by key",
         "by session",
-    ),
-    "10.4 what was not kept is missed quietly, or as an unexpected error": (
-        "missed[ask_claims]",
-        "missed[ask_tenant]",
-        "missed[ask_tenant_or_public]",
-        "missed[ask_session]",
-        "missed[ask_cookies]",
-        "missed[ask_body]",
-        "missed[say]",
-        "missed_tenant_writes_nothing",
-    ),
-    "10.4 what the view keeps of its request": (
         "served[WSGI-creates for a tenant]",
         "served[ASGI-creates for a tenant]",
         "by scoped token",
@@ -250,8 +238,6 @@ WRONG: dict[str, tuple[str, ...]] = {
         "creates for a tenant",
         "creates by a view set for a tenant",
         "changes for a tenant",
-    ),
-    "10.4 what middleware and authentication have put on the request": (
         "asks language code",
         "asks authenticator",
     ),

@@ -4,6 +4,7 @@ The ids are stable. An error means that a 202 could not be kept, a warning that 
 should, a note that there is a faster way. Only ``manage.py async_accept doctor`` asks servers.
 """
 
+from .authentication import check_authentication
 from .celery import check_celery
 from .databases import check_databases
 from .messages import TAG
@@ -11,4 +12,12 @@ from .settings import check_settings
 from .urls import check_urls
 from .views import check_views
 
-__all__ = ["TAG", "check_celery", "check_databases", "check_settings", "check_urls", "check_views"]
+__all__ = [
+    "TAG",
+    "check_authentication",
+    "check_celery",
+    "check_databases",
+    "check_settings",
+    "check_urls",
+    "check_views",
+]

@@ -187,7 +187,7 @@ def test_304_does_not_outlive_a_login(job, alice, base):
     """Contract 11, 18: neither without credentials nor for an owner who is not active any more."""
     path = url(job("running"))
     tag = {"If-None-Match": alice.get(path).headers["ETag"]}
-    assert requests.get(base + path, headers=tag, timeout=5).status_code == 404
+    assert requests.get(base + path, headers=tag, timeout=5).status_code == 401
     get_user_model().objects.filter(username="alice").update(is_active=False)
     assert alice.get(path, headers=tag).status_code == 401
 

@@ -19,6 +19,7 @@ from .db.errors import is_outage
 from .exceptions import Unavailable
 from .http import generic
 from .http.accept import Acceptance, Prepared
+from .http.errors import naming_refusals
 from .http.generic import VERBS
 from .http.metadata import with_terms
 from .http.negotiation import with_panel
@@ -117,6 +118,8 @@ def _decorator(way: Way, options: dict[str, Any]) -> Callable[[Handler], Handler
                 return way(acceptance, work)
             # What AcceptingView does around every answer.
             view.headers["Vary"] = ", ".join(VARY)
+            handle = naming_refusals(view.get_exception_handler())
+            view.get_exception_handler = lambda: handle
             acceptance.adopt_form_key()
             try:
                 return way(acceptance, work)

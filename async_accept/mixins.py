@@ -16,6 +16,7 @@ from rest_framework.response import Response
 from .db.errors import is_outage
 from .exceptions import Unavailable
 from .http.accept import Acceptance
+from .http.errors import ExceptionHandler, naming_refusals
 from .http.generic import VERBS
 from .http.metadata import add_terms
 from .http.negotiation import with_panel
@@ -63,6 +64,9 @@ class AcceptingView(AcceptOptions):
 
     def options(self, request: Request, *args: Any, **kwargs: Any) -> Response:
         return add_terms(super().options(request, *args, **kwargs), self, request)  # type: ignore[misc]
+
+    def get_exception_handler(self) -> ExceptionHandler:
+        return naming_refusals(super().get_exception_handler())  # type: ignore[misc]
 
     def handle_exception(self, exc: Exception) -> Any:
         """Answer 503 with Retry-After while the database is away, in the view's own error format."""

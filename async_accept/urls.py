@@ -44,7 +44,7 @@ def job_urls(views: Any = JobViewSet) -> tuple[list[Any], str]:
         path("<str:pk>/result/", views.as_view({"get": "result"}, **RESULT), name="job-result"),
         path("<str:pk>/cancel/", views.as_view({"post": "cancel"}, **CANCEL), name="job-cancel"),
         path("<str:pk>/rerun/", views.as_view({"post": "rerun"}, **RERUN), name="job-rerun"),
-        path("<str:pk>/events/", views.as_view({"get": "events"}), name="job-events"),
+        path("<str:pk>/events/", views.as_view({"get": "events"}, **JOB), name="job-events"),
     ]
     return patterns, "async_accept"
 

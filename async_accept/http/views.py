@@ -37,6 +37,7 @@ from .classes import FromSetting
 from .conditional import check_if_match
 from .errors import ProblemsMixin, problem_response
 from .filters import JobFilter
+from .metadata import JobMetadata
 from .monitor import JobSerializer, etags, job_id, monitor
 from .negotiation import WeighedNegotiation, admits, can_stream, offered
 from .not_modified import document_or_304, has_older_document, not_modified, remembered_304
@@ -71,6 +72,7 @@ class JobViewSet(ProblemsMixin, GenericViewSet[Job]):
     content_negotiation_class = WeighedNegotiation
     # A session's form has its CSRF token in the body, whatever the project's own views parse.
     parser_classes = (FormParser, MultiPartParser, UnreadParser)
+    metadata_class = JobMetadata
     pagination_class = JobPagination
     filter_backends = (JobFilter,)
 
@@ -318,4 +320,6 @@ class JobViewSet(ProblemsMixin, GenericViewSet[Job]):
     def finalize_response(self, request: Any, response: Any, *args: Any, **kwargs: Any) -> Any:
         response = super().finalize_response(request, response, *args, **kwargs)
         patch_vary_headers(response, VARY)
+        # Caches may keep a 204, a 404 and a 410 of which nothing is said (RFC 9110, section 15.1).
+        response.setdefault("Cache-Control", "private, no-cache")
         return response

@@ -1,6 +1,6 @@
 """Contract 9, 11, 15, 18: the list of jobs, its filters and its pages."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from django.contrib.auth import get_user_model
@@ -78,6 +78,34 @@ def test_times_are_from_and_before(job, alice):
 
 
 @pytest.mark.parametrize(
+    "text",
+    [
+        "2026-05-04T03:02:01Z",
+        "2026-05-04t03:02:01z",
+        "2026-05-04t03:02:01Z",
+        "2026-05-04T03:02:01z",
+        "2026-05-04 03:02:01z",
+        "2026-05-04T03:02:01.000000000z",
+        "2026-05-04T03:02:00.9999999Z",
+        "2026-05-04T03:02:01-00:00",
+        "2026-05-04T05:02:01+02:00",
+        "2026-05-04t05:02:01%2b02:00",
+        "2026-05-04 05:02:01+02:00",
+        "2026-05-04T03:01:60Z",
+        "2026-05-04t03:01:60.5z",
+    ],
+)
+def test_every_spelling_of_a_time(job, alice, text):
+    """Contract 9: RFC 3339 has lower case, a space for ``T``, long fractions and leap seconds."""
+    moment = datetime(2026, 5, 4, 3, 2, 1, tzinfo=UTC)
+    found = job("failed", created_at=moment)
+    job("failed", created_at=moment - timedelta(seconds=30))
+    response = alice.get(f"/api/jobs/?created_after={text}")
+    assert response.status_code == 200, response.text
+    assert [item["id"] for item in response.json()["results"]] == [str(found.pk)]
+
+
+@pytest.mark.parametrize(
     "query",
     [
         "status=nonsense",
@@ -87,6 +115,10 @@ def test_times_are_from_and_before(job, alice):
         "created_after=yesterday",
         "created_after=%00",
         "created_before=2026-02-30T00:00:00Z",
+        "created_before=2026-02-28T24:00:00Z",
+        "created_before=2026-02-28T23:59:61Z",
+        "created_before=2026-02-28T23:59:59%2b24:00",
+        "created_before=9999-12-31T23:59:60Z",
         "created_before=0001-01-01T00:00:00%2B23:59",
         "created_after=9999-12-31T23:59:59-23:59",
     ],

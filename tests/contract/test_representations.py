@@ -191,3 +191,26 @@ def test_events_of_an_expired_job(job, alice):
 def test_the_monitor_as_events_needs_a_server_for_streams(job, alice):
     """Contract 14: M under ``Accept: text/event-stream`` likewise."""
     assert alice.get(url(job("running")), headers={"Accept": "text/event-stream"}).status_code == 406
+
+
+def test_no_answer_is_kept_by_a_shared_cache(job, alice, bob, anybody):
+    """Contract 11: a 204, a 404, a 405 or a 410 without a word is kept by some caches (RFC 9110, section 15.1)."""
+    made, expired = job("succeeded"), job("succeeded", is_expired=True)
+    answers = [
+        *(alice(method, "/api/jobs/") for method in ("GET", "HEAD", "OPTIONS", "POST")),
+        alice.get("/api/jobs/?status=never"),
+        *(client.get(url(made, end)) for client in (bob, anybody) for end in ("", "result/", "events/")),
+        *(alice("PUT", url(made, end)) for end in ("", "result/", "events/", "cancel/", "rerun/")),
+        alice.get(url(UNKNOWN)),
+        alice.get(url(made), headers={"Accept": "text/csv"}),
+        alice.get(url(made, "events/")),
+        alice.get(url(expired, "result/")),
+        alice.post(url(made, "cancel/")),
+        alice.delete(url(made), headers={"If-Match": '"old"'}),
+        alice.delete(url(made)),
+    ]
+    statuses = {answer.status_code for answer in answers}
+    assert statuses == {200, 204, 400, 401, 404, 405, 406, 409, 410, 412}
+    for answer in answers:
+        assert answer.headers["Cache-Control"] == "private, no-cache", answer.status_code
+        assert "Authorization" in answer.headers["Vary"]

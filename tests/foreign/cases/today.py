@@ -276,8 +276,6 @@ WRONG: dict[str, tuple[str, ...]] = {
         "task_answers_no_final_status[103]",
         "task_answers_no_final_status[304]",
     ),
-    "10.8 RFC 3339 in lower case is refused": ("lower_case_zone_in_a_time",),
-    "10.8 the list has no Cache-Control": ("list_is_private",),
     "10.8 problems are told in many languages, or say a wrong one": (
         "language_of_problems[/api/jobs/nothing/]",
         "language_of_problems[/api/jobs/?status=never]",
@@ -285,7 +283,6 @@ WRONG: dict[str, tuple[str, ...]] = {
     "10.8 events are compressed, chunk by chunk": ("events[gzip]",),
     "10.10 run_accepted_jobs() publishes the project's other tasks": ("other_tasks_stay_in_the_test",),
     "10.10 check has a note that the README does not name": ("checks_are_silent",),
-    "10.10 no template can be loaded without the admin": ("no_admin_is_needed",),
     "10 a handler of the view's own is prepared as if it were a generic one": (
         "patch in bulk",
         "delete in bulk",

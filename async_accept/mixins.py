@@ -22,7 +22,7 @@ from .http.metadata import add_terms
 from .http.negotiation import with_panel
 from .http.options import AcceptOptions
 from .http.responses import VARY
-from .jobs.replay import job_of
+from .jobs.replay import job_of, note_names
 
 __all__ = [
     "AcceptCreateMixin",
@@ -54,6 +54,10 @@ class AcceptingView(AcceptOptions):
                 setattr(self, name, partial(_accept, acceptance, verb, work))
             elif name in accepting:
                 setattr(self, name, partial(_accept, acceptance, "", work))
+
+    def perform_authentication(self, request: Request) -> None:
+        super().perform_authentication(request)  # type: ignore[misc]
+        note_names(request)
 
     def get_renderers(self) -> Any:
         return with_panel(super().get_renderers())  # type: ignore[misc]

@@ -4,6 +4,7 @@ The ids are stable. An error means that a 202 could not be kept, a warning that 
 should, a note that there is a faster way. Only ``manage.py async_accept doctor`` asks servers.
 """
 
+from .authentication import check_authentication
 from .celery import check_celery
 from .cors import check_cors
 from .databases import check_databases
@@ -14,6 +15,7 @@ from .views import check_views
 
 __all__ = [
     "TAG",
+    "check_authentication",
     "check_celery",
     "check_cors",
     "check_databases",

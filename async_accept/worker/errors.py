@@ -6,7 +6,7 @@ The error itself stays in the process that raised it.
 from traceback import walk_tb
 from typing import Any
 
-from ..exceptions import AttemptLost, WorkEnded, WorkFailed
+from ..exceptions import AttemptLost, NotKept, WorkEnded, WorkFailed
 from ..problems import Problem, from_exception, is_unexpected
 
 __all__ = ["Failure", "failure"]
@@ -36,7 +36,8 @@ class Ending(Failure, WorkEnded):
 def failure(error: BaseException) -> Failure:
     """Wrap what a task raised in an exception that tells its kind, and nothing of its message."""
     document = from_exception(error)
-    kind = type(error).__name__
+    # The one text that is told: it names an attribute of the request, and how to keep it.
+    kind = f"NotKept: {error}" if isinstance(error, NotKept) else type(error).__name__
     if isinstance(error, AttemptLost):
         return Ending(kind, error, document)
     if is_unexpected(document):

@@ -6,10 +6,10 @@ from .company import accepting
 from .company.routes import routes
 
 tasks = [
-    path("status/<int:status>/", accepting.Status.as_view()),
-    path("decline/", accepting.Decline.as_view()),
-    path("stumble/", accepting.Stumble.as_view()),
+    path("tasks/status/<int:status>/", accepting.Status.as_view()),
+    path("tasks/decline/", accepting.Decline.as_view()),
+    path("tasks/stumble/", accepting.Stumble.as_view()),
 ]
 
-urlpatterns = [*routes(accepting), path("v1/tasks/", include((tasks, "v1-tasks")))]
+urlpatterns = routes(accepting, *tasks)
 urlpatterns += [path("api/jobs/", include("async_accept.urls"))]

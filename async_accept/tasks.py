@@ -17,7 +17,7 @@ from django.utils import timezone
 
 from .conf import conf
 from .db.errors import again_after_outage
-from .exceptions import AttemptLost, JobCanceled, JobFailed, WorkEnded, WorkFailed
+from .exceptions import AttemptLost, JobCanceled, JobFailed, ViewFailed, WorkEnded, WorkFailed
 from .jobs import results, uploads
 from .jobs.attempt import Attempt, begin, current_attempt
 from .jobs.replay import replay
@@ -25,7 +25,7 @@ from .models import ATTEMPTS_CEILING, Job, database
 from .states import LEASED, State
 from .worker.backend import JobBackend
 from .worker.errors import failure
-from .worker.finish import finish, leave
+from .worker.finish import finish_together, leave
 from .worker.heartbeat import heartbeat
 from .worker.message import attempt_of, is_job, job_of_message
 
@@ -53,6 +53,8 @@ class JobTask(BaseTask):
     atomic: bool = False
     #: Whether an attempt that was lost with its worker, or with the database, may be repeated.
     retry_when_lost: bool = False
+    #: What atomic work has written stays if it returned an error (a response with 4xx or 5xx). If it raised, all goes.
+    keeps_effects_of_errors: bool = False
     #: Attempts in all; None takes ``MAX_ATTEMPTS``, or more if ``max_retries`` allows more.
     max_attempts: int | None = None
 
@@ -144,14 +146,20 @@ class JobTask(BaseTask):
     def _run(self, attempt: Attempt) -> Any:
         """Do the work; if it is atomic and returns, end the attempt in its transaction."""
         job = attempt.job
+        failed: ViewFailed | None = None
         try:
             with attempt.transaction:
                 if self.is_atomic(job):
                     attempt.begin_transaction()
                 value = self.work(job)
-                attempt.result = results.encode(value)
+                try:
+                    attempt.result = results.encode(value)
+                except ViewFailed as error:
+                    if not (attempt.atomic and self.keeps_effects_of_errors):
+                        raise
+                    failed = error
                 if attempt.atomic:
-                    finish(attempt)
+                    finish_together(attempt, failure(failed) if failed else None)
         except (Ignore, Reject) as error:
             # "Forget this message" is no end for a job.
             raise RuntimeError(f"A job cannot end by {type(error).__name__}.") from error
@@ -159,6 +167,8 @@ class JobTask(BaseTask):
             uploads.close(job)
         if attempt.atomic:
             leave(attempt)
+        if failed is not None:
+            raise failed
         return value
 
     def retry(
@@ -222,6 +232,8 @@ class ReplayTask(JobTask):
     """Runs the captured view; its transaction is the view's choice (``accept_atomic``)."""
 
     abstract = True
+    # A request's transaction is rolled back by what is raised, which REST framework has done by then.
+    keeps_effects_of_errors = True
 
     def is_atomic(self, job: Job) -> bool:
         return bool(job.request and job.request.get("atomic"))

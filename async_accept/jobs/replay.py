@@ -6,6 +6,7 @@ view becomes the result of the job.
 """
 
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from functools import lru_cache
 from io import BytesIO
 from typing import Any, cast
@@ -14,6 +15,7 @@ from django.contrib.auth import get_user_model
 from django.core.files.uploadedfile import UploadedFile
 from django.core.handlers.base import BaseHandler
 from django.core.handlers.wsgi import WSGIRequest
+from django.db import connections
 from django.http import HttpRequest, QueryDict
 from django.urls import get_script_prefix, get_urlconf, resolve, set_script_prefix, set_urlconf
 from django.utils import timezone, translation
@@ -24,8 +26,10 @@ from rest_framework.request import Request
 from rest_framework.settings import api_settings
 from rest_framework.views import APIView
 
-from ..models import Job
+from ..db.autocommit import as_in_autocommit
+from ..models import Job, database
 from . import uploads
+from .attempt import current_attempt
 
 __all__ = ["capture", "job_of", "replay"]
 
@@ -147,9 +151,21 @@ def _run_view(job: Job, stored: Mapping[str, Any]) -> Any:
     options = dict(accepting.initkwargs)
     actions = getattr(accepting, "actions", None)
     function = view.as_view(actions, **options) if actions else view.as_view(**options)
-    function._non_atomic_requests = getattr(accepting, "_non_atomic_requests", set())
+    opted_out = set(getattr(accepting, "_non_atomic_requests", ()))
+    function._non_atomic_requests = opted_out
     # As Django does for a request, if a database has ATOMIC_REQUESTS.
-    return BaseHandler().make_view_atomic(function)(request, *match.args, **match.kwargs)
+    in_transactions = BaseHandler().make_view_atomic(function)
+    with _outside_of_ours(opted_out):
+        return in_transactions(request, *match.args, **match.kwargs)
+
+
+def _outside_of_ours(opted_out: set[str]) -> AbstractContextManager[None]:
+    """Hide the transaction of the attempt from a view whose request would have none."""
+    using, attempt = database(), current_attempt()
+    hidden = attempt is not None and attempt.atomic
+    if hidden and (using in opted_out or not connections[using].settings_dict["ATOMIC_REQUESTS"]):
+        return as_in_autocommit(using)
+    return nullcontext()
 
 
 def _rebuild(job: Job, stored: Mapping[str, Any]) -> HttpRequest:

@@ -269,15 +269,9 @@ WRONG: dict[str, tuple[str, ...]] = {
         "asks language code",
         "asks authenticator",
     ),
-    "10.5 Prefer: wait is not honoured under ATOMIC_REQUESTS": (
-        "wait[WSGI]",
-        "wait[ASGI]",
-    ),
-    "10.5 a 4xx that was returned rolls back in the replay": (
+    "10.2 R is not the view's own bytes, in what 10.5 has mended": (
         "write and return error",
         "write in savepoints",
-    ),
-    "10.5 a view outside of the request's transaction is put into the job's": (
         "untied write and return error",
         "untied write and raise",
         "untied survive duplicate",

@@ -17,6 +17,7 @@ from .exceptions import (
     NOT_FINAL,
     JobCanceled,
     JobFailed,
+    ResultNotFinal,
     ResultTooLarge,
     Unencodable,
     ViewFailed,
@@ -57,6 +58,9 @@ TYPES: dict[str, ProblemType] = {
     "result-too-large": ProblemType(
         409, _("The result is too large"), _("The work ended, but its result is larger than allowed.")
     ),
+    "result-not-final": ProblemType(
+        409, _("The result is no answer"), _("The work ended with a status that is no final answer.")
+    ),
     # of a request to the job's URLs
     "not-found": ProblemType(404, _("No such job"), _("There is no such job.")),
     "already-ended": ProblemType(409, _("The job has ended"), _("The job has already ended.")),
@@ -75,7 +79,10 @@ LOST_AT_EVERY_ATTEMPT = _("The worker stopped at every attempt.")
 OF_JOBS = (
     *(
         text
-        for code in ("failed", "lost", "time-limit", "rejected", "result-unencodable", "result-too-large")
+        for code in (
+            *("failed", "lost", "time-limit", "rejected"),
+            *("result-unencodable", "result-too-large", "result-not-final"),
+        )
         for text in TYPES[code][1:]
     ),
     INVALID,
@@ -157,6 +164,8 @@ def _document_of(error: BaseException) -> Problem:
             return problem("result-unencodable")
         case ResultTooLarge():
             return problem("result-too-large")
+        case ResultNotFinal():
+            return problem("result-not-final", original_status=error.status)
     return problem("failed", reference=new_reference())
 
 

@@ -28,6 +28,7 @@ from ..conf import conf
 from ..exceptions import InputTooLarge, LengthRequired, Unencodable
 from ..jobs import keys, replay, uploads
 from ..jobs.accept import Terms, accept, task_limits
+from ..jobs.publish import message_options
 from ..models import Job, new_id
 from . import prefer
 from .conditional import check_if_match
@@ -287,7 +288,10 @@ class Acceptance:
         task = self.option("task")
         seconds = self.option("retry_after", getattr(task, "retry_after", None))
         # A whole number here already: the row is not read back for the 202.
-        shared = {"retry_after": None if seconds is None else max(1, math.ceil(seconds))}
+        shared = {
+            "retry_after": None if seconds is None else max(1, math.ceil(seconds)),
+            "message_options": self.message_options,
+        }
         if task is not None:
             kept = self.hook("get_accept_input")(self.request, validated)
             return shared | {"task": task.name, "input": kept, **task_limits(task)}
@@ -299,6 +303,19 @@ class Acceptance:
             "max_attempts": conf.MAX_ATTEMPTS,
             "retry_when_lost": self.option("retry_when_lost", atomic),
         }
+
+    @property
+    def message_options(self) -> dict[str, Any] | None:
+        """How the messages of the job are sent, as far as the view says so.
+
+        Raises:
+            ImproperlyConfigured: Celery could not use it.
+        """
+        names = ("queue", "priority", "time_limit", "soft_time_limit")
+        try:
+            return message_options(**{name: self.option(name) for name in names})
+        except ImproperlyConfigured as error:
+            raise ImproperlyConfigured(f"{type(self.view).__name__}.accept_{error}") from None
 
     @cached_property
     def key_columns(self) -> dict[str, str]:

@@ -162,10 +162,10 @@ def _run_view(job: Job, stored: Mapping[str, Any]) -> Any:
 def _outside_of_ours(opted_out: set[str]) -> AbstractContextManager[None]:
     """Hide the transaction of the attempt from a view whose request would have none."""
     using, attempt = database(), current_attempt()
-    hidden = attempt is not None and attempt.atomic
-    if hidden and (using in opted_out or not connections[using].settings_dict["ATOMIC_REQUESTS"]):
-        return as_in_autocommit(using)
-    return nullcontext()
+    if attempt is None or not attempt.atomic:
+        return nullcontext()
+    attempt.hides_transaction = using in opted_out or not connections[using].settings_dict["ATOMIC_REQUESTS"]
+    return as_in_autocommit(using) if attempt.hides_transaction else nullcontext()
 
 
 def _rebuild(job: Job, stored: Mapping[str, Any]) -> HttpRequest:

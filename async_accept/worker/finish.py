@@ -178,4 +178,5 @@ def _store(attempt: Attempt, ending: End) -> bool:
 def _tell(job: Job, ending: End) -> None:
     """Log an unknown error. Celery's own log is silent outside its worker, and the reference must be found."""
     if ending.failed is not None and is_unexpected(ending.failed.document):
-        logger.error("Job %s failed: %s", job.pk, ending.failed, extra={"job_id": str(job.pk)})
+        told = "\n".join([str(ending.failed), *getattr(ending.failed.error, "__notes__", ())])
+        logger.error("Job %s failed: %s", job.pk, told, extra={"job_id": str(job.pk)})

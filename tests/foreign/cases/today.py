@@ -277,24 +277,11 @@ WRONG: dict[str, tuple[str, ...]] = {
         "untied survive duplicate",
         "untied insist on durable",
     ),
-    "10.6 JobTask derives from Celery's Task, not from the app's": (
-        "job_task_has_the_base_of_the_app",
-        "job_task_delays_on_commit",
-    ),
-    "10.6 a plain Django view fails at its first request, without a word of help": (
-        "django_view_is_refused[class]",
-        "django_view_is_refused[as_view]",
-        "django_function_is_refused",
-    ),
     "10.7 the log has neither the traceback nor the deepest frame of the project": (
         "bug_is_found_in_the_log",
     ),
     "10.7 a code of the project's own leads to an anchor that is not there": (
         "type_of_the_company_own_code",
-    ),
-    "10.8 a task's 1xx or 304 is taken for an answer": (
-        "task_answers_no_final_status[103]",
-        "task_answers_no_final_status[304]",
     ),
     "10.8 RFC 3339 in lower case is refused": ("lower_case_zone_in_a_time",),
     "10.8 the list has no Cache-Control": ("list_is_private",),

@@ -96,11 +96,11 @@ class Acceptance:
         try:
             prepared = prepare()
         except (APIException, Http404, PermissionDenied):
-            first = self.first_answer()
+            first = self.first_job()
             if first is None:
                 raise
-            set_rollback()  # as REST framework does for what was raised
-            return first
+            set_rollback()  # as REST framework does for what was raised; before the wait, which commits
+            return promised(first, self.request, self.preferences)
         if isinstance(prepared, HttpResponseBase):
             return self.first_answer() or prepared
         return self.store(*prepared)
@@ -225,14 +225,18 @@ class Acceptance:
         Raises:
             IdempotencyKeyReused: it came with another payload (422).
         """
+        first = self.first_job()
+        return None if first is None else promised(first, self.request, self.preferences)
+
+    def first_job(self) -> Job | None:
+        """Return the job of the first request with this one's key; as ``first_answer()``."""
         if self.key is None or self.is_too_long:
             return None
         try:
             repeat = Job(**self.key_columns)
         except (ImproperlyConfigured, RecursionError, Unencodable):
             return None  # what cannot be stored was not accepted before
-        earlier = keys.earlier_by_key(repeat)
-        return None if earlier is None else promised(earlier, self.request, self.preferences)
+        return keys.earlier_by_key(repeat)
 
     def make_job(self, validated: Any, instance: Any) -> Job:
         """Build the job, without storing it.

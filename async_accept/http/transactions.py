@@ -32,8 +32,13 @@ class OptedOut(set[str]):
 class RequestTransactions(ExitStack):
     """The transactions of one request."""
 
-    def __init__(self, opted_out: set[str]) -> None:
+    def __init__(self) -> None:
         super().__init__()
+        self.are_outermost = False
+        self.depth = 0
+
+    def begin(self, opted_out: set[str]) -> None:
+        """Begin them, but for these databases."""
         using, names = database(), frozenset(opted_out)
         #: Nothing was open before, so that their end is a commit.
         self.are_outermost = not connections[using].in_atomic_block
@@ -53,7 +58,8 @@ def in_own_transactions(view: Callable[..., Any]) -> Callable[..., Any]:
         opted_out = _left_to_us(request)
         if opted_out is None:
             return view(request, *args, **kwargs)
-        with RequestTransactions(opted_out) as transactions:
+        with RequestTransactions() as transactions:
+            transactions.begin(opted_out)
             request.accept_transactions = transactions  # type: ignore[attr-defined]
             return view(request, *args, **kwargs)
 

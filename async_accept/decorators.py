@@ -5,10 +5,12 @@ do. Above ``@api_view`` they take charge of the whole view: then an error before
 database that is away while the caller is authenticated, is answered as an accepting view answers it, too.
 """
 
+import inspect
 from collections.abc import Callable, Mapping
 from functools import partial, wraps
 from typing import Any, TypeVar, cast
 
+from asgiref.sync import iscoroutinefunction
 from django.core.exceptions import ImproperlyConfigured
 from django.db import Error
 from django.http.response import HttpResponseBase
@@ -28,7 +30,7 @@ from .http.responses import VARY
 from .jobs.replay import decorated, job_of
 from .mixins import AcceptingView
 
-__all__ = ["accepts", "accepts_task", "decorated"]
+__all__ = ["accepts", "accepts_task", "decorated", "no_request"]
 
 Handler = TypeVar("Handler", bound=Callable[..., Any])
 #: Decides about one request; gets the handler, called with its arguments.
@@ -46,7 +48,7 @@ def accepts(*, serializer_class: Any = None, **options: Any) -> Callable[[Handle
         options: any attribute of an accepting view, without ``accept_``: ``operation="orders.publish"``.
 
     Raises:
-        ImproperlyConfigured: an unknown option.
+        ImproperlyConfigured: an unknown option, or it stands on what is no handler of REST framework's.
     """
 
     def run_in_worker(acceptance: Acceptance, work: Callable[[], Any]) -> Any:
@@ -104,12 +106,13 @@ def _decorator(way: Way, options: dict[str, Any]) -> Callable[[Handler], Handler
         raise ImproperlyConfigured(f"There is no option {', '.join(unknown)}.")
 
     def decorate(handler: Handler) -> Handler:
+        _check_handler(handler)
         if hasattr(handler, "cls"):
             return cast(Handler, _whole(handler.cls, decorate, options))
 
         @wraps(handler)
         def accepting(*args: Any, **kwargs: Any) -> Any:
-            request: Request = next(arg for arg in args if isinstance(arg, Request))
+            request = _request_of(handler, args)
             [request.accepted_renderer] = with_panel([request.accepted_renderer])
             view = request.parser_context["view"]
             acceptance = Acceptance(view, request, _named(view, handler, options))
@@ -137,6 +140,55 @@ def _decorator(way: Way, options: dict[str, Any]) -> Callable[[Handler], Handler
         return cast(Handler, accepting)
 
     return decorate
+
+
+def _check_handler(handler: Any) -> None:
+    """Refuse what REST framework does not call, with the line that mends it.
+
+    Raises:
+        ImproperlyConfigured: *handler* is a class, a view of Django's, or a coroutine function.
+    """
+    view = handler if inspect.isclass(handler) else getattr(handler, "view_class", None)
+    name = getattr(view or handler, "__name__", repr(handler))
+    if view is not None and not hasattr(handler, "cls"):
+        kind = "APIView" if not issubclass(view, APIView) else view.__bases__[0].__name__
+        raise ImproperlyConfigured(
+            f"@accepts stands above a handler, not above the class {name}. "
+            f"To let all handlers of the class accept: class {name}(AcceptMixin, {kind}):"
+        )
+    if not callable(handler):
+        raise ImproperlyConfigured(
+            f"@accepts stands above {handler!r}, which cannot be called. Put it directly above the function, below "
+            "@action and @api_view."
+        )
+    if iscoroutinefunction(handler):
+        raise ImproperlyConfigured(
+            f"REST framework calls no coroutine; the handler must be: def {name}(...):"
+        )
+
+
+def _request_of(handler: Callable[..., Any], args: tuple[Any, ...]) -> Request:
+    """Return REST framework's request among the arguments of *handler*.
+
+    Raises:
+        ImproperlyConfigured: there is none, because Django has called the handler. At import nobody could tell.
+    """
+    found = next((arg for arg in args if isinstance(arg, Request)), None)
+    if found is None:
+        raise ImproperlyConfigured(no_request(handler))
+    return found
+
+
+def no_request(handler: Callable[..., Any]) -> str:
+    """Return what to tell of a decorated *handler* that only Django calls, with the line that mends it."""
+    name, outer = handler.__name__, handler.__qualname__.rpartition(".")[0].rpartition("<locals>.")[2]
+    line = (
+        f"class {outer}(APIView):"
+        if outer and "<locals>" not in outer
+        else f'@api_view(["POST"])  # above @accepts, above def {name}(...)'
+    )
+    place = f"{handler.__module__}.{name}"
+    return f"@accepts on {place} needs a view of REST framework's, and this is one of Django's: {line}"
 
 
 def _named(view: Any, handler: Callable[..., Any], options: dict[str, Any]) -> dict[str, Any]:

@@ -30,6 +30,7 @@ __all__ = [
     "LengthRequired",
     "NotKept",
     "PreconditionFailed",
+    "ResultNotFinal",
     "ResultTooLarge",
     "TooManyJobs",
     "Unavailable",
@@ -65,6 +66,17 @@ class Unencodable(AsyncAcceptError, ValueError):
 
     If it is a task's result, the job fails (problem ``result-unencodable``, HTTP 409).
     """
+
+
+class ResultNotFinal(AsyncAcceptError, ValueError):
+    """The work answered with a status that ends nothing, such as 103 or 304: the job fails (HTTP 409).
+
+    The problem is ``result-not-final``. Nobody asked the work for an interim answer, or whether something has changed.
+    """
+
+    def __init__(self, status: int) -> None:
+        super().__init__(f"The work answered {status}, which is no final answer.")
+        self.status = status
 
 
 class ResultTooLarge(AsyncAcceptError, ValueError):

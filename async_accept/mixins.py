@@ -22,6 +22,7 @@ from .http.metadata import add_terms
 from .http.negotiation import with_panel
 from .http.options import AcceptOptions
 from .http.responses import VARY
+from .http.transactions import in_own_transactions
 from .jobs.replay import job_of, note_names
 
 __all__ = [
@@ -39,6 +40,10 @@ class AcceptingView(AcceptOptions):
 
     #: The names of the handlers that accept: actions of generic views, or HTTP methods in small letters.
     _handlers: tuple[str, ...] = ()
+
+    @classmethod
+    def as_view(cls, *args: Any, **initkwargs: Any) -> Any:
+        return in_own_transactions(super().as_view(*args, **initkwargs))  # type: ignore[misc]
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         super().initial(request, *args, **kwargs)  # type: ignore[misc]

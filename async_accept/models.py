@@ -110,6 +110,9 @@ class Job(models.Model):
     uploads = JSONTextField(_("uploads"), null=True, blank=True)
     #: What is needed to rebuild the request for a replay; null for a task.
     request = JSONTextField(_("request"), null=True, blank=True)
+    #: How its messages are sent if the view says so: a dict with queue, priority, time_limit, soft_time_limit. Kept, so
+    #: that the relay publishes the job again in the same way.
+    message_options = JSONTextField(null=True, blank=True, editable=False)
 
     state = models.CharField(_("state"), max_length=10, choices=State.choices, default=State.ACCEPTED)
     #: How often the job was claimed. An attempt that was declared lost has an older number, and can write no more.

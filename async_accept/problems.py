@@ -18,6 +18,7 @@ from .exceptions import (
     JobCanceled,
     JobFailed,
     NotKept,
+    ResultNotFinal,
     ResultTooLarge,
     Unencodable,
     ViewFailed,
@@ -58,6 +59,9 @@ TYPES: dict[str, ProblemType] = {
     "result-too-large": ProblemType(
         409, _("The result is too large"), _("The work ended, but its result is larger than allowed.")
     ),
+    "result-not-final": ProblemType(
+        409, _("The result is no answer"), _("The work ended with a status that is no final answer.")
+    ),
     # of a request to the job's URLs
     "not-found": ProblemType(404, _("No such job"), _("There is no such job.")),
     "already-ended": ProblemType(409, _("The job has ended"), _("The job has already ended.")),
@@ -76,7 +80,10 @@ LOST_AT_EVERY_ATTEMPT = _("The worker stopped at every attempt.")
 OF_JOBS = (
     *(
         text
-        for code in ("failed", "lost", "time-limit", "rejected", "result-unencodable", "result-too-large")
+        for code in (
+            *("failed", "lost", "time-limit", "rejected"),
+            *("result-unencodable", "result-too-large", "result-not-final"),
+        )
         for text in TYPES[code][1:]
     ),
     INVALID,
@@ -161,6 +168,8 @@ def _document_of(error: BaseException) -> Problem:
         case NotKept():
             # A bug of the view, so it is logged; but its text names an attribute, and no value.
             return problem("failed", str(error), reference=new_reference())
+        case ResultNotFinal():
+            return problem("result-not-final", original_status=error.status)
     return problem("failed", reference=new_reference())
 
 

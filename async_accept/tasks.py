@@ -11,13 +11,15 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from celery import Task, shared_task
+from celery.contrib.django.task import DjangoTask
 from celery.exceptions import Ignore, MaxRetriesExceededError, Reject, Retry
 from django.db import Error
+from django.db.transaction import TransactionManagementError
 from django.utils import timezone
 
 from .conf import conf
-from .db.errors import again_after_outage
-from .exceptions import AttemptLost, JobCanceled, JobFailed, WorkEnded, WorkFailed
+from .db.errors import again_after_outage, is_outage
+from .exceptions import AttemptLost, JobCanceled, JobFailed, ViewFailed, WorkEnded, WorkFailed
 from .jobs import results, uploads
 from .jobs.attempt import Attempt, begin, current_attempt, end
 from .jobs.replay import alone, replay
@@ -25,25 +27,59 @@ from .models import ATTEMPTS_CEILING, Job, database
 from .states import LEASED, State
 from .worker.backend import JobBackend
 from .worker.errors import failure
-from .worker.finish import finish, leave
+from .worker.finish import finish_together, leave
 from .worker.heartbeat import heartbeat
 from .worker.message import attempt_of, is_job, job_of_message
 
 __all__ = ["JobBackend", "JobTask", "atomic_from_here", "probe", "replay_view"]
 
 if TYPE_CHECKING:
-    BaseTask = Task[..., Any]
+    BaseTask = DjangoTask[..., Any]
 else:
-    BaseTask = Task
+    BaseTask = DjangoTask
 
 
-class JobTask(BaseTask):
+class JobTaskType(type):
+    """Puts the app's own task class behind ``JobTask``, as Celery does for a task without ``base``.
+
+    Celery makes a class of each task function, and gives it its app; the app's ``task_cls`` is not known before.
+    """
+
+    def __new__(mcs, name: str, bases: tuple[type, ...], members: dict[str, Any]) -> Any:
+        app = members.get("app")
+        if app is None:
+            return super().__new__(mcs, name, bases, members)
+        of_app: type[Any] = app.Task
+        if not any(issubclass(base, of_app) for base in bases):
+            bases = (*(base for base in bases if not issubclass(of_app, base)), of_app)
+        if not issubclass(mcs, type(of_app)):  # the project's class has a metaclass, too
+            mcs = type(mcs.__name__, (mcs, type(of_app)), {})
+        made: Any = super().__new__(mcs, name, bases, members)
+        # An end that was wanted is no error for Celery's log, whatever else is none.
+        named = _tuple(made.throws) if "throws" in members else (*_tuple(made.throws), *_tuple(of_app.throws))
+        made.throws = tuple(dict.fromkeys((*named, WorkEnded)))
+        return made
+
+    def mro(cls) -> list[type]:
+        """Let the project's class override what Celery's class for Django has, such as ``delay_on_commit()``."""
+        order = super().mro()
+        order.remove(DjangoTask)
+        order.insert(order.index(Task), DjangoTask)
+        return order
+
+
+def _tuple(kinds: Any) -> tuple[Any, ...]:
+    return kinds if isinstance(kinds, tuple) else (kinds,)
+
+
+class JobTask(BaseTask, metaclass=JobTaskType):
     """Base of every task that runs a job: ``@shared_task(base=JobTask)``.
 
     The task gets the job's input as keyword arguments. What it returns is the result: a value for 200, or a REST
     framework ``Response`` for another status and headers. To fail with words for the client, raise ``JobFailed``.
     Routing, priorities, time limits, ``retry()`` and ``autoretry_for`` work as in any Celery task; the times of retries
-    are kept in the job's row, not in the broker.
+    are kept in the job's row, not in the broker. Its class is also the app's own task class (``task_cls``), so what
+    that one overrides holds here, too.
 
     What the work raises is passed to Celery as ``WorkFailed``, which keeps its message out of logs and events.
     """
@@ -53,6 +89,8 @@ class JobTask(BaseTask):
     atomic: bool = False
     #: Whether an attempt that was lost with its worker, or with the database, may be repeated.
     retry_when_lost: bool = False
+    #: What atomic work has written stays if it returned an error (a response with 4xx or 5xx). If it raised, all goes.
+    keeps_effects_of_errors: bool = False
     #: Attempts in all; None takes ``MAX_ATTEMPTS``, or more if ``max_retries`` allows more.
     max_attempts: int | None = None
 
@@ -60,7 +98,6 @@ class JobTask(BaseTask):
     Strategy = "async_accept.worker.message:strategy"
     # Failures and retries are reported to the backend even if results are ignored.
     store_errors_even_if_ignored = True
-    # An end that was wanted is no error for Celery's log.
     throws = (WorkEnded,)
 
     @property  # type: ignore[misc] # nobody sets it
@@ -83,7 +120,11 @@ class JobTask(BaseTask):
 
     def work(self, job: Job) -> Any:
         """Do the work of *job* and return what it leaves."""
-        return self.run(**(uploads.restore(job) or {}))
+        return self._call(**(uploads.restore(job) or {}))
+
+    def _call(self, **kwargs: Any) -> Any:
+        """Call the task's function, through the ``__call__()`` of the project's own task class, if it has one."""
+        return super().__call__(**kwargs)
 
     # --- Claim ------------------------------------------------------------------------------------------
 
@@ -99,6 +140,7 @@ class JobTask(BaseTask):
         attempt = Attempt(job)
         begin(attempt, inside=bool(self.request.is_eager))
         heartbeat.add(attempt, thread=not self.request.is_eager)
+        super().before_start(task_id, args, kwargs)
 
     def _claim(self, task_id: str) -> Job | None:
         """Claim the job; wait for a database that is away, else this worker would empty the queue for nothing."""
@@ -126,8 +168,7 @@ class JobTask(BaseTask):
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         attempt = attempt_of(self.request)
         if attempt is None or attempt.entered:
-            called = super().__call__ if self.request.called_directly else self.run
-            return called(*args, **kwargs)
+            return super().__call__(*args, **kwargs)
         attempt.entered = True
         try:
             return self._run(attempt)
@@ -141,17 +182,35 @@ class JobTask(BaseTask):
             error = raised
         raise failure(error) from error
 
+    def push_request(self, *args: Any, **kwargs: Any) -> None:
+        """Keep the message's own request for what it calls; Celery's worker does so, its eager mode does not.
+
+        ``Task.__call__`` pushes an empty one.
+        """
+        top: Any = self.request_stack.top
+        if top is None or top.called_directly:
+            super().push_request(*args, **kwargs)
+        else:
+            self.request_stack.push(top)
+
     def _run(self, attempt: Attempt) -> Any:
         """Do the work; if it is atomic and returns, end the attempt in its transaction."""
         job = attempt.job
+        failed: ViewFailed | None = None
         try:
             with attempt.transaction:
                 if self.is_atomic(job):
                     attempt.begin_transaction()
                 value = self.work(job)
-                attempt.result = results.encode(value)
+                attempt.returned = True
+                try:
+                    attempt.result = results.encode(value)
+                except ViewFailed as error:
+                    if not (attempt.atomic and self.keeps_effects_of_errors):
+                        raise
+                    failed = error
                 if attempt.atomic:
-                    finish(attempt)
+                    finish_together(attempt, failure(failed) if failed else None)
         except (Ignore, Reject) as error:
             # "Forget this message" is no end for a job.
             raise RuntimeError(f"A job cannot end by {type(error).__name__}.") from error
@@ -159,6 +218,8 @@ class JobTask(BaseTask):
             uploads.close(job)
         if attempt.atomic:
             leave(attempt)
+        if failed is not None:
+            raise failed
         return value
 
     def retry(
@@ -218,10 +279,21 @@ def atomic_from_here() -> None:
         attempt.begin_transaction()
 
 
+#: Added to what fails only because a view is replayed in a transaction, which its request had not.
+IN_TRANSACTION = (
+    "The request of this view is in no transaction (ATOMIC_REQUESTS), but its replay commits together with the end of "
+    "the job (accept_atomic). So this error came from a transaction, or only at its commit. There are two ways out: "
+    "accept_atomic = False, then the effects of a lost attempt may happen twice; or transaction.atomic() around what "
+    "the view writes, then the request meets the same error."
+)
+
+
 class ReplayTask(JobTask):
     """Runs the captured view; its transaction is the view's choice (``accept_atomic``)."""
 
     abstract = True
+    # A request's transaction is rolled back by what is raised, which REST framework has done by then.
+    keeps_effects_of_errors = True
 
     def is_atomic(self, job: Job) -> bool:
         return bool(job.request and job.request.get("atomic"))
@@ -229,18 +301,27 @@ class ReplayTask(JobTask):
     def _run(self, attempt: Attempt) -> Any:
         try:
             return alone(partial(super()._run, attempt))
+        except Error as error:
+            by_transaction = attempt.returned or isinstance(error, TransactionManagementError)
+            if attempt.hides_transaction and by_transaction and not is_outage(error):
+                error.add_note(IN_TRANSACTION)
+            raise
         finally:
             if attempt.ended:
                 end(attempt)  # here too: inside it was another context
 
     def work(self, job: Job) -> Any:
-        return replay(job)
+        return self._call()
 
 
-@shared_task(base=ReplayTask, name="async_accept.replay")
-def replay_view() -> None:
+# A view is no task: what it raises is its answer, whatever the project's tasks retry.
+@shared_task(base=ReplayTask, name="async_accept.replay", autoretry_for=())
+def replay_view() -> Any:
     """Run the view's own logic for a job."""
-    raise RuntimeError("This task runs captured requests only; it cannot be called.")
+    attempt = current_attempt()
+    if attempt is None or attempt.job.task != "async_accept.replay":
+        raise RuntimeError("This task runs captured requests only; it cannot be called.")
+    return replay(attempt.job)
 
 
 @shared_task(base=JobTask, name="async_accept.probe")

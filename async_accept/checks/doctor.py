@@ -27,6 +27,7 @@ from ..states import State
 from ..tasks import JobTask, probe
 from . import invariants, servers
 from .messages import TAG, Finding, fail, ok, warn
+from .views import queues_of_views
 
 __all__ = ["Doctor", "Finding"]
 
@@ -177,6 +178,9 @@ class Doctor:
         registered = {line.split(" ", 1)[0] for lines in self._ask("registered").values() for line in lines}
         consumed = {queue["name"] for queues in self._ask("active_queues").values() for queue in queues}
         found = [finding for name in names for finding in _check_task(name, registered, consumed)]
+        found += [
+            finding for queue, place in queues_of_views() for finding in _check_queue(queue, place, consumed)
+        ]
         yield from found
         if not found:
             yield ok("tasks", f"The workers know all {len(names)} job tasks and listen to their queues.")
@@ -216,10 +220,15 @@ def _check_task(name: str, registered: set[str], consumed: set[str]) -> Iterator
     queue = publish.queue_of(name)
     if name not in registered:
         yield fail("tasks", f"No worker knows {name}.", "Restart the workers with the current code.")
-    elif queue is not None and queue not in consumed:
+    elif queue is not None:
+        yield from _check_queue(queue, name, consumed)
+
+
+def _check_queue(queue: str, place: str, consumed: set[str]) -> Iterator[Finding]:
+    if queue not in consumed:
         queues = ",".join(sorted({*consumed, queue}))
         yield fail(
             "tasks",
-            f'No worker listens to the queue "{queue}" of {name}.',
+            f'No worker listens to the queue "{queue}" of {place}.',
             f"celery -A {current_app.main} worker --queues {queues}",
         )

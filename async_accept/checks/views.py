@@ -4,19 +4,25 @@ import inspect
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from celery import Task
+from celery import Task, current_app
 from django.conf import settings
 from django.core import checks
+from django.core.exceptions import ImproperlyConfigured
 from django.urls import URLPattern, URLResolver, get_resolver
 from rest_framework.settings import api_settings
 from rest_framework.views import APIView
 
-from ..decorators import decorated
+from ..decorators import decorated, no_request
+from ..jobs.publish import message_options
 from ..mixins import AcceptingView
 from ..tasks import JobTask
 from .messages import TAG, error, warning
 
-__all__ = ["Routed", "check_views", "routed_views"]
+__all__ = ["Routed", "check_views", "queues_of_views", "routed_views"]
+
+
+#: The options of a view that go with its jobs' messages.
+MESSAGE_OPTIONS = ("queue", "priority", "time_limit", "soft_time_limit")
 
 
 class Routed(NamedTuple):
@@ -26,6 +32,14 @@ class Routed(NamedTuple):
     options: dict[str, Any]
     #: The names of the handlers by HTTP method, if a router or ``as_view()`` chose them.
     actions: dict[str, str] | None = None
+
+
+class Sent(NamedTuple):
+    """What a view, or a handler with ``@accepts``, says of its jobs' messages, and where."""
+
+    options: dict[str, Any]
+    place: str
+    view: type
 
 
 class NamedTask(NamedTuple):
@@ -38,7 +52,10 @@ class NamedTask(NamedTuple):
 
 @checks.register(TAG)
 def check_views(**kwargs: Any) -> list[checks.CheckMessage]:
-    """E005, E006: a view's task is no ``JobTask``. E008: a mixin without effect. W005: a throttle that stops polls."""
+    """E005, E006: a view's task is no ``JobTask``. E008: a mixin without effect. E009: messages that cannot be sent.
+
+    E010: ``@accepts`` on a view of Django's. W005: a throttle that stops polls.
+    """
     if not getattr(settings, "ROOT_URLCONF", None):
         return []
     found: list[checks.CheckMessage] = []
@@ -49,6 +66,12 @@ def check_views(**kwargs: Any) -> list[checks.CheckMessage]:
         places.setdefault((id(named.task), named.place), named)
     for named in places.values():
         found.extend(_check_task(named))
+    for sent in {sent.place: sent for route in routed for sent in _sent(route)}.values():
+        found.extend(_check_message(sent))
+    handlers = {id(handler): handler for handler in _of_django(get_resolver().url_patterns)}
+    for handler in handlers.values():
+        hint = "REST framework's views have what a replay needs: parsers, renderers and permissions."
+        found.append(error(10, no_request(handler), hint, handler))
     views = {route.view for route in routed}
     for view in views:
         found.extend(_check_throttles(view))
@@ -70,6 +93,64 @@ def routed_views(patterns: Any) -> Iterator[Routed]:
                     pattern.callback, "view_initkwargs", {}
                 )
                 yield Routed(view, options, getattr(pattern.callback, "actions", None))
+
+
+def queues_of_views() -> Iterator[tuple[str, str]]:
+    """Yield each queue that a view in the URLconf names for its jobs, and the place where it does so."""
+    if getattr(settings, "ROOT_URLCONF", None):
+        routes = routed_views(get_resolver().url_patterns)
+        for sent in {sent.place: sent for route in routes for sent in _sent(route)}.values():
+            if queue := sent.options["queue"]:
+                yield queue, sent.place
+
+
+def _sent(route: Routed) -> Iterator[Sent]:
+    """Yield what *route* says of its jobs' messages, for the view and for each of its handlers that says something."""
+    of_view = {name: _option(route, name) for name in MESSAGE_OPTIONS}
+    if issubclass(route.view, AcceptingView) and any(value is not None for value in of_view.values()):
+        yield Sent(of_view, f"{route.view.__module__}.{route.view.__qualname__}", route.view)
+    for _, handler in inspect.getmembers(route.view, inspect.isfunction):
+        found = decorated(handler)
+        if found is not None and set(MESSAGE_OPTIONS) & found.accept_options.keys():
+            own = {name: found.accept_options.get(name, of_view[name]) for name in MESSAGE_OPTIONS}
+            yield Sent(own, f"{found.__module__}.{found.__qualname__}", route.view)
+
+
+def _option(route: Routed, name: str) -> Any:
+    return route.options.get(f"accept_{name}", getattr(route.view, f"accept_{name}", None))
+
+
+def _check_message(sent: Sent) -> Iterator[checks.CheckMessage]:
+    try:
+        options = message_options(**sent.options)
+    except ImproperlyConfigured as wrong:
+        yield error(
+            9, f"{sent.place}: accept_{wrong}", "accept_queue, accept_priority, accept_time_limit", sent.view
+        )
+        return
+    app: Any = current_app
+    queue = (options or {}).get("queue")
+    if queue and not app.conf.task_create_missing_queues and queue not in app.amqp.queues:
+        yield error(
+            9,
+            f'{sent.place} sends its jobs to the queue "{queue}", which is not in task_queues, and '
+            "task_create_missing_queues is off.",
+            f'CELERY_TASK_QUEUES = [..., Queue("{queue}")]',
+            sent.view,
+        )
+
+
+def _of_django(patterns: Any) -> Iterator[Any]:
+    """Yield the handlers with ``@accepts`` that no view of REST framework's calls."""
+    for pattern in patterns:
+        if isinstance(pattern, URLResolver):
+            yield from _of_django(pattern.url_patterns)
+        elif isinstance(pattern, URLPattern) and not hasattr(pattern.callback, "cls"):
+            view = getattr(pattern.callback, "view_class", None)
+            members = (
+                [] if view is None else [member for _, member in inspect.getmembers(view, inspect.isfunction)]
+            )
+            yield from (each for each in [pattern.callback, *members] if hasattr(each, "accept_options"))
 
 
 def _named_tasks(route: Routed) -> Iterator[NamedTask]:

@@ -28,6 +28,7 @@ from ..conf import conf
 from ..exceptions import InputTooLarge, LengthRequired, Unencodable
 from ..jobs import keys, replay, uploads
 from ..jobs.accept import Terms, accept, task_limits
+from ..jobs.publish import message_options
 from ..models import Job, new_id
 from . import prefer
 from .conditional import check_if_match
@@ -95,11 +96,11 @@ class Acceptance:
         try:
             prepared = prepare()
         except (APIException, Http404, PermissionDenied):
-            first = self.first_answer()
+            first = self.first_job()
             if first is None:
                 raise
-            set_rollback()  # as REST framework does for what was raised
-            return first
+            set_rollback()  # as REST framework does for what was raised; before the wait, which commits
+            return promised(first, self.request, self.preferences)
         if isinstance(prepared, HttpResponseBase):
             return self.first_answer() or prepared
         return self.store(*prepared)
@@ -224,14 +225,18 @@ class Acceptance:
         Raises:
             IdempotencyKeyReused: it came with another payload (422).
         """
+        first = self.first_job()
+        return None if first is None else promised(first, self.request, self.preferences)
+
+    def first_job(self) -> Job | None:
+        """Return the job of the first request with this one's key; as ``first_answer()``."""
         if self.key is None or self.is_too_long:
             return None
         try:
             repeat = Job(**self.key_columns)
         except (ImproperlyConfigured, RecursionError, Unencodable):
             return None  # what cannot be stored was not accepted before
-        earlier = keys.earlier_by_key(repeat)
-        return None if earlier is None else promised(earlier, self.request, self.preferences)
+        return keys.earlier_by_key(repeat)
 
     def make_job(self, validated: Any, instance: Any) -> Job:
         """Build the job, without storing it.
@@ -287,7 +292,10 @@ class Acceptance:
         task = self.option("task")
         seconds = self.option("retry_after", getattr(task, "retry_after", None))
         # A whole number here already: the row is not read back for the 202.
-        shared = {"retry_after": None if seconds is None else max(1, math.ceil(seconds))}
+        shared = {
+            "retry_after": None if seconds is None else max(1, math.ceil(seconds)),
+            "message_options": self.message_options,
+        }
         if task is not None:
             kept = self.hook("get_accept_input")(self.request, validated)
             return shared | {"task": task.name, "input": kept, **task_limits(task)}
@@ -323,6 +331,19 @@ class Acceptance:
                 f"What {name}() returned for {self.operation} cannot be kept. {error}"
             ) from error
         return kept
+
+    @property
+    def message_options(self) -> dict[str, Any] | None:
+        """How the messages of the job are sent, as far as the view says so.
+
+        Raises:
+            ImproperlyConfigured: Celery could not use it.
+        """
+        names = ("queue", "priority", "time_limit", "soft_time_limit")
+        try:
+            return message_options(**{name: self.option(name) for name in names})
+        except ImproperlyConfigured as error:
+            raise ImproperlyConfigured(f"{type(self.view).__name__}.accept_{error}") from None
 
     @cached_property
     def key_columns(self) -> dict[str, str]:

@@ -13,6 +13,7 @@ from rest_framework.response import Response
 from ..conf import conf
 from .accept import Acceptance
 from .generic import VERBS
+from .transactions import can_wait
 
 __all__ = ["JobMetadata", "add_terms", "terms", "with_terms"]
 
@@ -97,7 +98,7 @@ def _terms(view: Any, request: Request, given: Mapping[str, Any]) -> dict[str, A
     )
     codes = {202: True, 400: True, 409: option("when_active") == "refuse", 413: True}
     codes |= {422: key != "ignored", 429: any(cap is not None for cap in caps), 503: True}
-    wait = [f"wait={conf.MAX_WAIT_SECONDS}"] if conf.MAX_WAIT_SECONDS else []
+    wait = [f"wait={conf.MAX_WAIT_SECONDS}"] if conf.MAX_WAIT_SECONDS and can_wait(request) else []
     lifetime = {"idempotency_key_seconds": int(conf.IDEMPOTENCY_KEY_LIFETIME.total_seconds())}
     return {
         "operation": acceptance.operation,

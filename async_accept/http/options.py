@@ -25,6 +25,14 @@ class AcceptOptions:
     accept_atomic: bool = True
     #: Whether the view's work may be repeated if its worker was lost; None: yes if it is atomic.
     accept_retry_when_lost: bool | None = None
+    #: The queue of the view's jobs; None: as the task or ``task_routes`` say.
+    accept_queue: str | None = None
+    #: The priority of the view's jobs in their queue, from 0 to 255; None: as the task says.
+    accept_priority: int | None = None
+    #: How many seconds the work may take until its process is killed; None: as the task, or Celery's settings, say.
+    accept_time_limit: float | None = None
+    #: How many seconds the work may take until it gets a ``SoftTimeLimitExceeded``; None: as above.
+    accept_soft_time_limit: float | None = None
     #: Seconds that a client should wait between polls; None: more, the older the job is.
     accept_retry_after: int | None = None
     #: ``"required"``, ``"optional"`` or ``"ignored"``: the request's ``Idempotency-Key``.

@@ -2,7 +2,6 @@
 
 from typing import Any
 
-from django.db import transaction
 from django.http import Http404, HttpResponse
 from django_celery_results.models import TaskResult
 from rest_framework.response import Response
@@ -11,10 +10,11 @@ from .. import encoding
 from ..conf import conf
 from ..jobs import results
 from ..jobs.watcher import watcher
-from ..models import Job, database
+from ..models import Job
 from .errors import ProblemResponse, problem_response
 from .monitor import JobSerializer, add_sunset, job_url, retry_after
 from .prefer import Preferences
+from .transactions import commit_early
 
 __all__ = ["VARY", "accepted", "promised", "result_response"]
 
@@ -30,8 +30,8 @@ def promised(job: Job, request: Any, preferences: Preferences) -> Response:
     """
     seconds = min(preferences.wait_seconds or 0, int(conf.MAX_WAIT_SECONDS))
     ended: bool | None = None  # it did not wait
-    # Inside the caller's transaction nobody else sees the job, so it cannot end.
-    if seconds and not transaction.get_connection(database()).in_atomic_block:
+    # Inside a transaction nobody else sees the job, so it cannot end.
+    if seconds and commit_early(request):
         ended = watcher.wait(job, seconds, for_end=True)
     response = result_response(_read_again(job), request) if ended else accepted(job, request)
     return _apply(preferences, response, waited=None if ended is None else seconds)

@@ -115,6 +115,7 @@ def rerun(job: Job, **key_columns: str) -> Job:
         rerun_of=job.pk,
         input=job.input,
         request=job.request,
+        message_options=job.message_options,
         max_attempts=job.max_attempts,
         retry_when_lost=job.retry_when_lost,
         retry_after=job.retry_after,

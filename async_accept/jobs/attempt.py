@@ -27,10 +27,12 @@ class Attempt:
         "ended",
         "entered",
         "error",
+        "hides_transaction",
         "job",
         "outer",
         "progress",
         "result",
+        "returned",
         "taken",
         "transaction",
     )
@@ -57,6 +59,10 @@ class Attempt:
         #: Commits the work together with the end, if the work is *atomic*; else empty.
         self.transaction = ExitStack()
         self.atomic = False
+        #: The work sees nothing of that transaction (``db.autocommit``).
+        self.hides_transaction = False
+        #: The work has returned something.
+        self.returned = False
         #: How many transactions were open before the work began (tests, eager mode).
         self.depth = len(connections[database()].atomic_blocks)
         if watch is not None:

@@ -15,7 +15,7 @@ from ..models import Job, database
 from ..querysets import JobQuerySet
 from ..states import State
 from .broker import Broker
-from .publish import publish, queue_of
+from .publish import Waiting, publish, queue_of
 
 __all__ = ["find_lost_messages", "publish_due", "step"]
 
@@ -48,7 +48,7 @@ def publish_due(broker: Broker) -> int:
             break
         due = _put_off()
         try:
-            published = len(publish([(pk, task) for pk, task, _ in due], broker))
+            published = len(publish([job for job, _ in due], broker))
         except BrokerUnavailable as error:
             logger.warning("The relay could not reach the broker: %s", error)
             published = 0
@@ -67,10 +67,11 @@ def find_lost_messages(broker: Broker) -> int:
     """
     if broker.paused:
         return 0
-    waiting = list(_published_long_ago().order_by("dispatch_at").values_list("pk", "task")[:WATCHED])
+    rows = _published_long_ago().order_by("dispatch_at")
+    waiting = list(rows.values_list("pk", "task", "message_options")[:WATCHED])
     by_queue: dict[str | None, list[UUID]] = defaultdict(list)
-    for pk, name in waiting:
-        by_queue[queue_of(name)].append(pk)
+    for pk, name, options in waiting:
+        by_queue[queue_of(name, options)].append(pk)
     found = 0
     for queue, ids in by_queue.items():
         try:
@@ -88,26 +89,31 @@ def find_lost_messages(broker: Broker) -> int:
     return found
 
 
-def _put_off() -> list[tuple[UUID, str, int]]:
-    """Move the due jobs to their next step before they are published, so that no other relay publishes them."""
+def _put_off() -> list[tuple[Waiting, int]]:
+    """Move the due jobs to their next step before they are published, so that no other relay publishes them.
+
+    Returns:
+        the jobs, and how often they were published before.
+    """
     using = database()
     with transaction.atomic(using=using):
         rows = Job.objects.due().order_by("dispatch_at").unlocked()
-        due = list(rows.values_list("pk", "task", "dispatches")[:BATCH])
+        columns = rows.values_list("pk", "task", "message_options", "dispatches")[:BATCH]
+        due = [(Waiting(pk, task, options), dispatches) for pk, task, options, dispatches in columns]
         if connections[using].features.has_select_for_update:
             by_count: dict[int, list[UUID]] = defaultdict(list)
-            for pk, _, dispatches in due:
-                by_count[dispatches].append(pk)
+            for job, dispatches in due:
+                by_count[dispatches].append(job.pk)
             for dispatches, ids in by_count.items():
                 _move_on(ids, dispatches)
             return due
-        return [row for row in due if _move_on([row[0]], row[2])]
+        return [(job, dispatches) for job, dispatches in due if _move_on([job.pk], dispatches)]
 
 
-def _take_back(due: list[tuple[UUID, str, int]]) -> None:
+def _take_back(due: list[tuple[Waiting, int]]) -> None:
     """Make jobs due again that the broker did not take."""
     if due:
-        ids = [pk for pk, *_ in due]
+        ids = [job.pk for job, _ in due]
         Job.objects.filter(pk__in=ids, state=State.ACCEPTED, dispatches__gt=0).update(
             dispatches=F("dispatches") - 1, dispatch_at=from_now(timedelta())
         )

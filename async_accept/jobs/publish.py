@@ -6,20 +6,31 @@ again.
 """
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 from uuid import UUID
 
 from celery import current_app
+from django.core.exceptions import ImproperlyConfigured
 from kombu import Producer
 
 from ..exceptions import BrokerUnavailable, Unavailable
 from ..models import Job
 from .broker import Broker, broker
 
-__all__ = ["HEADER", "check_broker", "publish", "publish_accepted", "queue_of", "run_here", "send_options"]
+__all__ = [
+    "HEADER",
+    "Waiting",
+    "check_broker",
+    "message_options",
+    "publish",
+    "publish_accepted",
+    "queue_of",
+    "run_here",
+    "send_options",
+]
 
 logger = logging.getLogger(__name__)
 
@@ -27,6 +38,43 @@ logger = logging.getLogger(__name__)
 HEADER = "async_accept_job"
 #: How many messages are sent together.
 CHUNK = 100
+#: The highest priority of a message (AMQP); Redis has fewer steps.
+MAX_PRIORITY = 255
+
+
+class Waiting(NamedTuple):
+    """A job that waits, as far as its message needs to know it."""
+
+    pk: UUID
+    task: str
+    #: ``Job.message_options``.
+    options: Mapping[str, Any] | None = None
+
+
+def message_options(
+    *, queue: Any = None, priority: Any = None, time_limit: Any = None, soft_time_limit: Any = None
+) -> dict[str, Any] | None:
+    """Return how the messages of a job are sent, as far as its view says so; None if it does not.
+
+    Raises:
+        ImproperlyConfigured: a value that Celery could not use; the text begins with the name of the option.
+    """
+    if not (queue is None or (isinstance(queue, str) and queue)):
+        raise ImproperlyConfigured(f"queue is {queue!r}; it is the name of a queue.")
+    if not (priority is None or (type(priority) is int and 0 <= priority <= MAX_PRIORITY)):
+        raise ImproperlyConfigured(
+            f"priority is {priority!r}; it is a whole number from 0 to {MAX_PRIORITY}."
+        )
+    limits = {"time_limit": time_limit, "soft_time_limit": soft_time_limit}
+    for name, seconds in limits.items():
+        if not (seconds is None or (type(seconds) in (int, float) and 0 < seconds < float("inf"))):
+            raise ImproperlyConfigured(f"{name} is {seconds!r}; it is a number of seconds.")
+    if time_limit is not None and soft_time_limit is not None and soft_time_limit >= time_limit:
+        raise ImproperlyConfigured(
+            f"soft_time_limit is {soft_time_limit} s; it must be shorter than time_limit, {time_limit} s."
+        )
+    given = {"queue": queue, "priority": priority, **limits}
+    return {name: value for name, value in given.items() if value is not None} or None
 
 
 def check_broker() -> None:
@@ -43,8 +91,8 @@ def check_broker() -> None:
         raise Unavailable from error
 
 
-def publish(jobs: Iterable[tuple[UUID, str]], via: Broker = broker) -> Sequence[UUID]:
-    """Publish a message for each (job id, task name); return the ids that are done with, in order.
+def publish(jobs: Iterable[Waiting | tuple[UUID, str]], via: Broker = broker) -> Sequence[UUID]:
+    """Publish a message for each job; return the ids that are done with, in order.
 
     A job that cannot be published for a reason of its own, such as a route to nowhere, is logged and passed over: it
     must not stand in the way of the others.
@@ -52,7 +100,7 @@ def publish(jobs: Iterable[tuple[UUID, str]], via: Broker = broker) -> Sequence[
     Raises:
         BrokerUnavailable: it took none of them.
     """
-    waiting = list(jobs)
+    waiting = [Waiting(*job) for job in jobs]
     done: list[UUID] = []
     alone = 0
     while chunk := waiting[len(done) : len(done) + (1 if len(done) < alone else CHUNK)]:
@@ -66,17 +114,17 @@ def publish(jobs: Iterable[tuple[UUID, str]], via: Broker = broker) -> Sequence[
             if len(chunk) > 1:
                 alone = len(done) + len(chunk)  # one by one, to find out whose it is
                 continue
-            _pass_over(*chunk[0], error)
-        done.extend(pk for pk, _ in chunk)
+            _pass_over(chunk[0], error)
+        done.extend(job.pk for job in chunk)
     return done
 
 
-def _publish_chunk(jobs: Sequence[tuple[UUID, str]], producer: Producer) -> None:
+def _publish_chunk(jobs: Sequence[Waiting], producer: Producer) -> None:
     with _together(producer, len(jobs)):
-        for pk, name in jobs:
+        for pk, name, of_view in jobs:
             task: Any = current_app.tasks.get(name)  # None where only the workers know it
             options = {
-                **send_options(task),
+                **send_options(task, of_view),
                 "producer": producer,
                 "retry": False,
                 "add_to_parent": False,
@@ -93,26 +141,37 @@ def _together(producer: Producer, size: int) -> AbstractContextManager[object]:
     return nullcontext() if batch is None or size == 1 else cast(AbstractContextManager[object], batch())
 
 
-def _pass_over(pk: UUID, name: str, error: Exception) -> None:
-    kind = type(error).__name__
-    logger.error("Job %s cannot be published for %s: %s", pk, name, kind, extra={"job_id": str(pk)})
+def _pass_over(job: Waiting, error: Exception) -> None:
+    kind, pk = type(error).__name__, job.pk
+    logger.error("Job %s cannot be published for %s: %s", pk, job.task, kind, extra={"job_id": str(pk)})
 
 
-def send_options(task: Any) -> dict[str, Any]:
+def send_options(task: Any, of_view: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """Return how *task* is sent: as ``apply_async()`` would, but without the arguments, which wait in the row.
 
     A message never expires: the job does not either.
+
+    Args:
+        of_view: what the view says, which beats what the task says (``Job.message_options``).
     """
-    if task is None:
-        return {}
-    options = task._get_exec_options()
-    return {key: value for key, value in options.items() if value is not None and key != "expires"}
+    options = {} if task is None else task._get_exec_options()
+    sent = {key: value for key, value in options.items() if value is not None and key != "expires"}
+    if of_view and "queue" in of_view:
+        # The task's own way to another queue.
+        sent.pop("exchange", None)
+        sent.pop("routing_key", None)
+    return sent | dict(of_view or {})
 
 
-def queue_of(name: str) -> str | None:
-    """Return the name of the queue that the task's messages go to; None where its route names no queue."""
+def queue_of(name: str, of_view: Mapping[str, Any] | None = None) -> str | None:
+    """Return the name of the queue that a job's messages go to; None where its route names no queue.
+
+    Args:
+        name: of the task.
+        of_view: as in ``send_options()``.
+    """
     try:
-        route = current_app.amqp.router.route(send_options(current_app.tasks.get(name)), name)
+        route = current_app.amqp.router.route(send_options(current_app.tasks.get(name), of_view), name)
     except Exception:  # routers are the project's own code
         return None
     queue = route.get("queue")
@@ -125,7 +184,7 @@ def publish_accepted(job: Job) -> None:
         run_here(job)
         return
     try:
-        publish([(job.pk, job.task)])
+        publish([Waiting(job.pk, job.task, job.message_options)])
     except BrokerUnavailable as error:
         logger.warning("The broker did not take job %s: %s", job.pk, error, extra={"job_id": str(job.pk)})
 

@@ -7,7 +7,7 @@ view becomes the result of the job.
 
 import inspect
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from contextvars import ContextVar, copy_context
 from functools import lru_cache, partial
 from typing import Any, TypeVar, cast
@@ -15,6 +15,7 @@ from typing import Any, TypeVar, cast
 from django.contrib.auth import get_user_model
 from django.core.files.uploadedfile import UploadedFile
 from django.core.handlers.base import BaseHandler
+from django.db import connections
 from django.http import HttpRequest, QueryDict
 from django.http.request import HttpHeaders
 from django.urls import get_script_prefix, get_urlconf, resolve, set_script_prefix, set_urlconf
@@ -27,9 +28,11 @@ from rest_framework.request import Request
 from rest_framework.settings import api_settings
 from rest_framework.views import APIView
 
+from ..db.autocommit import as_in_autocommit
 from ..exceptions import NotKept
-from ..models import Job
+from ..models import Job, database
 from . import uploads
+from .attempt import current_attempt
 from .rebuilt import RebuiltRequest, missing_from, names_on, without_auth
 from .variables import restore_variables, variables
 
@@ -228,9 +231,21 @@ def _run_view(job: Job, stored: Mapping[str, Any]) -> Any:
     options = dict(accepting.initkwargs)
     actions = getattr(accepting, "actions", None)
     function = view.as_view(actions, **options) if actions else view.as_view(**options)
-    function._non_atomic_requests = getattr(accepting, "_non_atomic_requests", set())
+    opted_out = set(getattr(accepting, "_non_atomic_requests", ()))
+    function._non_atomic_requests = opted_out
     # As Django does for a request, if a database has ATOMIC_REQUESTS.
-    return BaseHandler().make_view_atomic(function)(request, *match.args, **match.kwargs)
+    in_transactions = BaseHandler().make_view_atomic(function)
+    with _outside_of_ours(opted_out):
+        return in_transactions(request, *match.args, **match.kwargs)
+
+
+def _outside_of_ours(opted_out: set[str]) -> AbstractContextManager[None]:
+    """Hide the transaction of the attempt from a view whose request would have none."""
+    using, attempt = database(), current_attempt()
+    if attempt is None or not attempt.atomic:
+        return nullcontext()
+    attempt.hides_transaction = using in opted_out or not connections[using].settings_dict["ATOMIC_REQUESTS"]
+    return as_in_autocommit(using) if attempt.hides_transaction else nullcontext()
 
 
 def _rebuild(job: Job, stored: Mapping[str, Any]) -> HttpRequest:

@@ -15,11 +15,11 @@ from django.http.response import HttpResponseBase
 from django_celery_results.models import TaskResult
 from rest_framework.renderers import BrowsableAPIRenderer, JSONRenderer
 from rest_framework.response import Response
-from rest_framework.status import HTTP_201_CREATED
+from rest_framework.status import HTTP_201_CREATED, HTTP_304_NOT_MODIFIED
 
 from .. import encoding
 from ..conf import conf
-from ..exceptions import ResultTooLarge, ViewFailed
+from ..exceptions import ResultNotFinal, ResultTooLarge, ViewFailed
 from ..models import OBJECT_ID_CHARS, Job, database
 from ..problems import Problem
 
@@ -74,6 +74,7 @@ def encode(value: Any) -> Result:
     Raises:
         Unencodable: strict JSON cannot say it.
         ResultTooLarge: above ``MAX_RESULT_BYTES``.
+        ResultNotFinal: the response ends nothing (1xx or 304).
         ViewFailed: the response is an error (4xx or 5xx).
     """
     status, headers, content_type, created = 200, {}, None, None
@@ -82,10 +83,12 @@ def encode(value: Any) -> Result:
         response, (value, content_type) = value, _body(value)
         if response.status_code >= 400:
             raise ViewFailed(response.status_code, None if content_type else value)
+        if response.status_code < 200 or response.status_code == HTTP_304_NOT_MODIFIED:
+            raise ResultNotFinal(response.status_code)
         # A result is never 202: clients would follow it for ever.
         status = 200 if response.status_code == 202 else response.status_code
         headers = {k: str(v) for k, v in response.headers.items() if k.lower() not in TRANSIENT_HEADERS}
-    if value is None or status in (204, 205, 304):
+    if value is None or status in (204, 205):
         return Result(204 if status == 200 else status, headers, None, created=created)
     body = encoding.dumps(value)
     if encoding.size_bytes(body) > conf.MAX_RESULT_BYTES:

@@ -51,6 +51,10 @@ class Migration(migrations.Migration):
                     async_accept.db.fields.JSONTextField(blank=True, null=True, verbose_name="request"),
                 ),
                 (
+                    "message_options",
+                    async_accept.db.fields.JSONTextField(blank=True, editable=False, null=True),
+                ),
+                (
                     "state",
                     models.CharField(
                         choices=[

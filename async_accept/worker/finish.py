@@ -9,9 +9,10 @@ run     ``JobTask.__call__`` (tasks.py) does the work: the task's function, or t
 decide  ``decide()`` says how the attempt ends: with a result, a problem, a cancellation, a retry, or lost with the
         database.
 store   ``finish()`` stores that by one UPDATE, which matches only if this attempt still holds the job (``Job._move``
-        in models.py), and the value in the same transaction. ``JobTask`` calls it for atomic work that returned,
-        inside the transaction of the work. For everything else Celery reports to ``JobBackend`` (worker/backend.py),
-        which calls it; then a store that fails is tried again while the database is away.
+        in models.py), and the value in the same transaction. For atomic work that returned, ``JobTask`` calls
+        ``finish_together()`` in its place, inside the transaction of the work. For everything else Celery reports to
+        ``JobBackend`` (worker/backend.py), which calls it; then a store that fails is tried again while the database
+        is away.
 tell    The job's signal is sent after the commit, and an unknown error is logged. ``leave()`` stops the heartbeat.
 
 If the process is gone, worker/parent.py ends the attempt for it, and if the whole worker is gone, jobs/relay.py does.
@@ -40,7 +41,7 @@ from ..states import State
 from .errors import Failure
 from .heartbeat import heartbeat
 
-__all__ = ["finish", "leave"]
+__all__ = ["finish", "finish_together", "leave"]
 
 logger = logging.getLogger(__name__)
 
@@ -61,23 +62,27 @@ class End(NamedTuple):
 
 
 def finish(attempt: Attempt, raised: Failure | Retry | None = None) -> None:
-    """End *attempt*: its work has *raised* something, or it returned (None) and ``attempt.result`` has the result.
-
-    Raises:
-        AttemptLost: the work is atomic, it returned, and the attempt no longer holds its job. So all of it is rolled
-            back.
-    """
+    """End *attempt*: its work has *raised* something, or it returned (None) and ``attempt.result`` has the result."""
     ending = decide(attempt, raised)
-    if raised is None and attempt.atomic:
-        # The caller commits this together with the work, and then leaves the attempt.
-        if not ending.store(**attempt.progress.snapshot()):
-            raise AttemptLost("This attempt was given up for lost.")
-        return
     try:
         if _store(attempt, ending):
             _tell(attempt.job, ending)
     finally:
         leave(attempt)
+
+
+def finish_together(attempt: Attempt, failed: Failure | None = None) -> None:
+    """End *attempt* inside the transaction of its work; the caller commits it, and then leaves the attempt.
+
+    Args:
+        failed: the error that the work returned, if it did; what it has written stays.
+
+    Raises:
+        AttemptLost: the attempt no longer holds its job. So all of it is rolled back.
+    """
+    ending = decide(attempt, failed)
+    if not ending.store(**attempt.progress.snapshot()):
+        raise AttemptLost("This attempt was given up for lost.")
 
 
 def leave(attempt: Attempt) -> None:
@@ -173,4 +178,5 @@ def _store(attempt: Attempt, ending: End) -> bool:
 def _tell(job: Job, ending: End) -> None:
     """Log an unknown error. Celery's own log is silent outside its worker, and the reference must be found."""
     if ending.failed is not None and is_unexpected(ending.failed.document):
-        logger.error("Job %s failed: %s", job.pk, ending.failed, extra={"job_id": str(job.pk)})
+        told = "\n".join([str(ending.failed), *getattr(ending.failed.error, "__notes__", ())])
+        logger.error("Job %s failed: %s", job.pk, told, extra={"job_id": str(job.pk)})

@@ -28,8 +28,8 @@ def published(monkeypatch):
     published = []
 
     def publish(jobs, via=None):
-        published.extend(pk for pk, _ in jobs)
-        return [pk for pk, _ in jobs]
+        published.extend(pk for pk, *_ in jobs)
+        return [pk for pk, *_ in jobs]
 
     monkeypatch.setattr(publish_module, "publish", publish)
     return published

@@ -37,8 +37,8 @@ def published(monkeypatch):
     published = []
 
     def publish(jobs, via=None):
-        published.extend(pk for pk, _ in jobs)
-        return [pk for pk, _ in jobs]
+        published.extend(pk for pk, *_ in jobs)
+        return [pk for pk, *_ in jobs]
 
     monkeypatch.setattr(due_module, "publish", publish)
     return published
@@ -141,7 +141,7 @@ def test_while_the_broker_is_down_the_job_stays_due(relay, published, monkeypatc
 
 def test_a_job_that_the_broker_did_not_take_stays_due(relay, published, monkeypatch):
     first, second = due(), due()
-    monkeypatch.setattr(due_module, "publish", lambda jobs, via=None: [pk for pk, _ in jobs][:1])
+    monkeypatch.setattr(due_module, "publish", lambda jobs, via=None: [pk for pk, *_ in jobs][:1])
     assert relay.tick()["published"] == 1
     left = Job.objects.due().get()
     assert left in (first, second)

@@ -243,38 +243,19 @@ WRONG: dict[str, tuple[str, ...]] = {
         "asks authenticator",
     ),
     "10.4 what the view keeps of its request": ("by key for a permission",),
-    "10.5 Prefer: wait is not honoured under ATOMIC_REQUESTS": (
-        "wait[WSGI]",
-        "wait[ASGI]",
-    ),
-    "10.5 a 4xx that was returned rolls back in the replay": (
+    "10.2 R is not the view's own bytes, in what 10.5 has mended": (
         "write and return error",
         "write in savepoints",
-    ),
-    "10.5 a view outside of the request's transaction is put into the job's": (
         "untied write and return error",
         "untied write and raise",
         "untied survive duplicate",
         "untied insist on durable",
-    ),
-    "10.6 JobTask derives from Celery's Task, not from the app's": (
-        "job_task_has_the_base_of_the_app",
-        "job_task_delays_on_commit",
-    ),
-    "10.6 a plain Django view fails at its first request, without a word of help": (
-        "django_view_is_refused[class]",
-        "django_view_is_refused[as_view]",
-        "django_function_is_refused",
     ),
     "10.7 the log has neither the traceback nor the deepest frame of the project": (
         "bug_is_found_in_the_log",
     ),
     "10.7 a code of the project's own leads to an anchor that is not there": (
         "type_of_the_company_own_code",
-    ),
-    "10.8 a task's 1xx or 304 is taken for an answer": (
-        "task_answers_no_final_status[103]",
-        "task_answers_no_final_status[304]",
     ),
     "10.8 problems are told in many languages, or say a wrong one": (
         "language_of_problems[/api/jobs/nothing/]",

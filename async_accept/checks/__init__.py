@@ -6,6 +6,7 @@ should, a note that there is a faster way. Only ``manage.py async_accept doctor`
 
 from .authentication import check_authentication
 from .celery import check_celery
+from .cors import check_cors
 from .databases import check_databases
 from .messages import TAG
 from .settings import check_settings
@@ -16,6 +17,7 @@ __all__ = [
     "TAG",
     "check_authentication",
     "check_celery",
+    "check_cors",
     "check_databases",
     "check_settings",
     "check_urls",

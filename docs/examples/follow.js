@@ -1,11 +1,12 @@
-// Returns the first answer that is not 202: the result or the problem of the job.
+// Returns the final answer: the result or the problem of the job. `options` go to fetch(), such as headers.
 export async function follow(response, options = {}) {
-  let location = response.headers.get("Location");
-  while (response.status === 202) {
-    const seconds = Number(response.headers.get("Retry-After") ?? 1);
+  let url, seconds;
+  while (response.status === 202 || (url && [429, 503].includes(response.status))) {
+    url = response.headers.get("Location") ?? url;
+    seconds = Number.parseInt(response.headers.get("Retry-After"), 10) || seconds;
+    if (!url || !seconds) throw new Error("Location or Retry-After is hidden: see Access-Control-Expose-Headers");
     await new Promise((resolve) => setTimeout(resolve, seconds * 1000));
-    response = await fetch(location, { headers: options.headers });
-    location = response.headers.get("Location") ?? location;
+    response = await fetch(url, options);
   }
   return response;
 }

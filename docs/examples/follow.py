@@ -2,10 +2,11 @@ import time
 
 
 def follow(session, response):
-    """Return the first answer that is not 202: the result or the problem of the job."""
-    location = response.headers.get("Location")
-    while response.status_code == 202:
-        time.sleep(int(response.headers.get("Retry-After", 1)))
-        response = session.get(location)
-        location = response.headers.get("Location", location)
+    """Return the final answer: the result or the problem of the job."""
+    url = seconds = None
+    while response.status_code == 202 or (url and response.status_code in (429, 503)):
+        url = response.headers.get("Location", url)
+        seconds = response.headers.get("Retry-After", seconds)
+        time.sleep(int(seconds))
+        response = session.get(url)
     return response

@@ -1,8 +1,11 @@
 # Prints status and body of the result: follow.sh URL BODY, with the login header in $AUTH.
 set -eu
-json='Content-Type: application/json'
-location=$(curl -s -o /dev/null -D - -H "$AUTH" -H "$json" -d "$2" "$1" | tr -d '\r' | sed -n 's/^Location: //p')
-while status=$(curl -s -o body -D head -w '%{http_code}' -H "$AUTH" "$location"); [ "$status" = 202 ]; do
-  sleep "$(tr -d '\r' < head | sed -n 's/^Retry-After: //p')"
+ask() { : > body; curl -sS -o body -D head -w '%{http_code}' -H "$AUTH" "$@"; }
+header() { tr -d '\r' < head | awk -v name="$1:" 'tolower($1) == name { print $2 }'; }
+status=$(ask -H 'Content-Type: application/json' -d "$2" "$1")
+location=$(header location)
+while case $status in 202) ;; 429 | 503) [ -n "$location" ] ;; *) false ;; esac; do
+  sleep "$(header retry-after)"
+  status=$(ask "${location:?}")
 done
 echo "$status $(cat body)"

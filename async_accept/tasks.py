@@ -139,7 +139,7 @@ class JobTask(BaseTask):
             error: BaseException = cause or _no_attempt_left(attempt.job)
         except Exception as raised:
             error = raised
-        raise failure(error) from error
+        raise failure(error, attempt.job) from error
 
     def _run(self, attempt: Attempt) -> Any:
         """Do the work; if it is atomic and returns, end the attempt in its transaction."""

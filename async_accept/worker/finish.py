@@ -12,7 +12,7 @@ store   ``finish()`` stores that by one UPDATE, which matches only if this attem
         in models.py), and the value in the same transaction. ``JobTask`` calls it for atomic work that returned,
         inside the transaction of the work. For everything else Celery reports to ``JobBackend`` (worker/backend.py),
         which calls it; then a store that fails is tried again while the database is away.
-tell    The job's signal is sent after the commit, and an unknown error is logged. ``leave()`` stops the heartbeat.
+tell    The job's signal is sent after the commit, and an error of the work is logged. ``leave()`` stops the heartbeat.
 
 If the process is gone, worker/parent.py ends the attempt for it, and if the whole worker is gone, jobs/relay.py does.
 """
@@ -30,19 +30,25 @@ from django.db import Error, connections
 from django.db.models import Q
 from django.utils import timezone
 
+from .. import encoding
+from ..conf import conf
 from ..db.errors import again_after_outage, is_outage
-from ..exceptions import AttemptLost, JobCanceled, WorkFailed
+from ..exceptions import AttemptLost, JobCanceled, WorkEnded, WorkFailed
 from ..jobs import results
 from ..jobs.attempt import Attempt, end
 from ..models import Job, database
-from ..problems import is_unexpected, problem
+from ..problems import problem
 from ..states import State
-from .errors import Failure
+from .errors import Failure, celery_logs, show_traceback, trimmed, work_of
 from .heartbeat import heartbeat
 
 __all__ = ["finish", "leave"]
 
 logger = logging.getLogger(__name__)
+logger.addFilter(show_traceback)
+
+#: The operations whose results were said to be large.
+hinted: set[str] = set()
 
 #: For how long an end is kept in memory while the database is away. Nobody can take the job meanwhile, and when the
 #: database is back, the relays wait two heartbeats before they do, so that there is time to store it.
@@ -68,6 +74,8 @@ def finish(attempt: Attempt, raised: Failure | Retry | None = None) -> None:
             back.
     """
     ending = decide(attempt, raised)
+    if raised is None:
+        _hint(attempt.job, attempt.result)
     if raised is None and attempt.atomic:
         # The caller commits this together with the work, and then leaves the attempt.
         if not ending.store(**attempt.progress.snapshot()):
@@ -134,7 +142,8 @@ def _lose(job: Job, error: BaseException, **shown: Any) -> bool:
 
 def _fail(job: Job, failed: Failure, **shown: Any) -> bool:
     # The message of the error as well: the admin shows it to those who may see tracebacks.
-    traceback = "".join(format_exception(failed.error))
+    error = failed.error
+    traceback = "".join(format_exception(type(error), error, trimmed(error.__traceback__)))
     return results.fail(job, failed.document, failed.error, traceback, **shown)
 
 
@@ -171,6 +180,23 @@ def _store(attempt: Attempt, ending: End) -> bool:
 
 
 def _tell(job: Job, ending: End) -> None:
-    """Log an unknown error. Celery's own log is silent outside its worker, and the reference must be found."""
-    if ending.failed is not None and is_unexpected(ending.failed.document):
-        logger.error("Job %s failed: %s", job.pk, ending.failed, extra={"job_id": str(job.pk)})
+    """Log an error of the work if Celery's own log is silent here: the reference must be found."""
+    failed = ending.failed
+    if failed is not None and not isinstance(failed, WorkEnded) and not celery_logs():
+        logger.error("Job %s failed: %s", job.pk, failed, exc_info=failed, extra={"job_id": str(job.pk)})
+
+
+def _hint(job: Job, result: results.Result) -> None:
+    """Say in time that the results of an operation grow towards the limit, once in each process."""
+    size = encoding.size_bytes(result.body or "")
+    if size * 2 <= conf.MAX_RESULT_BYTES or job.operation in hinted:
+        return
+    hinted.add(job.operation)
+    logger.warning(
+        "A result of %s has %d bytes, from %s. With more than %d (MAX_RESULT_BYTES) the job fails.",
+        job.operation,
+        size,
+        work_of(job),
+        conf.MAX_RESULT_BYTES,
+        extra={"job_id": str(job.pk)},
+    )

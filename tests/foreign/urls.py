@@ -11,5 +11,6 @@ tasks = [
     path("stumble/", accepting.Stumble.as_view()),
 ]
 
-urlpatterns = [*routes(accepting), path("v1/tasks/", include((tasks, "v1-tasks")))]
+# One part of the namespace must name the version.
+urlpatterns = [*routes(accepting), path("v1/tasks/", include(([path("", include((tasks, "v1")))], "tasks")))]
 urlpatterns += [path("api/jobs/", include("async_accept.urls"))]

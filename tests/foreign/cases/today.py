@@ -292,12 +292,6 @@ WRONG: dict[str, tuple[str, ...]] = {
         "django_view_is_refused[as_view]",
         "django_function_is_refused",
     ),
-    "10.7 the log has neither the traceback nor the deepest frame of the project": (
-        "bug_is_found_in_the_log",
-    ),
-    "10.7 a code of the project's own leads to an anchor that is not there": (
-        "type_of_the_company_own_code",
-    ),
     "10.8 a task's 1xx or 304 is taken for an answer": (
         "task_answers_no_final_status[103]",
         "task_answers_no_final_status[304]",

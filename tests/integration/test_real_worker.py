@@ -260,7 +260,9 @@ def test_bug_is_found_in_the_log_of_the_worker(start_worker: Start, tmp_path: Pa
     job = wait_for_end(accept(seconds="no number"))
     log = tmp_path / "workers.log"
     until(lambda: job.problem["reference"] in log.read_text())
-    _, _, told = log.read_text().partition("raised unexpected: WorkFailed('TypeError in tests.integration.tasks:")
+    _, _, told = log.read_text().partition(
+        "raised unexpected: WorkFailed('TypeError in tests.integration.tasks:"
+    )
     shown, _, _ = told.partition("async_accept.exceptions.WorkFailed: TypeError in tests.integration.tasks:")
     assert "end = time.monotonic() + seconds" in shown
     assert shown.count("  File ") == 1

@@ -304,7 +304,6 @@ WRONG: dict[str, tuple[str, ...]] = {
     ),
     "10.8 events are compressed, chunk by chunk": ("events[gzip]",),
     "10.10 run_accepted_jobs() publishes the project's other tasks": ("other_tasks_stay_in_the_test",),
-    "10.10 check has a note that the README does not name": ("checks_are_silent",),
     "11 the parsed data and META are not what they were": (
         "asks raw text",
         "asks raw bytes",

@@ -188,7 +188,9 @@ def _tell(job: Job, ending: End) -> None:
 
 def _hint(job: Job, result: results.Result) -> None:
     """Say in time that the results of an operation grow towards the limit, once in each process."""
-    size = encoding.size_bytes(result.body or "")
+    if not isinstance(result.body, str):
+        return
+    size = encoding.size_bytes(result.body)
     if size * 2 <= conf.MAX_RESULT_BYTES or job.operation in hinted:
         return
     hinted.add(job.operation)

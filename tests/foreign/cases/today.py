@@ -303,7 +303,6 @@ WRONG: dict[str, tuple[str, ...]] = {
         "language_of_problems[/api/jobs/?status=never]",
     ),
     "10.8 events are compressed, chunk by chunk": ("events[gzip]",),
-    "10.10 run_accepted_jobs() publishes the project's other tasks": ("other_tasks_stay_in_the_test",),
     "11 the parsed data and META are not what they were": (
         "asks raw text",
         "asks raw bytes",

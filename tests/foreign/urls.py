@@ -9,6 +9,9 @@ tasks = [
     path("status/<int:status>/", accepting.Status.as_view()),
     path("decline/", accepting.Decline.as_view()),
     path("stumble/", accepting.Stumble.as_view()),
+    path("flood/", accepting.Flood.as_view()),
+    path("divide/", accepting.Divide.as_view()),
+    path("buggy/", accepting.Buggy.as_view()),
 ]
 
 # One part of the namespace must name the version.

@@ -35,6 +35,9 @@ DEFAULTS: dict[str, Any] = {
     # How long each step with the broker may take in a request, in seconds; after that the relay publishes the job.
     # More than the slowest healthy connect, which is three round trips with Redis and seven with RabbitMQ.
     "BROKER_TIMEOUT": 0.2,
+    # Further headers of the request that are kept for the view's replay in the worker, such as ("X-Tenant",). They are
+    # stored as they come, so name none that carries a secret. A view adds its own by accept_headers.
+    "KEEP_HEADERS": (),
     # Jobs of anonymous callers get a random (version 4) id, because their URL is the only key to them.
     # False gives them time-ordered ids as everybody else.
     "RANDOM_ANONYMOUS_IDS": True,
@@ -69,6 +72,13 @@ DEFAULTS: dict[str, Any] = {
         r"|credential|cookie|session|signature|card[-_]?number|\b(pin|cvv|cvc|otp|iban|ssn)\b"
     ),
     # --- Following ---------------------------------------------------------------------------------
+    # The authentication, permission and throttle classes of the jobs' URLs, or their dotted paths. Whoever may send a
+    # request must be able to follow it, so the first have to take the credentials that the accepting views take (check
+    # async_accept.W011). None: the project's DEFAULT_AUTHENTICATION_CLASSES; everybody may ask, and sees their own
+    # jobs; and PollThrottle, which knows POLL_RATE.
+    "AUTHENTICATION_CLASSES": None,
+    "PERMISSION_CLASSES": None,
+    "THROTTLE_CLASSES": None,
     # Retry-After by age of the job: (younger than, seconds to wait). The last entry has no bound.
     "RETRY_AFTER": ((10, 1), (60, 2), (600, 5), (None, 15)),
     # The longest wait, in seconds, that a client can ask for (Prefer: wait, ?wait=); 0 switches waiting off.

@@ -5,7 +5,6 @@ do. Above ``@api_view`` they take charge of the whole view: then an error before
 database that is away while the caller is authenticated, is answered as an accepting view answers it, too.
 """
 
-import inspect
 from collections.abc import Callable, Mapping
 from functools import partial, wraps
 from typing import Any, TypeVar, cast
@@ -20,12 +19,13 @@ from .db.errors import is_outage
 from .exceptions import Unavailable
 from .http import generic
 from .http.accept import Acceptance, Prepared
+from .http.errors import naming_refusals
 from .http.generic import VERBS
 from .http.metadata import with_terms
 from .http.negotiation import with_panel
 from .http.options import AcceptOptions
 from .http.responses import VARY
-from .jobs.replay import job_of
+from .jobs.replay import decorated, job_of
 from .mixins import AcceptingView
 
 __all__ = ["accepts", "accepts_task", "decorated"]
@@ -98,20 +98,6 @@ def accepts_task(task: Any, **options: Any) -> Callable[[Handler], Handler]:
     return _decorator(run_now, {**options, "task": task})
 
 
-def decorated(handler: Any) -> Any:
-    """Return the decorated function in *handler*, which ``@api_view`` may hide in its own; None if there is none."""
-    if hasattr(handler, "accept_options"):
-        return handler
-    for cell in getattr(handler, "__closure__", None) or ():
-        try:
-            inner = cell.cell_contents
-        except ValueError:  # an empty cell
-            continue
-        if inspect.isfunction(inner) and hasattr(inner, "accept_options"):
-            return inner
-    return None
-
-
 def _decorator(way: Way, options: dict[str, Any]) -> Callable[[Handler], Handler]:
     unknown = [name for name in options if not hasattr(AcceptOptions, f"accept_{name}")]
     if unknown:
@@ -132,6 +118,8 @@ def _decorator(way: Way, options: dict[str, Any]) -> Callable[[Handler], Handler
                 return way(acceptance, work)
             # What AcceptingView does around every answer.
             view.headers["Vary"] = ", ".join(VARY)
+            handle = naming_refusals(view.get_exception_handler())
+            view.get_exception_handler = lambda: handle
             acceptance.adopt_form_key()
             try:
                 return way(acceptance, work)

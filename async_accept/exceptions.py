@@ -28,6 +28,7 @@ __all__ = [
     "JobCanceled",
     "JobFailed",
     "LengthRequired",
+    "NotKept",
     "PreconditionFailed",
     "ResultTooLarge",
     "TooManyJobs",
@@ -71,6 +72,26 @@ class ResultTooLarge(AsyncAcceptError, ValueError):
 
     Put a large result into a file storage, and return a reference to it.
     """
+
+
+class NotKept(AsyncAcceptError):
+    """A replayed view reads something of its request that is not kept for the worker: the job fails (409).
+
+    ``name`` is what it reads, such as ``tenant`` or ``session``; of a context variable it is the full name. Return what
+    the view needs of it in ``get_accept_context()``, and put it back in ``restore_accept_context()``. It is no
+    AttributeError, so no default of ``getattr()`` hides it.
+    """
+
+    def __init__(self, name: str) -> None:
+        what = "messages" if name == "_messages" else name if "." in name else f"request.{name}"
+        super().__init__(
+            f"The view reads {what}, which is not kept for the worker. Return what it needs in "
+            "get_accept_context(request), and put it back in restore_accept_context(request, context)."
+        )
+        self.name = name
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.name,)
 
 
 class JobCanceled(AsyncAcceptError):

@@ -16,12 +16,13 @@ from rest_framework.response import Response
 from .db.errors import is_outage
 from .exceptions import Unavailable
 from .http.accept import Acceptance
+from .http.errors import ExceptionHandler, naming_refusals
 from .http.generic import VERBS
 from .http.metadata import add_terms
 from .http.negotiation import with_panel
 from .http.options import AcceptOptions
 from .http.responses import VARY
-from .jobs.replay import job_of
+from .jobs.replay import job_of, note_names
 
 __all__ = [
     "AcceptCreateMixin",
@@ -54,11 +55,18 @@ class AcceptingView(AcceptOptions):
             elif name in accepting:
                 setattr(self, name, partial(_accept, acceptance, "", work))
 
+    def perform_authentication(self, request: Request) -> None:
+        super().perform_authentication(request)  # type: ignore[misc]
+        note_names(request)
+
     def get_renderers(self) -> Any:
         return with_panel(super().get_renderers())  # type: ignore[misc]
 
     def options(self, request: Request, *args: Any, **kwargs: Any) -> Response:
         return add_terms(super().options(request, *args, **kwargs), self, request)  # type: ignore[misc]
+
+    def get_exception_handler(self) -> ExceptionHandler:
+        return naming_refusals(super().get_exception_handler())  # type: ignore[misc]
 
     def handle_exception(self, exc: Exception) -> Any:
         """Answer 503 with Retry-After while the database is away, in the view's own error format."""

@@ -19,6 +19,7 @@ from .exceptions import (
     AcceptRefused,
     JobCanceled,
     JobFailed,
+    NotKept,
     ResultTooLarge,
     Unencodable,
     ViewFailed,
@@ -199,6 +200,9 @@ def _document_of(error: BaseException) -> Problem:
             return problem("result-unencodable")
         case ResultTooLarge():
             return problem("result-too-large")
+        case NotKept():
+            # A bug of the view, so it is logged; but its text names an attribute, and no value.
+            return problem("failed", str(error), reference=new_reference())
     return problem("failed", reference=new_reference())
 
 

@@ -48,15 +48,22 @@ class JobQuerySet(models.QuerySet["Job"]):
             return self
         return self.select_for_update(skip_locked=features.has_select_for_update_skip_locked)
 
-    def owned_by(self, user: Any) -> Self:
-        """The jobs of *user*; none for an anonymous caller."""
-        pk = acting(user)
-        return self.none() if pk is None else self.filter(owner=pk)
+    def owned_by(self, user: Any, also: Q | None = None) -> Self:
+        """The jobs of *user*; none for an anonymous caller.
 
-    def visible_to(self, user: Any) -> Self:
+        Args:
+            also: which jobs of others count as theirs, such as those of a team.
+        """
+        pk = acting(user)
+        return self.none() if pk is None else self.filter(Q(owner=pk) | (also or Q()))
+
+    def visible_to(self, user: Any, also: Q | None = None) -> Self:
         """The jobs that *user* may see at their URLs: their own, and those of anonymous callers, whose URL is the key.
 
         Staff with the permission ``async_accept.view_job`` see every job. An inactive user counts as anonymous.
+
+        Args:
+            also: which jobs of others *user* may see as well, such as those of a team.
         """
         kept = self.filter(forgotten=False)
         pk = acting(user)
@@ -64,7 +71,7 @@ class JobQuerySet(models.QuerySet["Job"]):
             return kept.filter(anonymous=True)
         if getattr(user, "is_staff", False) and user.has_perm("async_accept.view_job"):
             return kept
-        return kept.filter(Q(owner=pk) | Q(anonymous=True))
+        return kept.filter(Q(owner=pk) | Q(anonymous=True) | (also or Q()))
 
     def for_object(self, obj: models.Model) -> Self:
         """The jobs about one model instance."""

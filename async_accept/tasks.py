@@ -19,8 +19,8 @@ from .conf import conf
 from .db.errors import again_after_outage
 from .exceptions import AttemptLost, JobCanceled, JobFailed, WorkEnded, WorkFailed
 from .jobs import results, uploads
-from .jobs.attempt import Attempt, begin, current_attempt
-from .jobs.replay import replay
+from .jobs.attempt import Attempt, begin, current_attempt, end
+from .jobs.replay import alone, replay
 from .models import ATTEMPTS_CEILING, Job, database
 from .states import LEASED, State
 from .worker.backend import JobBackend
@@ -225,6 +225,13 @@ class ReplayTask(JobTask):
 
     def is_atomic(self, job: Job) -> bool:
         return bool(job.request and job.request.get("atomic"))
+
+    def _run(self, attempt: Attempt) -> Any:
+        try:
+            return alone(partial(super()._run, attempt))
+        finally:
+            if attempt.ended:
+                end(attempt)  # here too: inside it was another context
 
     def work(self, job: Job) -> Any:
         return replay(job)

@@ -1,11 +1,13 @@
 """The endpoints of jobs, ready to be included: ``path("api/jobs/", include("async_accept.urls"))``."""
 
+from typing import Any
+
 from django.urls import path
 from django.utils.translation import gettext_lazy as _
 
 from .http.views import JobViewSet
 
-app_name = "async_accept"
+__all__ = ["app_name", "job_urls", "urlpatterns"]
 
 # The texts of the browsable API; without them it shows the docstring of the class.
 LIST = {
@@ -28,12 +30,23 @@ RERUN = {
     "description": _("A POST makes a new job with the same input, once this one has ended."),
 }
 
-# The id is any text here: a malformed id gets the same 404 as an unknown job.
-urlpatterns = [
-    path("", JobViewSet.as_view({"get": "list"}, **LIST), name="job-list"),
-    path("<str:pk>/", JobViewSet.as_view({"get": "retrieve", "delete": "destroy"}, **JOB), name="job-detail"),
-    path("<str:pk>/result/", JobViewSet.as_view({"get": "result"}, **RESULT), name="job-result"),
-    path("<str:pk>/cancel/", JobViewSet.as_view({"post": "cancel"}, **CANCEL), name="job-cancel"),
-    path("<str:pk>/rerun/", JobViewSet.as_view({"post": "rerun"}, **RERUN), name="job-rerun"),
-    path("<str:pk>/events/", JobViewSet.as_view({"get": "events"}), name="job-events"),
-]
+
+def job_urls(views: Any = JobViewSet) -> tuple[list[Any], str]:
+    """Return the URLs of jobs for ``include()``, served by a subclass of ``JobViewSet``.
+
+    ``path("api/jobs/", include(job_urls(TeamJobViewSet)))`` stands in place of the usual
+    ``include("async_accept.urls")``, so that every URL that a client is given leads to that class.
+    """
+    # The id is any text here: a malformed id gets the same 404 as an unknown job.
+    patterns = [
+        path("", views.as_view({"get": "list"}, **LIST), name="job-list"),
+        path("<str:pk>/", views.as_view({"get": "retrieve", "delete": "destroy"}, **JOB), name="job-detail"),
+        path("<str:pk>/result/", views.as_view({"get": "result"}, **RESULT), name="job-result"),
+        path("<str:pk>/cancel/", views.as_view({"post": "cancel"}, **CANCEL), name="job-cancel"),
+        path("<str:pk>/rerun/", views.as_view({"post": "rerun"}, **RERUN), name="job-rerun"),
+        path("<str:pk>/events/", views.as_view({"get": "events"}, **JOB), name="job-events"),
+    ]
+    return patterns, "async_accept"
+
+
+urlpatterns, app_name = job_urls()

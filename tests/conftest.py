@@ -12,6 +12,7 @@ from rest_framework.test import APIClient
 
 from async_accept.jobs.attempt import current_attempt, end
 from tests import servers
+from tests.live import LiveServer
 
 # The same examples in every run, and no deadline: a slow machine is no bug.
 hypothesis_settings.register_profile("repeatable", derandomize=True, deadline=None, database=None)
@@ -65,6 +66,25 @@ def _leaves_no_attempt() -> Iterator[None]:
     while attempt := current_attempt():
         end(attempt)
     assert left is None, f"The test left {left.job} running in this thread."
+
+
+@pytest.fixture(scope="session")
+def live_server() -> Iterator[LiveServer]:
+    """One server for all tests of a process."""
+    server = LiveServer("localhost")
+    yield server
+    server.stop()
+
+
+@pytest.fixture(autouse=True)
+def _live_server_rests(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Before a test loses its database, the live server ends what it does."""
+    if "live_server" not in request.fixturenames:
+        yield
+        return
+    request.getfixturevalue("transactional_db")
+    yield
+    request.getfixturevalue("live_server").end_connections()
 
 
 @pytest.fixture

@@ -70,6 +70,7 @@ TEMPLATES = [
 ]
 
 DATABASE = dj_database_url.parse(os.environ.get("DATABASE_URL", f"sqlite:///{TEST_DIR}/db.sqlite3"))
+DATABASE["CONN_MAX_AGE"] = None
 DATABASES = {"default": DATABASE}
 
 if DATABASE["ENGINE"] == "django.db.backends.sqlite3":

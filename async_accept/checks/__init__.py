@@ -5,6 +5,7 @@ should. A note says what is better in production; only ``manage.py check --deplo
 async_accept doctor`` asks servers.
 """
 
+from .authentication import check_authentication
 from .celery import check_celery, check_reconnects
 from .databases import check_atomic_requests, check_databases
 from .messages import TAG
@@ -15,6 +16,7 @@ from .views import check_views
 __all__ = [
     "TAG",
     "check_atomic_requests",
+    "check_authentication",
     "check_celery",
     "check_databases",
     "check_reconnects",

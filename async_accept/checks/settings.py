@@ -12,6 +12,7 @@ from typing import Any
 
 from django.conf import settings
 from django.core import checks
+from django.utils.module_loading import import_string
 
 from ..conf import DEFAULTS, conf
 from .messages import TAG, error
@@ -129,7 +130,33 @@ def _is_retry_after(value: Any) -> bool:
     )
 
 
+def _are_classes(value: Any) -> bool:
+    """Whether *value* lists classes, or paths of classes that can be imported."""
+    try:
+        found = [import_string(item) if isinstance(item, str) else item for item in value]
+    except ImportError:
+        return False
+    # REST framework's permissions may be combined: (IsAdminUser | IsOwner) can be called, and is no class.
+    return isinstance(value, list | tuple) and all(map(callable, found))
+
+
+#: For the classes of the jobs' URLs.
+CLASSES: Rule = (
+    lambda value: value is None or _are_classes(value),
+    "a list of classes or of their dotted paths, or None",
+)
+
 RULES: dict[str, Rule] = {
+    "AUTHENTICATION_CLASSES": CLASSES,
+    "PERMISSION_CLASSES": CLASSES,
+    "THROTTLE_CLASSES": CLASSES,
+    "KEEP_HEADERS": (
+        lambda value: (
+            isinstance(value, list | tuple)
+            and all(isinstance(name, str) and re.fullmatch(r"[A-Za-z0-9-]+", name) for name in value)
+        ),
+        "a list of the names of headers, such as ['X-Tenant']",
+    ),
     "ACCEPT_MODE": (
         lambda value: callable(value) or value in ("always", "prefer", "never"),
         "one of 'always', 'prefer', 'never', or a function of the request",

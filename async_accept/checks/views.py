@@ -16,14 +16,16 @@ from ..mixins import AcceptingView
 from ..tasks import JobTask
 from .messages import TAG, error, warning
 
-__all__ = ["check_views"]
+__all__ = ["Routed", "check_views", "routed_views"]
 
 
 class Routed(NamedTuple):
     """A view's class in the URLconf, with the arguments of its ``as_view()``."""
 
-    view: type
+    view: Any
     options: dict[str, Any]
+    #: The names of the handlers by HTTP method, if a router or ``as_view()`` chose them.
+    actions: dict[str, str] | None = None
 
 
 class NamedTask(NamedTuple):
@@ -40,7 +42,7 @@ def check_views(**kwargs: Any) -> list[checks.CheckMessage]:
     if not getattr(settings, "ROOT_URLCONF", None):
         return []
     found: list[checks.CheckMessage] = []
-    routed = list(_views(get_resolver().url_patterns))
+    routed = list(routed_views(get_resolver().url_patterns))
     # Once for each place, however many routes lead to it.
     places: dict[tuple[int, str], NamedTask] = {}
     for named in (named for route in routed for named in _named_tasks(route)):
@@ -56,17 +58,18 @@ def check_views(**kwargs: Any) -> list[checks.CheckMessage]:
     return found
 
 
-def _views(patterns: Any) -> Iterator[Routed]:
+def routed_views(patterns: Any) -> Iterator[Routed]:
+    """Yield every view that is a class, for each of its routes below *patterns*."""
     for pattern in patterns:
         if isinstance(pattern, URLResolver):
-            yield from _views(pattern.url_patterns)
+            yield from routed_views(pattern.url_patterns)
         elif isinstance(pattern, URLPattern):
             view = getattr(pattern.callback, "cls", None) or getattr(pattern.callback, "view_class", None)
             if view is not None:
                 options = getattr(pattern.callback, "initkwargs", None) or getattr(
                     pattern.callback, "view_initkwargs", {}
                 )
-                yield Routed(view, options)
+                yield Routed(view, options, getattr(pattern.callback, "actions", None))
 
 
 def _named_tasks(route: Routed) -> Iterator[NamedTask]:

@@ -295,10 +295,34 @@ class Acceptance:
         return shared | {
             "task": "async_accept.replay",
             "input": replay.capture_data(self.request.data, self.request.FILES),
-            "request": {**replay.capture(self.request), "atomic": atomic},
+            "request": {**replay.capture(self.request, self.kept_headers, self.context()), "atomic": atomic},
             "max_attempts": conf.MAX_ATTEMPTS,
             "retry_when_lost": self.option("retry_when_lost", atomic),
         }
+
+    @property
+    def kept_headers(self) -> list[str]:
+        """The names of the headers that are kept for the worker beside the usual ones."""
+        own = self.option("headers", ())
+        return [*conf.KEEP_HEADERS, *([own] if isinstance(own, str) else own)]
+
+    def context(self) -> Any:
+        """Return what the view keeps of its request for the worker.
+
+        Raises:
+            ImproperlyConfigured: it has no strict JSON form.
+        """
+        pair = self.option("context")
+        keep = pair[0] if pair else self.hook("get_accept_context")
+        kept = encoding.plain(keep(self.request))
+        try:
+            encoding.dumps(kept)
+        except Unencodable as error:
+            name = getattr(keep, "__qualname__", keep)
+            raise ImproperlyConfigured(
+                f"What {name}() returned for {self.operation} cannot be kept. {error}"
+            ) from error
+        return kept
 
     @cached_property
     def key_columns(self) -> dict[str, str]:

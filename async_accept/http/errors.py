@@ -1,7 +1,7 @@
 """Problem documents as responses (RFC 9457). Every error of the endpoints of jobs is one, whatever the project does."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from django.conf import settings
@@ -16,11 +16,14 @@ from rest_framework.response import Response
 from rest_framework.views import APIView, exception_handler
 
 from ..db.errors import is_outage
-from ..exceptions import Unavailable, new_reference
+from ..exceptions import AcceptRefused, Unavailable, new_reference
 from ..models import Job
 from ..problems import TYPES, problem
 
-__all__ = ["ProblemResponse", "ProblemsMixin", "problem_response"]
+__all__ = ["ExceptionHandler", "ProblemResponse", "ProblemsMixin", "naming_refusals", "problem_response"]
+
+#: The project's ``EXCEPTION_HANDLER``: takes the exception and the context of the view.
+ExceptionHandler = Callable[[Exception, dict[str, Any]], Any]
 
 #: Renderers that write JSON. A client that asked for a stream and gets a problem gets JSON as well.
 JSON_MEDIA_TYPES = ("application/json", "text/event-stream")
@@ -41,6 +44,22 @@ def problem_response(code: str) -> ProblemResponse:
     """Return a problem document of the type *code* with its HTTP status."""
     document = problem(code)
     return ProblemResponse(document, status=document["status"])
+
+
+def naming_refusals(handler: ExceptionHandler) -> ExceptionHandler:
+    """Return *handler*, which then tells the code of an ``AcceptRefused`` in REST framework's own error format, too.
+
+    That format has ``detail`` alone and drops the code. Any other format is left alone: its handler has the code in
+    ``exc.get_codes()``.
+    """
+
+    def handle(exc: Exception, context: dict[str, Any]) -> Any:
+        response = handler(exc, context)
+        if isinstance(exc, AcceptRefused) and getattr(response, "data", None) == {"detail": exc.detail}:
+            response.data = {"detail": exc.detail, "code": exc.get_codes()}
+        return response
+
+    return handle
 
 
 class ProblemsMixin(APIView):

@@ -1,7 +1,8 @@
 """Filters of the job list: ``status``, ``operation``, ``created_after``, ``created_before``."""
 
+import re
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
 from django.utils import timezone
@@ -64,13 +65,29 @@ def _operation(text: str) -> str:
     return text
 
 
+#: Day, hours and minutes, seconds, fraction, offset. By RFC 3339, section 5.6 and its notes, ``T`` and ``Z`` may be in
+#: lower case, a space may stand for ``T``, and 60 is a leap second. An unescaped plus sign arrives as a space.
+_RFC3339 = re.compile(
+    r"([0-9]{4}-[0-9]{2}-[0-9]{2})[Tt ]([0-9]{2}:[0-9]{2}):([0-9]{2})(\.[0-9]+)?([Zz]|[ +-][0-9]{2}:[0-9]{2})"
+)
+
+
 def _moment(text: str) -> datetime:
-    # An unescaped plus sign arrives as a space.
-    moment = parse_datetime(text.replace(" ", "+") if "T" in text else text)
+    leap = timedelta()
+    if match := _RFC3339.fullmatch(text):
+        day, clock, second, fraction, zone = match.groups()
+        if second == "60":  # Python has no leap seconds
+            second, leap = "59", timedelta(seconds=1)
+        fraction = (fraction or "")[:7]  # Python has microseconds
+        text = f"{day}T{clock}:{second}{fraction}{zone.upper()}"
+    try:
+        moment = parse_datetime(text.replace(" ", "+") if "T" in text else text)
+    except ValueError:
+        moment = None
     if moment is None:
         raise ValueError("Not a time in RFC 3339, such as 2026-05-04T03:02:01Z.")
     try:
-        return (timezone.make_aware(moment) if timezone.is_naive(moment) else moment).astimezone(UTC)
+        return (timezone.make_aware(moment) if timezone.is_naive(moment) else moment).astimezone(UTC) + leap
     except OverflowError:
         raise ValueError("Before or after all times.") from None
 

@@ -6,6 +6,7 @@ The block ``accepts`` is added to what the view's own metadata class says.
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from rest_framework.metadata import SimpleMetadata
 from rest_framework.request import Request, override_method
 from rest_framework.response import Response
 
@@ -13,7 +14,17 @@ from ..conf import conf
 from .accept import Acceptance
 from .generic import VERBS
 
-__all__ = ["add_terms", "terms", "with_terms"]
+__all__ = ["JobMetadata", "add_terms", "terms", "with_terms"]
+
+
+class JobMetadata(SimpleMetadata):
+    """What ``OPTIONS`` tells of an endpoint of jobs, whatever the project's metadata class is.
+
+    There are no fields: no endpoint of a job takes input.
+    """
+
+    def determine_actions(self, request: Request, view: Any) -> dict[str, Any]:
+        return {}
 
 
 def add_terms(response: Response, view: Any, request: Request) -> Response:

@@ -94,8 +94,12 @@ class WeighedNegotiation(DefaultContentNegotiation):
 
     def get_accept_list(self, request: Request) -> list[str]:
         # Some releases of REST framework have no bounds, and Django refuses to parse a very long range.
-        ranges = super().get_accept_list(request)[:MAX_RANGES]
-        return [text for text in ranges if len(text) <= MAX_RANGE_CHARS]
+        ranges = super().get_accept_list(request)
+        if not any(ranges) and not request.META.get("HTTP_ACCEPT", "").strip(" \t,"):
+            return [
+                "*/*"
+            ]  # empty members count for nothing (RFC 9110, section 5.6.1.2): nothing is ruled out
+        return [text for text in ranges[:MAX_RANGES] if len(text) <= MAX_RANGE_CHARS]
 
 
 def admits(request: Request, media_type: str) -> bool:

@@ -44,6 +44,12 @@ class AcceptOptions:
     #: The largest body in bytes; more is answered 413 before it is read.
     accept_max_bytes: int | None = None
 
+    #: The names of headers that are kept for the worker, beside those of the setting, such as ``("X-Tenant",)``.
+    accept_headers: Any = None
+    #: Two functions in place of ``get_accept_context`` and ``restore_accept_context``, for a function view:
+    #: ``@accepts(context=(keep, restore))``.
+    accept_context: Any = None
+
     def get_accept_object(self) -> Any:
         """Return the object that the request is about, for its 404 and its permissions now; None if there is none.
 
@@ -77,3 +83,18 @@ class AcceptOptions:
         ``If-Match`` is compared with it at accept and again in the worker (412).
         """
         return None
+
+    def get_accept_context(self, request: Request) -> Any:
+        """Return what the view needs of its request in the worker, as JSON; None for nothing.
+
+        What middleware and authentication have put on the request, such as the tenant or ``request.auth``, is not there
+        in the worker, and to read it there fails the job. It is stored with the job, so return no secret.
+        """
+        return None
+
+    def restore_accept_context(self, request: Request, context: Any) -> Any:
+        """Put *context*, which ``get_accept_context()`` has returned, back before anything of the view runs.
+
+        Set attributes of the request, or context variables: these end with the attempt. If it returns a context
+        manager, that is entered now and left when the attempt is over.
+        """

@@ -1,13 +1,24 @@
-"""Who may change a job.
+"""Who may change a job, and who has to say first who they are.
 
-``JobQuerySet.visible_to()`` decides who may see one: to everybody else it does not exist (404, never 403).
+``JobQuerySet.visible_to()`` decides who may see a job: to everybody else it does not exist (404, never 403).
 """
 
 from typing import Any
 
+from rest_framework.request import Request
+
 from ..models import Job
 
-__all__ = ["may_change"]
+__all__ = ["lacks_credentials", "may_change"]
+
+
+def lacks_credentials(request: Request) -> bool:
+    """Tell whether the caller could have said who they are, and has not; False where nobody is authenticated.
+
+    Such a caller gets what REST framework answers elsewhere in the project, whether a job exists or not: 401 with
+    ``WWW-Authenticate``, or 403 if the first authentication class has none.
+    """
+    return bool(request.authenticators) and request.successful_authenticator is None
 
 
 def may_change(user: Any, job: Job, permission: str) -> bool:

@@ -86,6 +86,7 @@ class JobPageRenderer(BaseRenderer):
         title = translated(data["title"]) if data.get("title") in OWN else detail.rstrip(".")
         missing = data.get("status") == 404
         known = _is_known(request)
+        has_no_monitor = missing or data.get("code") == "not-authenticated" or view.action == "retrieve"
         context = {
             "title": title,
             # Not twice the same on one page.
@@ -94,7 +95,7 @@ class JobPageRenderer(BaseRenderer):
             "is_missing": missing,
             "login_url": None if known else _login_url(),
             "list_url": _url("job-list", request) if known else None,
-            "monitor_url": None if missing or view.action == "retrieve" else _monitor_url(view, request),
+            "monitor_url": None if has_no_monitor else _monitor_url(view, request),
         }
         return loader.get_template(self.error_template).render(context, request=request._request)
 

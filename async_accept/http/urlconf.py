@@ -23,6 +23,8 @@ class Mount(NamedTuple):
     parameters: frozenset[str]
     #: The versioning class of the view that serves them; None for no versioning.
     versioning: Any
+    #: What serves the status monitor: what ``as_view()`` returned.
+    view: Any = None
 
     @property
     def is_reached(self) -> bool:
@@ -52,7 +54,7 @@ def mounts(
         below = parameters | set(pattern.pattern.regex.groupindex)
         details = [entry for entry in pattern.url_patterns if getattr(entry, "name", None) == "job-detail"]
         if pattern.app_name == "async_accept" and details:
-            yield Mount(namespaces, below, _versioning(details[0].callback))
+            yield Mount(namespaces, below, _versioning(details[0].callback), details[0].callback)
         else:
             deeper = (*namespaces, pattern.namespace) if pattern.namespace else namespaces
             yield from mounts(pattern.url_patterns, deeper, below)

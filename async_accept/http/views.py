@@ -1,7 +1,8 @@
 """The endpoints of jobs: list, status monitor, result, events, cancel, rerun, delete.
 
 Two rules for a client: the status monitor always answers 200; the result URL answers 202 until the job has ended, then
-the result. A job that the caller may not see does not exist: 404, the same for every reason.
+the result. A job that the caller may not see does not exist: 404, the same for every reason; and 401 or 403, as
+elsewhere in the project, for a caller who has not said who they are.
 """
 
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ from typing import Any
 from uuid import UUID
 
 from django.db import connections, transaction
+from django.db.models import Q
 from django.http import Http404
 from django.utils.cache import patch_vary_headers
 from rest_framework import exceptions as drf
@@ -18,6 +20,7 @@ from rest_framework.permissions import AllowAny
 from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
+from rest_framework.settings import api_settings
 from rest_framework.viewsets import GenericViewSet
 
 from ..conf import conf
@@ -30,14 +33,16 @@ from ..models import Job, database
 from ..querysets import JobQuerySet, acting
 from ..states import State
 from . import prefer, streaming
+from .classes import FromSetting
 from .conditional import check_if_match
 from .errors import ProblemsMixin, problem_response
 from .filters import JobFilter
+from .metadata import JobMetadata
 from .monitor import JobSerializer, etags, job_id, monitor
 from .negotiation import WeighedNegotiation, admits, can_stream, offered
 from .not_modified import document_or_304, has_older_document, not_modified, remembered_304
 from .pagination import JobPagination
-from .permissions import may_change
+from .permissions import lacks_credentials, may_change
 from .renderers import EventStreamRenderer
 from .responses import VARY, accepted, promised, result_response
 from .throttling import PollThrottle
@@ -58,21 +63,30 @@ class JobViewSet(ProblemsMixin, GenericViewSet[Job]):
     """Jobs of the caller. Mount it by ``include("async_accept.urls")``."""
 
     serializer_class = JobSerializer
+    authentication_classes: Any = FromSetting(
+        "AUTHENTICATION_CLASSES", lambda: api_settings.DEFAULT_AUTHENTICATION_CLASSES
+    )
     # Everybody may ask, whatever the project's default is: get_queryset() decides what exists for them.
-    permission_classes = (AllowAny,)
-    throttle_classes = (PollThrottle,)
+    permission_classes: Any = FromSetting("PERMISSION_CLASSES", lambda: (AllowAny,))
+    throttle_classes: Any = FromSetting("THROTTLE_CLASSES", lambda: (PollThrottle,))
     content_negotiation_class = WeighedNegotiation
     # A session's form has its CSRF token in the body, whatever the project's own views parse.
     parser_classes = (FormParser, MultiPartParser, UnreadParser)
+    metadata_class = JobMetadata
     pagination_class = JobPagination
     filter_backends = (JobFilter,)
 
     # --- Reading ----------------------------------------------------------------------------------------------
 
     def list(self, request: Request, *args: Any, **kwargs: Any) -> Response:
-        """The caller's own jobs, newest first."""
-        own = Job.objects.light().owned_by(request.user).filter(forgotten=False)
-        page = self.paginate_queryset(self.filter_queryset(own))
+        """The caller's own jobs, newest first.
+
+        Raises:
+            NotAuthenticated: the caller could have said who they are, and has not (401 or 403).
+        """
+        if lacks_credentials(request):
+            raise drf.NotAuthenticated
+        page = self.paginate_queryset(self.filter_queryset(self.get_queryset()))
         return self.get_paginated_response(self.get_serializer(page, many=True).data)
 
     def retrieve(self, request: Request, *args: Any, **kwargs: Any) -> Any:
@@ -168,16 +182,17 @@ class JobViewSet(ProblemsMixin, GenericViewSet[Job]):
         """Return the job that is to be changed. With ``If-Match`` its row is locked.
 
         Raises:
-            Http404: there is no such job for the caller.
+            Http404, NotAuthenticated: there is no such job for the caller.
             PermissionDenied: staff may see this job of another owner, but not do this to it (403).
             PreconditionFailed: ``If-Match`` names another version (412).
         """
         header = self._if_match()
-        jobs = self.get_queryset()
-        job = self._find(jobs if header is None else jobs.select_for_update())
-        if not may_change(self.request.user, job, permission):
+        job = self.get_object()
+        if not self.may_change(job, permission):
             raise drf.PermissionDenied
         if header is not None:
+            # By a query of its own: what get_queryset() returns may be one that no database locks, such as DISTINCT.
+            job = self._find(self._columns().select_for_update().filter(forgotten=False))
             check_if_match(header, *etags(job, self.request, self.get_renderers()))
         return job
 
@@ -188,36 +203,60 @@ class JobViewSet(ProblemsMixin, GenericViewSet[Job]):
     # --- The job of the URL -----------------------------------------------------------------------------------
 
     def get_queryset(self) -> JobQuerySet:
-        # A rerun needs the input as well.
-        jobs = Job.objects.all() if self.action == "rerun" else Job.objects.light()
-        return jobs.visible_to(self.request.user)
+        """Return the jobs that exist for the caller; in the list, only their own and what ``also_visible()`` adds."""
+        also = self.also_visible()
+        if self.action == "list":
+            return self._columns().owned_by(self.request.user, also).filter(forgotten=False)
+        return self._columns().visible_to(self.request.user, also)
+
+    def also_visible(self) -> Q | None:
+        """Return which jobs of others the caller may see as well; None for none. Override it to let in a team.
+
+        A condition with a subquery (``owner__in=…``) finds each job once; one that joins may find it several times.
+        """
+        return None
+
+    def may_change(self, job: Job, permission: str) -> bool:
+        """Tell whether the caller, who may see *job*, may do what *permission* names. Override it to let in a team."""
+        return may_change(self.request.user, job, permission)
 
     def get_object(self) -> Job:
         """Return the job of the URL.
 
         Raises:
             Http404: unknown, malformed, deleted, or another's.
+            NotAuthenticated: in place of it, if the caller could have said who they are, and has not (401 or 403).
         """
-        return self._find(self.get_queryset())
+        job = self._find(self.get_queryset())
+        self.check_object_permissions(self.request, job)
+        return job
+
+    def _columns(self) -> JobQuerySet:
+        # A rerun needs the input as well.
+        return Job.objects.all() if self.action == "rerun" else Job.objects.light()
 
     def _find(self, jobs: JobQuerySet) -> Job:
         job = jobs.filter(pk=self._pk()).first()
         if job is None:
-            raise Http404
+            raise self._no_job()
         return job
 
     def _pk(self) -> UUID:
         pk = job_id(self.kwargs["pk"])
         if pk is None:
-            raise Http404
+            raise self._no_job()
         return pk
+
+    def _no_job(self) -> Exception:
+        """Return the error for a job that does not exist for the caller, the same for every reason."""
+        return drf.NotAuthenticated() if lacks_credentials(self.request) else Http404()
 
     def _key_columns(self) -> dict[str, str]:
         """Return the columns of the request's ``Idempotency-Key``; the key is the caller's, whoever owns the job.
 
         Raises:
             IdempotencyKeyInvalid: malformed (400).
-            Http404: the id is malformed.
+            Http404, NotAuthenticated: the id is malformed.
         """
         policy = "ignored" if conf.IDEMPOTENCY == "ignored" else "optional"
         key = keys.requested_key(self.request.META.get("HTTP_IDEMPOTENCY_KEY"), policy)
@@ -281,4 +320,6 @@ class JobViewSet(ProblemsMixin, GenericViewSet[Job]):
     def finalize_response(self, request: Any, response: Any, *args: Any, **kwargs: Any) -> Any:
         response = super().finalize_response(request, response, *args, **kwargs)
         patch_vary_headers(response, VARY)
+        # Caches may keep a 204, a 404 and a 410 of which nothing is said (RFC 9110, section 15.1).
+        response.setdefault("Cache-Control", "private, no-cache")
         return response

@@ -5,29 +5,37 @@ It does not authenticate or throttle again, but it loads the owner and checks th
 view becomes the result of the job.
 """
 
-from collections.abc import Mapping
-from functools import lru_cache
-from io import BytesIO
-from typing import Any, cast
+import inspect
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager, ExitStack
+from contextvars import ContextVar, copy_context
+from functools import lru_cache, partial
+from typing import Any, TypeVar, cast
 
 from django.contrib.auth import get_user_model
 from django.core.files.uploadedfile import UploadedFile
 from django.core.handlers.base import BaseHandler
-from django.core.handlers.wsgi import WSGIRequest
 from django.http import HttpRequest, QueryDict
+from django.http.request import HttpHeaders
 from django.urls import get_script_prefix, get_urlconf, resolve, set_script_prefix, set_urlconf
 from django.utils import timezone, translation
 from django.utils.datastructures import MultiValueDict
+from django.utils.functional import SimpleLazyObject
 from rest_framework.exceptions import PermissionDenied
 from rest_framework.parsers import BaseParser, DataAndFiles
 from rest_framework.request import Request
 from rest_framework.settings import api_settings
 from rest_framework.views import APIView
 
+from ..exceptions import NotKept
 from ..models import Job
 from . import uploads
+from .rebuilt import RebuiltRequest, missing_from, names_on, without_auth
+from .variables import restore_variables, variables
 
-__all__ = ["capture", "job_of", "replay"]
+__all__ = ["alone", "capture", "decorated", "job_of", "note_names", "replay"]
+
+Returned = TypeVar("Returned")
 
 #: The parts of the request's META that are stored: they decide URLs, content and conditions. No cookies, and no
 #: authorization.
@@ -59,10 +67,39 @@ def job_of(request: Any) -> Job | None:
     return getattr(getattr(request, "_request", request), "accept_job", None)
 
 
-def capture(request: Request) -> dict[str, Any]:
-    """Return what is needed to rebuild *request*, without its data."""
+def decorated(handler: Any) -> Any:
+    """Return the decorated function in *handler*, which ``@api_view`` may hide in its own; None if there is none."""
+    if hasattr(handler, "accept_options"):
+        return handler
+    for cell in getattr(handler, "__closure__", None) or ():
+        try:
+            inner = cell.cell_contents
+        except ValueError:  # an empty cell
+            continue
+        if inspect.isfunction(inner) and hasattr(inner, "accept_options"):
+            return inner
+    return None
+
+
+# --- At accept ------------------------------------------------------------------------------------------------
+
+
+def note_names(request: Request) -> None:
+    """Remember what middleware and authentication have put on *request*. Call it right after the authentication."""
+    request._accept_names = names_on(request)  # type: ignore[attr-defined]
+
+
+def capture(request: Request, headers: Iterable[str] = (), context: Any = None) -> dict[str, Any]:
+    """Return what is needed to rebuild *request*, without its data.
+
+    Args:
+        headers: the names of further headers to keep.
+        context: what the view keeps of its request.
+    """
     django_request = request._request
-    meta = {name: str(value) for name in KEPT_META if (value := django_request.META.get(name))}
+    kept = [*KEPT_META, *map(_meta_name, headers)]
+    meta = {name: str(value) for name in kept if (value := django_request.META.get(name))}
+    names = vars(request).get("_accept_names")
     return {
         "method": request.method,
         "path": django_request.path,
@@ -73,7 +110,33 @@ def capture(request: Request) -> dict[str, Any]:
         "urlconf": _own_urlconf(django_request),
         "language": translation.get_language(),
         "time_zone": timezone.get_current_timezone_name(),
+        "missing": missing_from(request, names_on(request) if names is None else names),
+        "found": _found_on(django_request),
+        "authenticator": _path(request.successful_authenticator),
+        "context": context,
+        "variables": variables(),
     }
+
+
+def _meta_name(header: str) -> str:
+    return str(HttpHeaders.to_wsgi_name(header))
+
+
+def _found_on(request: HttpRequest) -> dict[str, Any]:
+    """Return what Django's own middleware has put on *request*, in a form that JSON can hold."""
+    there = vars(request)
+    site = there.get("site")
+    found = {
+        "LANGUAGE_CODE": there.get("LANGUAGE_CODE"),
+        "site": None if site is None else {"pk": getattr(site, "pk", None)},
+        "auser": "auser" in there or None,
+    }
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def _path(authenticator: Any) -> str | None:
+    kind = type(authenticator)
+    return None if authenticator is None else f"{kind.__module__}.{kind.__qualname__}"
 
 
 def capture_data(data: Any, files: Any = None) -> dict[str, Any]:
@@ -119,6 +182,23 @@ def restore_data(stored: Mapping[str, Any] | None) -> Any:
     return DataAndFiles(data, files)
 
 
+# --- In the worker --------------------------------------------------------------------------------------------
+
+#: What ``restore_accept_context()`` has entered; it is left when the attempt is over.
+_entered: ContextVar[ExitStack] = ContextVar("async_accept_entered")
+
+
+def alone(work: Callable[[], Returned]) -> Returned:
+    """Call *work*, around an attempt at a replay: what the view sets in context variables ends with the attempt."""
+
+    def inside() -> Returned:
+        with ExitStack() as stack:
+            _entered.set(stack)
+            return work()
+
+    return copy_context().run(inside)
+
+
 def replay(job: Job) -> Any:
     """Run the view that accepted *job*, and return its response, also if that is an error.
 
@@ -141,6 +221,7 @@ def replay(job: Job) -> Any:
 def _run_view(job: Job, stored: Mapping[str, Any]) -> Any:
     match = resolve(stored["path_info"], stored["urlconf"])
     accepting: Any = match.func
+    restore_variables(stored.get("variables", {}))
     request = _rebuild(job, stored)
     request.resolver_match = match
     view: Any = _replayed(accepting.cls)
@@ -153,7 +234,6 @@ def _run_view(job: Job, stored: Mapping[str, Any]) -> Any:
 
 
 def _rebuild(job: Job, stored: Mapping[str, Any]) -> HttpRequest:
-    # A WSGI request even if it came by ASGI: a view reads both alike.
     environ = {
         **stored["meta"],
         "REQUEST_METHOD": stored["method"],
@@ -162,14 +242,36 @@ def _rebuild(job: Job, stored: Mapping[str, Any]) -> HttpRequest:
         "wsgi.url_scheme": stored["scheme"],
         # Not empty if there was data: only then REST framework calls the parser, which returns the stored data.
         "CONTENT_LENGTH": "0" if job.input is None else "1",
-        "wsgi.input": BytesIO(b"" if job.input is None else b" "),
     }
-    request: Any = WSGIRequest(environ)
+    request: Any = RebuiltRequest(environ, frozenset(stored.get("missing", ())))
     if stored["urlconf"]:
         request.urlconf = stored["urlconf"]
     request.user = _owner(job)
     request.accept_job = job
+    request.csrf_processing_done = True  # the token was checked when the request was accepted
+    found = stored.get("found", {})
+    if "LANGUAGE_CODE" in found:
+        request.LANGUAGE_CODE = found["LANGUAGE_CODE"]
+    if "auser" in found:
+        request.auser = partial(_itself, request.user)
+    if "site" in found:
+        request.site = SimpleLazyObject(partial(_site, request, found["site"]["pk"]))
     return cast(HttpRequest, request)
+
+
+async def _itself(user: Any) -> Any:
+    return user
+
+
+def _site(request: HttpRequest, pk: Any) -> Any:
+    """Return what ``CurrentSiteMiddleware`` had found: a row, or the host if that app is not installed."""
+    from django.contrib.sites.requests import RequestSite
+
+    if pk is None:
+        return RequestSite(request)
+    from django.contrib.sites.models import Site
+
+    return Site.objects.get(pk=pk)
 
 
 def _wsgi(path: str) -> str:
@@ -201,13 +303,38 @@ class Replayed:
     """Mixed before a view's class: an accepted request is not authenticated and not throttled again."""
 
     def initialize_request(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Request:
-        rebuilt: Request = super().initialize_request(request, *args, **kwargs)  # type: ignore[misc]
+        rebuilt: Any = super().initialize_request(request, *args, **kwargs)  # type: ignore[misc]
+        job: Any = job_of(request)
+        stored = job.request
         rebuilt.user = request.user
         # If one of these is missing, REST framework authenticates again, without credentials: as nobody.
-        rebuilt.auth = None
-        rebuilt.authenticators = []
-        rebuilt._authenticator = None  # type: ignore[attr-defined] # no setter
-        return rebuilt
+        if "auth" in stored.get("missing", ()):
+            without_auth(rebuilt)
+        else:
+            rebuilt.auth = None
+        known = [each for each in rebuilt.authenticators if _path(each) == stored.get("authenticator")]
+        rebuilt._authenticator = known[0] if known else None
+        # Without the one that knew the caller, who is refused would have to say again who they are.
+        rebuilt.authenticators = rebuilt.authenticators if known else []
+        if stored.get("context") is not None:
+            self._restore(rebuilt, stored["context"])
+        return cast(Request, rebuilt)
+
+    def _restore(self, request: Request, context: Any) -> None:
+        """Put back what the view has kept of its request; a context manager stays open as long as the attempt."""
+        view: Any = self
+        view.request = request
+        handler = decorated(getattr(view, str(request.method).lower(), None))
+        pair = (handler and handler.accept_options.get("context")) or getattr(view, "accept_context", None)
+        restored = (pair[1] if pair else view.restore_accept_context)(request, context)
+        if isinstance(restored, AbstractContextManager):
+            _entered.get().enter_context(restored)
+
+    def handle_exception(self, exc: Exception) -> Any:
+        """Let no handler of the project's turn it into an answer: the job's problem says what is missing."""
+        if isinstance(exc, NotKept):
+            raise exc
+        return super().handle_exception(exc)  # type: ignore[misc]
 
     def get_parsers(self) -> list[BaseParser]:
         return [StoredData()]

@@ -26,6 +26,11 @@ class Case:
     def needs_note(self) -> bool:
         return "{pk}" in self.path
 
+    @property
+    def is_wrapped(self) -> bool:
+        """Whether accepting surrounds the whole view, not only a handler inside REST framework's own view."""
+        return self.path not in ("method/", "function/", "function-task/")
+
     def url(self, policy: str = "always") -> str:
         """Return the path, after making the object that it is about."""
         pk = (

@@ -14,16 +14,17 @@ import pytest
 import pytest_django
 import requests
 from celery.worker import state as worker_state
+from celery.worker.loops import synloop
 from django.contrib.auth import get_user_model
+from django.contrib.auth.models import Permission
 from django.core.asgi import get_asgi_application
 from django.core.cache import cache
 from django.utils import timezone
 from rest_framework.authtoken.models import Token
 
 from async_accept.http.not_modified import not_modified
-from async_accept.jobs import publish
+from async_accept.jobs import publish, watcher
 from async_accept.models import Job
-from async_accept.states import FINAL
 from async_accept.testing import make_job
 from example_project.shop.worker import WorkerThread
 from tests.celery import app
@@ -31,6 +32,10 @@ from tests.testapp import contract_tasks
 
 #: How long a condition may take to come true before a test fails.
 SECONDS = 20
+ACTIVE = ("accepted", "running", "canceling")
+ENDED = ("succeeded", "failed", "canceled")
+#: The id of no job.
+UNKNOWN = "01890000-0000-7000-8000-000000000000"
 
 
 def eventually(condition: Callable[[], Any], what: str = "", seconds: float = SECONDS) -> Any:
@@ -52,6 +57,12 @@ class Client:
         self.session.trust_env = False
         if token:
             self.session.headers["Authorization"] = f"Token {token}"
+
+    def again(self, base: str = "") -> "Client":
+        """Return the same caller with a connection of its own, of another server if *base* names one."""
+        client = Client(base or self.base)
+        client.session.headers.update(self.session.headers)
+        return client
 
     def __call__(self, method: str, url: str, json: Any = None, **kwargs: Any) -> requests.Response:
         url = url if url.startswith("http") else f"{self.base}{url}"
@@ -95,6 +106,16 @@ def polling() -> None:
         app.conf.broker_transport_options = {"polling_interval": 0.02}
 
 
+def quick_loop(consumer: Any, connection: Any, *args: Any, **kwargs: Any) -> None:
+    """Celery's plain loop, which sees within 50 ms, not two seconds, that the worker is to stop."""
+
+    class Impatient:
+        def drain_events(self, timeout: float) -> None:
+            connection.drain_events(timeout=min(timeout, 0.05))
+
+    synloop(consumer, Impatient(), *args, **kwargs)
+
+
 @pytest.fixture(scope="module")
 def worker_thread(
     polling: None, django_db_setup: None, django_db_blocker: pytest_django.DjangoDbBlocker
@@ -104,6 +125,7 @@ def worker_thread(
         thread = WorkerThread(app, concurrency=4)
     # The tests tick a relay where they want one.
     thread.controller.on_consumer_ready = lambda consumer: None
+    thread.controller.consumer.loop = quick_loop
     thread.start()
     yield thread
     thread.stop(1)
@@ -129,12 +151,23 @@ def worker(worker_thread: WorkerThread, idle: None) -> WorkerThread:
 
 
 @pytest.fixture(autouse=True)
-def quick(settings: Any) -> Iterator[None]:
+def quick(settings: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     settings.ASYNC_ACCEPT = {"HEARTBEAT": timedelta(seconds=0.1), "BROKER_TIMEOUT": 2.0}
+    monkeypatch.setattr(watcher, "INTERVAL_SECONDS", 0.02)
     cache.clear()
     not_modified.sent.clear()
     yield
     cache.clear()
+
+
+@pytest.fixture
+def configure(settings: Any, quick: None) -> Callable[..., None]:
+    """Change settings of the package for the rest of the test."""
+
+    def change(**options: Any) -> None:
+        settings.ASYNC_ACCEPT = settings.ASYNC_ACCEPT | options
+
+    return change
 
 
 @pytest.fixture(autouse=True)
@@ -149,20 +182,28 @@ def base(live_server: Any) -> str:
     return str(live_server.url)
 
 
-def _user(name: str) -> tuple[Any, str]:
-    user = get_user_model().objects.create_user(name, password="open sesame")
-    return user, Token.objects.create(user=user).key
+def _user(name: str) -> str:
+    """Make a user; return a token."""
+    return str(Token.objects.create(user=get_user_model().objects.create(username=name)).key)
+
+
+def make_staff(name: str, *permissions: str) -> Any:
+    """Make a user a member of the staff with these permissions and no other."""
+    user = get_user_model().objects.get(username=name)
+    user.is_staff = True
+    user.save()
+    user.user_permissions.set(Permission.objects.filter(codename__in=permissions))
+    return user
 
 
 @pytest.fixture
 def alice(base: str) -> Client:
-    client = Client(base, _user("alice")[1])
-    return client
+    return Client(base, _user("alice"))
 
 
 @pytest.fixture
 def bob(base: str) -> Client:
-    return Client(base, _user("bob")[1])
+    return Client(base, _user("bob"))
 
 
 @pytest.fixture
@@ -200,19 +241,34 @@ def server(django_db_setup: None) -> Iterator[Any]:
     eventually(lambda: server.started)
     yield server
     server.should_exit = True
-    thread.join(10)
+    thread.join(SECONDS)
 
 
 @pytest.fixture
-def caller(server: Any, alice: Client, transactional_db: None) -> Client:
+def caller(server: Any, alice: Client) -> Iterator[Client]:
     """Alice, as a client of the ASGI server."""
-    port = server.servers[0].sockets[0].getsockname()[1]
-    return Client(f"http://127.0.0.1:{port}", alice.session.headers["Authorization"].split()[1])
+    caller = alice.again(f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}")
+    yield caller
+    caller.session.close()
+    eventually(lambda: not server.server_state.tasks, "the end of all requests")
 
 
 @pytest.fixture
-def no_jobs() -> Callable[[], bool]:
-    return lambda: not Job.objects.exists()
+def soon() -> Iterator[Callable[[Callable[[], Any]], None]]:
+    """Do something in another thread as soon as a request waits for a job."""
+    threads = []
+
+    def later(do: Callable[[], Any]) -> None:
+        def wait_and_do() -> None:
+            eventually(lambda: watcher.watcher.waiting, "a waiting request")
+            do()
+
+        threads.append(threading.Thread(target=wait_and_do))
+        threads[-1].start()
+
+    yield later
+    for thread in threads:
+        thread.join()
 
 
 def together(number: int, do: Callable[[int], Any], threads: int = 8) -> list[Any]:
@@ -234,6 +290,3 @@ def together(number: int, do: Callable[[int], Any], threads: int = 8) -> list[An
     for thread in workers:
         thread.join()
     return results
-
-
-__all__ = ["FINAL", "Client", "eventually", "together", "url"]

@@ -8,7 +8,7 @@ import requests
 from async_accept.http.not_modified import not_modified
 from async_accept.models import Job
 from tests.contract.cases import SUM
-from tests.contract.conftest import Client, url
+from tests.contract.conftest import UNKNOWN, Client, url
 from tests.testapp import contract_tasks
 
 cachecontrol = pytest.importorskip("cachecontrol", reason="needs CacheControl (extra: test)")
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 @pytest.fixture
 def cached(alice: Client) -> Client:
     """Alice, with a cache before her session."""
-    client = Client(alice.base, alice.session.headers["Authorization"].split()[1])
+    client = alice.again()
     client.session.mount("http://", cachecontrol.CacheControlAdapter())
     return client
 
@@ -93,10 +93,10 @@ def test_an_answer_is_not_kept_beyond_its_time(cached, job, state):
 
 def test_a_404_is_no_answer_for_later(cached, alice):
     """Contract 18: nor is what is not there yet, or not for this caller."""
-    path = url("01890000-0000-7000-8000-000000000000")
+    path = url(UNKNOWN)
     assert [cached.get(path).status_code for _ in range(2)] == [404, 404]
     accepted = alice.post("/api/policies/always/class/", SUM)
-    Job.objects.update(id="01890000-0000-7000-8000-000000000000")
+    Job.objects.update(id=UNKNOWN)
     assert accepted.status_code == 202
     assert cached.get(path).status_code == 200
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-POINTS = range(1, 20)
+POINTS = range(20)
 
 
 def named() -> dict[int, list[str]]:

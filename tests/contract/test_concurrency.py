@@ -20,8 +20,7 @@ THREADS = 16
 
 def crowd(caller: Client) -> list[Client]:
     """Return the same caller as often as there are threads: each keeps a connection of its own."""
-    token = caller.session.headers["Authorization"].split()[1]
-    return [Client(caller.base, token) for _ in range(THREADS)]
+    return [caller.again() for _ in range(THREADS)]
 
 
 def at_once(number: int, callers: Iterable[Client], do: Callable[[Client, int], Any]) -> list[Any]:
@@ -95,10 +94,8 @@ def test_two_callers_with_one_key(alice, bob):
 
 def test_anonymous_callers_with_one_key(anybody):
     """Contract 5: the same payload is the same job; other payloads are others, and none is refused."""
-    callers = [Client(anybody.base) for _ in range(THREADS)]
-    answers = at_once(
-        32, callers, lambda caller, i: caller.post("/api/open-echo/", {"a": i % 4}, headers=KEY)
-    )
+    path = "/api/open-echo/"
+    answers = at_once(32, crowd(anybody), lambda caller, i: caller.post(path, {"a": i % 4}, headers=KEY))
     assert statuses(answers) == {202: 32}
     assert len({answer.headers["Location"] for answer in answers}) == Job.objects.count() == 4
 
@@ -189,9 +186,7 @@ def test_cancel_rerun_and_delete_at_once(alice, worker):
         answer = caller(method, monitor + endpoint)
         return answer.status_code in allowed or (method, endpoint, answer.status_code, answer.text)
 
-    results = together(
-        80, lambda i: ask(Client(alice.base, alice.session.headers["Authorization"].split()[1]), i), 16
-    )
+    results = at_once(80, crowd(alice), ask)
     assert [result for result in results if result is not True] == []
     assert alice.get(monitor).status_code == 404
 

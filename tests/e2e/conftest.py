@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 from django.contrib.contenttypes.models import ContentType
 from django.core.cache import cache
-from pytest_django.live_server_helper import LiveServer
 from selenium.webdriver import Chrome
 
 from async_accept.http.not_modified import not_modified
@@ -17,6 +16,7 @@ from async_accept.testing import make_job
 from benchmarks import make_jobs
 from example_project.shop.models import Order
 from tests import servers
+from tests.live import LiveServer
 
 from . import chrome
 

@@ -84,3 +84,13 @@ CELERY_RESULT_BACKEND = "django-db"
 
 # The README's edit: until here it is the company's project.
 INSTALLED_APPS += ["django_celery_results", "async_accept"]
+
+# What the check prints, since some views have authentication of their own.
+ASYNC_ACCEPT = {
+    "AUTHENTICATION_CLASSES": [
+        "tests.foreign.company.authentication.JWTAuthentication",
+        "rest_framework.authentication.BasicAuthentication",
+        "tests.foreign.company.authentication.KeyAuthentication",
+        "rest_framework.authentication.SessionAuthentication",
+    ]
+}

@@ -6,14 +6,13 @@ from .company import accepting
 from .company.routes import routes
 
 tasks = [
-    path("status/<int:status>/", accepting.Status.as_view()),
-    path("decline/", accepting.Decline.as_view()),
-    path("stumble/", accepting.Stumble.as_view()),
-    path("flood/", accepting.Flood.as_view()),
-    path("divide/", accepting.Divide.as_view()),
-    path("buggy/", accepting.Buggy.as_view()),
+    path("tasks/status/<int:status>/", accepting.Status.as_view()),
+    path("tasks/decline/", accepting.Decline.as_view()),
+    path("tasks/stumble/", accepting.Stumble.as_view()),
+    path("tasks/flood/", accepting.Flood.as_view()),
+    path("tasks/divide/", accepting.Divide.as_view()),
+    path("tasks/buggy/", accepting.Buggy.as_view()),
 ]
 
-# One part of the namespace must name the version.
-urlpatterns = [*routes(accepting), path("v1/tasks/", include(([path("", include((tasks, "v1")))], "tasks")))]
+urlpatterns = routes(accepting, *tasks)
 urlpatterns += [path("api/jobs/", include("async_accept.urls"))]

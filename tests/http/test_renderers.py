@@ -93,18 +93,21 @@ def test_the_panel_of_the_browsable_api_has_urls_without_format(browser, make_jo
     assert f'action="{url(job, "cancel/")}"' in html
 
 
-def test_an_unknown_job_is_a_page_that_offers_to_log_in(make_job, settings):
+def test_a_job_is_a_page_that_offers_to_log_in(make_job, settings):
     settings.LOGIN_URL = "admin:login"
     response = Client(headers={"accept": BROWSER}).get(url(make_job()))
-    assert response.status_code == 404
-    assert "No such job" in page(response)
-    assert "There is no such job" not in page(response)  # not twice the same
+    assert response.status_code == 401
+    assert (
+        page(response).count("Authentication credentials were not provided") == 2
+    )  # the title and the heading
     assert f"/admin/login/?next={url(Job.objects.get())}" in page(response)
 
 
 def test_an_unknown_job_links_to_the_list_for_a_user_who_is_logged_in(browser):
     html = page(browser.get("/api/jobs/nothing/"))
     assert 'href="http://testserver/api/jobs/"' in html
+    assert "No such job" in html
+    assert "There is no such job" not in html  # not twice the same
     assert "Log in" not in html
 
 

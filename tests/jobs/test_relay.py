@@ -10,9 +10,11 @@ from django.db import OperationalError, connection, connections, transaction
 from django.utils import timezone
 
 from async_accept.exceptions import BrokerUnavailable
+from async_accept.jobs import due as due_module
 from async_accept.jobs import relay as module
 from async_accept.jobs.broker import Broker
-from async_accept.jobs.relay import Relay, step
+from async_accept.jobs.due import step
+from async_accept.jobs.relay import Relay
 from async_accept.models import Job
 from async_accept.testing import make_job
 from tests.clocks import Clock
@@ -38,7 +40,7 @@ def published(monkeypatch):
         published.extend(pk for pk, _ in jobs)
         return [pk for pk, _ in jobs]
 
-    monkeypatch.setattr(module, "publish", publish)
+    monkeypatch.setattr(due_module, "publish", publish)
     return published
 
 
@@ -128,7 +130,7 @@ def test_while_the_broker_is_down_the_job_stays_due(relay, published, monkeypatc
         raise BrokerUnavailable("OSError")
 
     with monkeypatch.context() as patch:
-        patch.setattr(module, "publish", down)
+        patch.setattr(due_module, "publish", down)
         job = due()
         assert relay.tick()["published"] == 0
     job.refresh_from_db()
@@ -139,7 +141,7 @@ def test_while_the_broker_is_down_the_job_stays_due(relay, published, monkeypatc
 
 def test_a_job_that_the_broker_did_not_take_stays_due(relay, published, monkeypatch):
     first, second = due(), due()
-    monkeypatch.setattr(module, "publish", lambda jobs, via=None: [pk for pk, _ in jobs][:1])
+    monkeypatch.setattr(due_module, "publish", lambda jobs, via=None: [pk for pk, _ in jobs][:1])
     assert relay.tick()["published"] == 1
     left = Job.objects.due().get()
     assert left in (first, second)
@@ -156,7 +158,7 @@ def test_while_the_broker_is_known_to_be_down_the_database_is_not_asked(
 
 
 def test_full_batches_are_followed_by_the_next(relay, published, monkeypatch):
-    monkeypatch.setattr(module, "BATCH", 2)
+    monkeypatch.setattr(due_module, "BATCH", 2)
     for _ in range(5):
         due()
     assert relay.tick()["published"] == 5
@@ -252,7 +254,7 @@ def test_after_an_outage_of_the_database_it_waits_again(trusted, clock, monkeypa
         raise OperationalError("gone")
 
     with monkeypatch.context() as patch:
-        patch.setattr(Relay, "publish_due", away)
+        patch.setattr(module, "publish_due", away)
         with pytest.raises(OperationalError):
             trusted.tick()
     lost()

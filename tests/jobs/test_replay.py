@@ -105,15 +105,15 @@ class Guarded(Mirror):
 
 
 class Credentials(AcceptMixin, APIView):
-    """Answers with the credentials and the user of its request."""
+    """Answers with the user of its request, and how they were known; a PUT with the credentials themselves."""
 
     authentication_classes = (TokenAuthentication, SessionAuthentication)
 
     def post(self, request):
-        credentials = request.auth, request.successful_authenticator, request._request.auth
-        return Response(
-            {"credentials": [item and str(item) for item in credentials], "user": str(request.user)}
-        )
+        return Response({"by": type(request.successful_authenticator).__name__, "user": str(request.user)})
+
+    def put(self, request):
+        return Response([request.auth, request._request.auth])
 
 
 def described(value):
@@ -448,7 +448,16 @@ def own_client(request, alice):
 def test_a_replay_has_its_owner_and_no_credentials(own_client):
     answer = follow(own_client, own_client.post("/credentials/", {}))
     assert answer.status_code == 200, answer.content
-    assert answer.json() == {"credentials": [None, None, None], "user": "alice"}
+    by_token = "HTTP_AUTHORIZATION" in own_client._credentials
+    by = "TokenAuthentication" if by_token else "SessionAuthentication"
+    assert answer.json() == {"by": by, "user": "alice"}
+    accepted = own_client.put("/credentials/", {})
+    run_accepted_jobs(raises=False)
+    answer = own_client.get(accepted["Location"])
+    if by_token:
+        assert (answer.status_code, "request.auth" in answer.json()["detail"]) == (409, True)
+    else:
+        assert (answer.status_code, answer.json()) == (200, [None, None])  # a session has none
 
 
 def test_a_permission_that_refuses_a_replay_says_why(own_client):

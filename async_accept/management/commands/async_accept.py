@@ -63,8 +63,8 @@ class Command(BaseCommand):
         try:
             done = Counter(relay.tick())
             # A relay waits before it believes that a lease ran out: the database may have been away.
-            while relay.patience and Job.objects.lease_lost().exists() and not relay.stopping.is_set():
-                relay.stopping.wait(min(relay.patience, conf.RELAY_INTERVAL.total_seconds()))
+            while relay.lost.patience and Job.objects.lease_lost().exists() and not relay.stopping.is_set():
+                relay.stopping.wait(min(relay.lost.patience, conf.RELAY_INTERVAL.total_seconds()))
                 done.update(relay.tick())
             due = Job.objects.due().count()
         except Error as error:

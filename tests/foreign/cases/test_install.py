@@ -1,5 +1,9 @@
 """10.10: the first five minutes in this project."""
 
+import os
+import subprocess
+import sys
+
 from celery.signals import before_task_publish
 from django.core import checks
 
@@ -11,6 +15,21 @@ from .twins import Case, caller, send
 def test_checks_are_silent() -> None:
     """After the README's three edits nothing is left to be said."""
     assert checks.run_checks() == []
+
+
+def test_no_admin_is_needed() -> None:
+    """Templates can be loaded, and the checks find no error."""
+    code = "import django; django.setup(); from django.template import engines; engines['django'].from_string('');"
+    code += "from django.core.management import call_command; call_command('check')"
+    finished = subprocess.run(
+        [sys.executable, "-c", code],
+        env=os.environ | {"DJANGO_SETTINGS_MODULE": "tests.foreign.bare_settings"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert finished.returncode == 0, finished.stderr
 
 
 def test_other_tasks_stay_in_the_test() -> None:

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 import pytest
 import requests
 import uvicorn
+from celery.contrib.testing.worker import start_worker
 from celery.worker import state as worker_state
 from django.core.asgi import get_asgi_application
 from django.core.servers.basehttp import ThreadedWSGIServer
@@ -19,7 +20,6 @@ from django.core.wsgi import get_wsgi_application
 from django.test.testcases import QuietWSGIRequestHandler
 
 from async_accept.models import Job
-from example_project.shop.worker import WorkerThread
 from tests.foreign.celery import app
 
 from . import world
@@ -47,17 +47,12 @@ def eventually(condition: Callable[[], Any]) -> Any:
 
 
 @pytest.fixture(scope="module")
-def worker(django_db_setup: None, django_db_blocker: Any) -> Iterator[WorkerThread]:
+def worker(django_db_setup: None, django_db_blocker: Any) -> Iterator[None]:
+    """A worker of Celery's in a thread of this process, as Celery has it for tests."""
     app.conf.broker_transport_options = {"polling_interval": 0.02}
-    with django_db_blocker.unblock():
-        thread = WorkerThread(app, concurrency=2)
-        app.control.purge()  # what the cases without a worker have left
-        thread.controller.on_consumer_ready = lambda consumer: None  # without a relay
-        thread.start()
-        yield thread
-        thread.stop(1)
-        thread.join(SECONDS)
-    worker_state.should_stop = None
+    app.control.purge()  # what the cases without a worker have left
+    with django_db_blocker.unblock(), start_worker(app, pool="solo", perform_ping_check=False):
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +71,9 @@ def wsgi(django_db_setup: None) -> Iterator[str]:
 @pytest.fixture(scope="module")
 def asgi(django_db_setup: None) -> Iterator[str]:
     """The address of the project on ASGI."""
-    config = uvicorn.Config(get_asgi_application(), port=0, lifespan="off", log_level="warning")
+    config = uvicorn.Config(
+        get_asgi_application(), port=0, lifespan="off", log_level="warning", timeout_graceful_shutdown=1
+    )
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
@@ -87,7 +84,7 @@ def asgi(django_db_setup: None) -> Iterator[str]:
 
 
 @pytest.fixture(autouse=True)
-def _idle(_world: None, worker: WorkerThread) -> Iterator[None]:
+def _idle(_world: None, worker: None) -> Iterator[None]:
     """Before the world is made anew, everything that still runs ends."""
     yield
     eventually(lambda: not worker_state.active_requests and not worker_state.reserved_requests)

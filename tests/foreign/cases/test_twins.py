@@ -12,7 +12,7 @@ from tests.foreign.company.works import answers, asks, refusals, writes
 from .twins import Case, accepting, plain
 
 GERMAN, FRENCH = {"Accept-Language": "de"}, {"Accept-Language": "fr"}
-ORDERS = "/v1/customers/1/orders/"
+ORDERS, BULK = "/v1/customers/1/orders/", "/v1/customers/1/bulk/"
 ORDER = {
     "reference": "B-1",
     "placedAt": "2025-11-03T09:30",
@@ -76,6 +76,11 @@ VIEW_SETS = [
     Case("delete", ORDERS + "1/", "DELETE"),
     Case("delete as one of the team", ORDERS + "1/", "DELETE", caller="carol by token", refused=True),
     Case("delete missing", ORDERS + "99/", "DELETE", refused=True),
+    Case("patch in bulk", BULK, "PATCH", json={"newState": "held"}, headers={"X-Bulk": "yes"}),
+    Case("patch in bulk by mistake", BULK, "PATCH", json={"newState": "held"}, refused=True),
+    Case("delete in bulk", BULK + "?state=closed", "DELETE", headers={"X-Bulk": "yes"}),
+    Case("patch one's own", "/v1/me/", "PATCH", json={"team": "buying"}),
+    Case("import many by the serializer of one", "/v1/import/", json=[{"sku": "A", "quantity": 1}] * 3),
     Case("get", ORDERS + "1/", "GET", refused=True),
     Case("list", ORDERS, "GET", refused=True),
     Case("method not allowed", "/v1/report", "DELETE", refused=True),
@@ -174,6 +179,8 @@ CALLERS = [
     Case("by password", "/v1/whoami/basic/", json={}, caller="alice by password"),
     Case("by key", "/v1/whoami/key/", json={}, caller="alice by key"),
     Case("by session", "/v1/whoami/session/", json={}, caller="alice by session"),
+    Case("by key for a permission", "/v1/whoami/gate/", json={}, caller="alice by key"),
+    Case("by nobody for a permission", "/v1/whoami/gate/", json={}, caller="nobody", refused=True),
     Case("by anybody", "/v1/whoami/anybody/", json={}, caller="nobody"),
     Case("by anybody with a token", "/v1/whoami/anybody/", json={}),
     Case("by nobody", "/v1/whoami/token/", json={}, caller="nobody", refused=True),

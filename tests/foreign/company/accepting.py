@@ -9,7 +9,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from async_accept.decorators import accepts
-from async_accept.mixins import AcceptCreateMixin, AcceptMixin, AcceptModelMixin
+from async_accept.mixins import AcceptCreateMixin, AcceptMixin, AcceptModelMixin, AcceptUpdateMixin
 
 from . import plain, renderers, tasks, tenancy
 from .parsers import CamelCaseParser
@@ -55,6 +55,18 @@ class Orders(AcceptModelMixin, plain.Orders):
     @accepts()
     def lines(self, request: Request, **kwargs: Any) -> Any:
         return super().lines(request, **kwargs)
+
+
+class BulkOrders(AcceptMixin, plain.BulkOrders):
+    accept_headers = ("X-Bulk",)
+
+
+class Import(AcceptMixin, plain.Import):
+    pass
+
+
+class Me(AcceptUpdateMixin, plain.Me):
+    pass
 
 
 class Documents(AcceptCreateMixin, plain.Documents):
@@ -115,6 +127,16 @@ class WhoamiSession(AcceptMixin, plain.WhoamiSession):
 
 class WhoamiAnybody(AcceptMixin, plain.WhoamiAnybody):
     pass
+
+
+class Gate(AcceptMixin, plain.Gate):
+    """Its permission looks at the key again before the work."""
+
+    def get_accept_context(self, request: Request) -> Any:
+        return {"key": request.headers["X-Api-Key"]}
+
+    def restore_accept_context(self, request: Request, context: Any) -> None:
+        request.META["HTTP_X_API_KEY"] = context["key"]
 
 
 class Scoped(AcceptMixin, plain.Scoped):

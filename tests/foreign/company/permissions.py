@@ -8,7 +8,7 @@ from rest_framework.filters import BaseFilterBackend
 from rest_framework.permissions import SAFE_METHODS, BasePermission
 from rest_framework.request import Request
 
-from .models import Grant, Order, User
+from .models import ApiKey, Grant, Order, User
 
 
 class GrantBackend(BaseBackend):
@@ -27,6 +27,13 @@ class MayChange(BasePermission):
         user: User = request.user  # type: ignore[assignment]
         mine = not isinstance(obj, Order) or obj.owner_id == user.pk
         return request.method in SAFE_METHODS or mine or user.has_perm("company.change_order", obj)
+
+
+class HasKey(BasePermission):
+    """``X-Api-Key`` names a key, whoever's it is."""
+
+    def has_permission(self, request: Request, view: Any) -> bool:
+        return ApiKey.objects.filter(key=request.headers.get("X-Api-Key", "")).exists()
 
 
 class HasScope(BasePermission):

@@ -7,7 +7,7 @@ from django.db import transaction
 from django.http import FileResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404
-from rest_framework import mixins, viewsets
+from rest_framework import generics, mixins, viewsets
 from rest_framework.authentication import BasicAuthentication, SessionAuthentication
 from rest_framework.decorators import action, api_view, parser_classes, renderer_classes
 from rest_framework.parsers import FileUploadParser, FormParser, MultiPartParser
@@ -23,11 +23,17 @@ from tests.foreign.ledger.models import Entry
 from . import renderers, tasks, works
 from .authentication import KeyAuthentication
 from .errors import Conflict, VersionMismatch
-from .models import Customer, Order
+from .models import Customer, Line, Order, User
 from .negotiation import FirstOfAll
 from .parsers import CamelCaseParser, ExactParser, RawParser
-from .permissions import HasScope, MayChange, TeamFilter
-from .serializers import CustomerSerializer, DocumentSerializer, OrderSerializer
+from .permissions import HasKey, HasScope, MayChange, TeamFilter
+from .serializers import (
+    AccountSerializer,
+    CustomerSerializer,
+    DocumentSerializer,
+    LineSerializer,
+    OrderSerializer,
+)
 
 TABLE = [
     {"sku": "TEA", "name": "Tee für zwei", "sold_units": 3},
@@ -120,6 +126,44 @@ class Orders(viewsets.ModelViewSet[Order]):
     def lines(self, request: Request, **kwargs: Any) -> Response:
         removed, _ = self.get_object().lines.all().delete()
         return Response(status=204, headers={"X-Removed": str(removed)})
+
+
+class BulkOrders(Orders):
+    """Many at a time, on the URL of the list, by handlers of its own; a header must say that it is meant."""
+
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        super().initial(request, *args, **kwargs)
+        if request.method != "GET" and "X-Bulk" not in request.headers:
+            raise VersionMismatch("X-Bulk is missing.")
+
+    def patch(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        changed = self.get_queryset().update(state=request.data["new_state"])
+        return Response({"changed_orders": changed})
+
+    def delete(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        self.get_queryset().filter(state=request.query_params["state"]).delete()
+        return Response(status=204)
+
+
+class Import(generics.GenericAPIView[Line]):
+    """Lines of one order; the serializer is that of one line."""
+
+    serializer_class = LineSerializer
+
+    def post(self, request: Request, **kwargs: Any) -> Response:
+        serializer = self.get_serializer(data=request.data, many=True)
+        serializer.is_valid(raise_exception=True)
+        serializer.save(order_id=1)
+        return Response({"imported_lines": len(serializer.data)}, status=201)
+
+
+class Me(generics.RetrieveUpdateAPIView[User]):
+    """The caller's own account: its URL names nobody."""
+
+    serializer_class = AccountSerializer
+
+    def get_object(self) -> Any:
+        return self.request.user
 
 
 class Documents(mixins.CreateModelMixin, viewsets.GenericViewSet[Any]):
@@ -230,6 +274,13 @@ class WhoamiSession(Whoami):
 
 class WhoamiAnybody(Whoami):
     permission_classes = (AllowAny,)
+
+
+class Gate(Whoami):
+    """For machines, which are nobody: a permission looks at their key."""
+
+    authentication_classes = ()
+    permission_classes = (HasKey,)
 
 
 class Scoped(Whoami):

@@ -3,7 +3,14 @@ from typing import Any
 from django.db import transaction
 from rest_framework import serializers
 
-from .models import Customer, Document, Line, Order
+from .models import Customer, Document, Line, Order, User
+
+
+class AccountSerializer(serializers.ModelSerializer[User]):
+    class Meta:
+        model = User
+        fields = ("email", "team")
+        read_only_fields = ("email",)
 
 
 class CustomerSerializer(serializers.ModelSerializer[Customer]):

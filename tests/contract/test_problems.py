@@ -1,4 +1,4 @@
-"""Contract 15: what nobody expected at the endpoints of jobs, and how problems are told."""
+"""Contract 15: problem documents, and unexpected errors, at the endpoints of jobs."""
 
 import logging
 import re
@@ -8,12 +8,13 @@ from django.core import mail
 from django.core.exceptions import PermissionDenied, SuspiciousOperation
 from django.core.signals import got_request_exception
 from django.test import Client, override_settings
+from rest_framework.views import exception_handler
 
 from async_accept.http.monitor import JobSerializer
 from async_accept.http.views import JobViewSet
-from async_accept.models import Job
 from async_accept.testing import make_job
 from tests.contract.cases import SUM
+from tests.contract.conftest import url
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -123,7 +124,43 @@ def test_djangos_own_refusals_keep_their_status(alice, monitor, monkeypatch):
     assert response.headers["Content-Type"].startswith("text/html")
 
 
-# --- Titles ----------
+# --- Titles and codes ----------
+
+
+def test_titles_are_constant(alice, anybody):
+    """Contract 15: ``title`` per type, ``status`` equal to the HTTP status, ``type`` a documented URI, ``message``."""
+    for response, status, code in [
+        (alice.get(url("nothing")), 404, "not-found"),
+        (alice("PUT", url("nothing")), 405, "method-not-allowed"),
+        (alice("PATCH", url("nothing")), 405, "method-not-allowed"),
+        (alice.get("/api/jobs/?status=x"), 400, "invalid"),
+        (anybody.get("/api/jobs/", headers={"Authorization": "Token x"}), 401, "authentication-failed"),
+    ]:
+        problem = response.json()
+        assert (response.status_code, problem["status"], problem["code"]) == (status, status, code)
+        assert problem["type"].endswith(f"problems.html#{code}")
+        assert problem["message"] == problem["detail"] != ""
+        assert problem["title"]
+        assert not re.search(r"PUT|PATCH|nothing", problem["title"])
+
+
+def test_titles_differ_by_type(job, alice, configure):
+    """Contract 15: one title per type, and another one for another type."""
+    done, running, gone = job("succeeded"), job("running"), job("failed", input=None)
+    answers = [
+        alice.get(url("nothing")),
+        alice("PUT", url("nothing")),
+        alice.get("/api/jobs/?status=x"),
+        alice.get(url("other"), headers={"Accept": "application/xml"}),
+        alice.post(url(done, "cancel/")),
+        alice.post(url(running, "rerun/")),
+        alice.post(url(gone, "rerun/")),
+        alice.post(url(running, "cancel/"), headers={"If-Match": '"old"'}),
+    ]
+    configure(POLL_RATE="1/min")
+    answers.append([alice.get(url(running)) for _ in range(2)][-1])
+    codes = {answer.json()["code"]: answer.json()["title"] for answer in answers}
+    assert len(set(codes.values())) == len(codes) == len(answers), codes
 
 
 @pytest.mark.parametrize("language", ["de", "ja", "en"])
@@ -149,22 +186,17 @@ def test_a_title_is_the_same_in_every_language(alice, anybody, monitor, language
     assert answers[0].json()["detail"] == details.get(language, answers[0].json()["detail"])
 
 
-# --- Rows that go in between ----------
+def test_the_projects_own_error_format_is_not_ours(alice, settings):
+    """Contract 15: an exception handler of the project changes nothing at the endpoints of jobs."""
+    settings.REST_FRAMEWORK = settings.REST_FRAMEWORK | {"EXCEPTION_HANDLER": f"{__name__}.listed"}
+    response = alice("PUT", url("nothing"))
+    assert (response.status_code, response.json()["code"]) == (405, "method-not-allowed")
+    refused = alice.post("/api/policies/always/class/", {"x": -1})
+    assert (refused.status_code, refused.json()[0]) == (400, "mine")
 
 
-def test_a_job_that_is_purged_while_it_is_canceled_is_404(alice, monitor, monkeypatch):
-    """Contract 9, 18: the relay may purge the row between two statements of a request."""
-    Job.objects.get().cancel()
-    monkeypatch.setattr(Job, "is_active", True)
-    monkeypatch.setattr(Job, "cancel", lambda self: Job.objects.all().delete() and False)
-    response = alice.post(monitor + "cancel/")
-    assert (response.status_code, response.json()["code"]) == (404, "not-found")
-
-
-def test_a_job_that_is_purged_while_it_is_run_again_has_a_successor(alice, monitor, monkeypatch):
-    """Contract 9: its input was read with it, so that the 202 can be kept."""
-    Job.objects.get().cancel()
-    monkeypatch.setattr(Job, "can_rerun", property(lambda self: bool(Job.objects.ended().delete())))
-    response = alice.post(monitor + "rerun/")
-    assert response.status_code == 202
-    assert str(Job.objects.get().pk) == response.json()["id"]
+def listed(exc, context):
+    response = exception_handler(exc, context)
+    if response is not None:
+        response.data = ["mine", str(exc)]
+    return response

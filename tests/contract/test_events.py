@@ -189,7 +189,7 @@ def test_a_client_that_takes_anything_gets_events(caller, monitor):
 
 def test_others_get_404(caller, monitor, bob):
     """Contract 14, 18: another's job has no events."""
-    stranger = Client(caller.base, bob.session.headers["Authorization"].split()[1])
+    stranger = bob.again(caller.base)
     jobs = f"{caller.base}/api/jobs"
     unknown = f"{jobs}/01890000-0000-7000-8000-000000000000/events/"
     for url in (f"{monitor}events/", monitor, unknown, f"{jobs}/x/events/"):
@@ -285,9 +285,9 @@ def test_a_hundred_clients_cost_one_query_per_look(caller, monitor, monkeypatch)
     assert held[0] <= 20  # a waiting client holds none
 
 
-def test_streams_leave_room_for_long_polls(caller, monitor, settings):
+def test_streams_leave_room_for_long_polls(caller, monitor, configure):
     """Contract 14: streams cost no thread, and do not count against those who wait in one."""
-    settings.ASYNC_ACCEPT = settings.ASYNC_ACCEPT | {"MAX_WAITERS": 1, "MAX_WAIT_SECONDS": 1}
+    configure(MAX_WAITERS=1, MAX_WAIT_SECONDS=1)
     streams = [Stream(caller, monitor + "events/") for _ in range(3)]
     for stream in streams:
         stream.event()

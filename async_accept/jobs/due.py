@@ -1,0 +1,136 @@
+"""Due jobs: published again until a worker claims them, with growing steps."""
+
+import logging
+from collections import defaultdict
+from datetime import timedelta
+from uuid import UUID
+
+from django.db import connections, transaction
+from django.db.models import F, Q
+
+from ..conf import conf
+from ..db.functions import DatabaseNow, from_now
+from ..exceptions import BrokerUnavailable
+from ..models import Job, database
+from ..querysets import JobQuerySet
+from ..states import State
+from .broker import Broker
+from .publish import publish, queue_of
+
+__all__ = ["find_lost_messages", "publish_due", "step"]
+
+logger = logging.getLogger(__name__)
+
+#: How many jobs are published at a time.
+BATCH = 500
+#: How many full batches are published in one tick, before leases are looked at again.
+BATCHES = 10
+#: For how many waiting jobs one tick finds out whether their messages were lost.
+WATCHED = 2000
+#: The longest that a job waits before it is published again.
+LONGEST_STEP = timedelta(hours=1)
+#: After how many lost messages a job waits for longer.
+LOSSES = 10
+
+
+def step(dispatches: int) -> timedelta:
+    """Return how long a job waits for its claim before it is published again, after so many earlier *dispatches*."""
+    growing: timedelta = conf.REPUBLISH_AFTER * 2 ** min(dispatches, 20)
+    return min(growing, LONGEST_STEP)
+
+
+def publish_due(broker: Broker) -> int:
+    """Publish due jobs again, and those whose messages were lost; return how many the broker took."""
+    total = 0
+    find_lost_messages(broker)
+    for _ in range(BATCHES):
+        if broker.paused or not Job.objects.due().exists():
+            break
+        due = _put_off()
+        try:
+            published = len(publish([(pk, task) for pk, task, _ in due], broker))
+        except BrokerUnavailable as error:
+            logger.warning("The relay could not reach the broker: %s", error)
+            published = 0
+        _take_back(due[published:])
+        total += published
+        if published < BATCH:
+            break
+    return total
+
+
+def find_lost_messages(broker: Broker) -> int:
+    """Make jobs due whose messages were lost: they were published, and their queue is empty.
+
+    The steps grow because a queue may be long. If the broker has lost its queue, a job must not wait until its step
+    is over.
+    """
+    if broker.paused:
+        return 0
+    waiting = list(_published_long_ago().order_by("dispatch_at").values_list("pk", "task")[:WATCHED])
+    by_queue: dict[str | None, list[UUID]] = defaultdict(list)
+    for pk, name in waiting:
+        by_queue[queue_of(name)].append(pk)
+    found = 0
+    for queue, ids in by_queue.items():
+        try:
+            if queue is None or broker.depth(queue) != 0:
+                continue
+        except BrokerUnavailable:
+            break
+        with transaction.atomic(using=database()):
+            gone = list(
+                _published_long_ago().filter(pk__in=ids[:BATCH]).unlocked().values_list("pk", flat=True)
+            )
+            found += Job.objects.filter(pk__in=gone, state=State.ACCEPTED).update(
+                dispatch_at=from_now(timedelta())
+            )
+    return found
+
+
+def _put_off() -> list[tuple[UUID, str, int]]:
+    """Move the due jobs to their next step before they are published, so that no other relay publishes them."""
+    using = database()
+    with transaction.atomic(using=using):
+        rows = Job.objects.due().order_by("dispatch_at").unlocked()
+        due = list(rows.values_list("pk", "task", "dispatches")[:BATCH])
+        if connections[using].features.has_select_for_update:
+            by_count: dict[int, list[UUID]] = defaultdict(list)
+            for pk, _, dispatches in due:
+                by_count[dispatches].append(pk)
+            for dispatches, ids in by_count.items():
+                _move_on(ids, dispatches)
+            return due
+        return [row for row in due if _move_on([row[0]], row[2])]
+
+
+def _take_back(due: list[tuple[UUID, str, int]]) -> None:
+    """Make jobs due again that the broker did not take."""
+    if due:
+        ids = [pk for pk, *_ in due]
+        Job.objects.filter(pk__in=ids, state=State.ACCEPTED, dispatches__gt=0).update(
+            dispatches=F("dispatches") - 1, dispatch_at=from_now(timedelta())
+        )
+
+
+def _move_on(ids: list[UUID], dispatches: int) -> int:
+    """Count one more dispatch of these jobs; return of how many, because another relay may have been faster."""
+    return Job.objects.filter(pk__in=ids, state=State.ACCEPTED, dispatches=dispatches).update(
+        dispatches=min(dispatches + 1, 30_000), dispatch_at=from_now(step(dispatches))
+    )
+
+
+def _published_long_ago() -> JobQuerySet:
+    """Jobs that wait for a longer step, although the shortest one has passed since they were last published.
+
+    If the queue is empty, a worker may have fetched the message in advance. To publish such a job again is harmless,
+    and becomes rare after the first ``LOSSES`` times.
+    """
+    patience = Q()
+    for dispatches in range(2, 24):
+        # When it was last published, dispatch_at was set to step(dispatches - 1) from then.
+        left = step(dispatches - 1) - step(max(dispatches - LOSSES, 0))
+        count = Q(dispatches=dispatches) if dispatches < 23 else Q(dispatches__gte=dispatches)
+        if left > timedelta():
+            patience |= Q(count, dispatch_at__lte=from_now(left))
+    return Job.objects.filter(patience, state=State.ACCEPTED, dispatch_at__gt=DatabaseNow())

@@ -1,0 +1,170 @@
+"""The request that a replayed view gets in the worker. What it lacks is missed aloud, never quietly.
+
+Middleware and authentication do not run in the worker. What they had put on the accepting request is known by name
+only, unless the view keeps it (``get_accept_context()``). To read such a name raises ``NotKept``, which is no
+AttributeError: ``getattr(request, "tenant", "public")`` must not mean another tenant.
+"""
+
+from functools import cache
+from io import BytesIO
+from typing import Any
+
+from django.core.handlers.asgi import ASGIRequest
+from django.core.handlers.wsgi import WSGIRequest
+from rest_framework.request import Request
+
+from ..exceptions import NotKept
+
+__all__ = ["RebuiltRequest", "missing_from", "names_on", "without_auth"]
+
+#: What Django and REST framework put on a request for themselves. The replay sets what a view may read of it.
+THEIRS = frozenset(
+    {
+        *(
+            "user",
+            "auser",
+            "auth",
+            "session",
+            "_messages",
+            "site",
+            "LANGUAGE_CODE",
+            "urlconf",
+            "resolver_match",
+        ),
+        *("_cached_user", "_acached_user", "_csp_nonce", "_cache_update_cache", "_is_ajax", "is_ajax"),
+        *("csrf_processing_done", "csrf_cookie_needs_update", "csrf_cookie_needs_reset"),
+        *("_dont_enforce_csrf_checks", "sensitive_post_parameters", "exception_reporter_filter"),
+        *(
+            "_force_auth_user",
+            "_force_auth_token",
+            "current_app",
+            "_post",
+            "_files",
+            "_body",
+            "_upload_handlers",
+        ),
+        *("accepted_renderer", "accepted_media_type", "version", "versioning_scheme", "accept_job"),
+    }
+)
+
+
+# --- At accept ------------------------------------------------------------------------------------------------
+
+
+def names_on(request: Request) -> list[str]:
+    """Return the names of what middleware and authentication have put on *request*, beside what Django puts there.
+
+    Those on REST framework's own request are the authentication's, if this is called right after it: later, permissions
+    and the view put theirs there, and do so again in the replay. Names that begin with an underscore count on Django's
+    request only.
+    """
+    django_request = request._request
+    own = {name for name in vars(request) if not name.startswith("_")} - vars(_blank()).keys()
+    names = own | (vars(django_request).keys() - vars(_blank()._request).keys())
+    return sorted(name for name in names - THEIRS if not hasattr(type(django_request), name))
+
+
+@cache
+def _blank() -> Any:
+    """Return a request on which nobody has put anything: what it has, each request has."""
+    scope = {"type": "http", "method": "GET", "path": "/", "query_string": b"", "headers": []}
+    asgi = ASGIRequest(scope, BytesIO())
+    asgi.__dict__.update(vars(WSGIRequest({"REQUEST_METHOD": "GET", "wsgi.input": BytesIO()})))
+    return Request(asgi)
+
+
+def missing_from(request: Request, names: list[str]) -> list[str]:
+    """Return the names of all that *request* has and its replay will not have: *names*, and what Django puts there."""
+    django_request = request._request
+    present = {
+        "auth": request.auth is not None,
+        "session": hasattr(django_request, "session"),
+        "_messages": hasattr(django_request, "_messages"),
+        "COOKIES": bool(django_request.META.get("HTTP_COOKIE")),
+        "body": str(django_request.META.get("CONTENT_LENGTH") or "0") != "0",
+    }
+    return [*names, *(name for name, is_there in present.items() if is_there)]
+
+
+# --- In the worker --------------------------------------------------------------------------------------------
+
+
+class RebuiltRequest(WSGIRequest):
+    """A WSGI request, even if the accepted one came by ASGI: a view reads both alike.
+
+    Args:
+        missing: the names of what the accepted request had and this one has not.
+    """
+
+    def __init__(self, environ: dict[str, Any], missing: frozenset[str]) -> None:
+        super().__init__({**environ, "wsgi.input": Unread() if "body" in missing else BytesIO()})
+        self._not_kept = missing
+        # Django asks whether a request has these. So they are there, and nothing can be done with them.
+        if "session" in missing:
+            self.session: Any = Missing("session")
+        if "_messages" in missing:
+            self._messages = MissingMessages("_messages")
+        if "COOKIES" in missing and "HTTP_COOKIE" not in environ:
+            self.COOKIES: Any = Missing("COOKIES")
+
+    def __getattr__(self, name: str) -> Any:
+        # Only called for what is not there.
+        if name in self.__dict__.get("_not_kept", ()):
+            raise NotKept(name)
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+
+
+class Missing:
+    """Stands for something that is not kept; whatever is done with it raises ``NotKept``."""
+
+    _missing: str
+
+    def __init__(self, name: str) -> None:
+        object.__setattr__(self, "_missing", name)
+
+    def _raise(self, *args: Any, **kwargs: Any) -> Any:
+        raise NotKept(self._missing)
+
+    __getattr__ = __setattr__ = __delattr__ = _raise
+    __getitem__ = __setitem__ = __delitem__ = __contains__ = _raise
+    __iter__ = __len__ = __bool__ = __eq__ = __call__ = __str__ = __format__ = _raise
+    __hash__ = object.__hash__
+
+
+class MissingMessages(Missing):
+    """As ``Missing``, but it can be shown: a template that the view renders asks for messages, and there are none."""
+
+    def __iter__(self) -> Any:
+        return iter(())
+
+    def __len__(self) -> int:
+        return 0
+
+    __bool__ = __len__
+
+
+class Unread(BytesIO):
+    """Stands for the body, which was parsed when the request was accepted."""
+
+    def _raise(self, *args: Any, **kwargs: Any) -> Any:
+        raise NotKept("body")
+
+    read = readline = readlines = read1 = readinto = __iter__ = __next__ = _raise
+
+
+def without_auth(request: Any) -> None:
+    """Let ``request.auth`` raise ``NotKept``, until somebody sets it."""
+    kind: Any = type(request)
+    request.__class__ = _without_auth(kind)
+    request._auth = Missing("auth")
+
+
+@cache
+def _without_auth(kind: Any) -> Any:
+    def read(self: Any) -> Any:
+        if isinstance(self._auth, Missing):
+            raise NotKept("auth")
+        return self._auth
+
+    members = {"__module__": kind.__module__, "auth": property(read, kind.auth.fset)}
+    return type(kind.__name__, (kind,), members)

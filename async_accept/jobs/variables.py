@@ -1,0 +1,78 @@
+"""Context variables of the project that middleware had set when a request was accepted, such as the current tenant.
+
+Texts, numbers and truth values are kept and set again for the replay. Anything else is not kept, and whatever is done
+with it in the replay raises ``NotKept``: the default of a variable must not quietly mean another tenant. Variables of
+libraries are left alone; so are those that stand in no module.
+"""
+
+import re
+import sys
+import sysconfig
+from contextvars import Context, ContextVar, copy_context
+from importlib import import_module
+from typing import Any
+
+from ..conf import conf
+from .rebuilt import Missing
+
+__all__ = ["restore_variables", "variables"]
+
+_NOTHING = object()
+#: Where libraries are; everything else is the project's.
+LIBRARIES = tuple({sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")})
+#: The module and the name of each variable that was looked for; None for one that is not the project's.
+_places: dict[ContextVar[Any], tuple[str, str] | None] = {}
+
+
+def variables() -> dict[str, Any]:
+    """Return what is set now and differs from the default: ``kept`` by place with its value, and ``missing`` places."""
+    kept, missing = {}, []
+    for variable, value in copy_context().items():
+        default = _default(variable)
+        if value is default or (place := _place(variable)) is None:
+            continue
+        path = ":".join(place)
+        if not (value is None or isinstance(value, str | int | float)) or re.search(conf.REDACT_KEYS, path):
+            missing.append(path)
+        elif value != default:
+            kept[path] = value
+    return {"kept": kept, "missing": missing}
+
+
+def _default(variable: ContextVar[Any]) -> Any:
+    try:
+        return Context().run(variable.get)
+    except LookupError:
+        return _NOTHING
+
+
+def restore_variables(stored: dict[str, Any]) -> None:
+    """Set the variables again, in a context of the attempt's own; one that has gone since is left out."""
+    values = stored.get("kept", {}) | {
+        path: Missing(path.replace(":", ".")) for path in stored.get("missing", ())
+    }
+    for path, value in values.items():
+        module, _, name = path.partition(":")
+        try:
+            variable = getattr(import_module(module), name, None)
+        except ImportError:
+            continue
+        if isinstance(variable, ContextVar):
+            variable.set(value)
+
+
+def _place(variable: ContextVar[Any]) -> tuple[str, str] | None:
+    if variable not in _places:
+        _places[variable] = _find(variable)
+    return _places[variable]
+
+
+def _find(variable: ContextVar[Any]) -> tuple[str, str] | None:
+    for name, module in list(sys.modules.items()):
+        file = getattr(module, "__file__", None) or ""
+        if not file or file.startswith(LIBRARIES) or name.partition(".")[0] == "async_accept":
+            continue
+        for attribute, value in list(vars(module).items()):
+            if value is variable:
+                return name, attribute
+    return None

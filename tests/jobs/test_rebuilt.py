@@ -1,0 +1,422 @@
+"""What a replayed view finds of its request: what was kept, and aloud what was not."""
+
+import asyncio
+from contextlib import contextmanager
+from contextvars import ContextVar
+
+import pytest
+from django.contrib import messages
+from django.contrib.sites.requests import RequestSite
+from django.core.exceptions import ImproperlyConfigured
+from django.db import transaction
+from django.urls import include, path
+from rest_framework.authentication import TokenAuthentication
+from rest_framework.authtoken.models import Token
+from rest_framework.decorators import api_view, permission_classes
+from rest_framework.parsers import FormParser, JSONParser
+from rest_framework.permissions import BasePermission
+from rest_framework.request import clone_request
+from rest_framework.response import Response
+from rest_framework.test import APIClient
+from rest_framework.views import APIView, exception_handler
+
+from async_accept.decorators import accepts
+from async_accept.exceptions import NotKept
+from async_accept.mixins import AcceptMixin
+from async_accept.models import Job
+from async_accept.testing import follow, run_accepted_jobs
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+SECRET = "acme-5f2c"
+tenant: ContextVar[str] = ContextVar("tenant", default="public")
+holder: ContextVar[object] = ContextVar("holder", default=None)
+api_token: ContextVar[str] = ContextVar("api_token", default="")
+#: What was seen of context variables after the commit, and of context managers.
+seen: list[str] = []
+
+
+def middleware(get_response):
+    """Put on the request what projects and their packages put there."""
+
+    def call(request):
+        name = request.headers.get("X-Tenant", "public")
+        request.tenant = name
+        request._private = name
+        request.nothing = None
+        request.site = RequestSite(request)
+        tokens = [(tenant, tenant.set(name))]
+        if "X-Holder" in request.headers:
+            tokens += [(holder, holder.set(request)), (api_token, api_token.set(name))]
+        try:
+            return get_response(request)
+        finally:
+            for variable, token in tokens:
+                variable.reset(token)
+
+    return call
+
+
+class ClaimsAuthentication(TokenAuthentication):
+    """Puts claims on REST framework's request, too."""
+
+    def authenticate(self, request):
+        request.claims = {"scope": "orders"}
+        return super().authenticate(request)
+
+
+class Cached(BasePermission):
+    """Looks something up once for a request."""
+
+    def has_permission(self, request, view):
+        if not hasattr(request, "membership"):
+            request.membership = "member"
+        return True
+
+
+class Ask(AcceptMixin, APIView):
+    """Answers with what it is asked for."""
+
+    authentication_classes = (ClaimsAuthentication,)
+    permission_classes = (Cached,)
+    parser_classes = (JSONParser, FormParser)
+
+    def post(self, request, name):
+        return Response({"told": ASKS[name](request)})
+
+
+def _context(request):
+    return {"tenant": request.tenant, "claims": request.auth.key}
+
+
+class Keeps(Ask):
+    accept_headers = ("X-Trace",)
+
+    def get_accept_context(self, request):
+        return _context(request)
+
+    def restore_accept_context(self, request, context):
+        request.tenant = request._request.tenant = context["tenant"]
+        request.auth = context["claims"]
+
+
+class Enters(Ask):
+    """Restores by a context manager."""
+
+    def get_accept_context(self, request):
+        return [request.tenant]
+
+    @contextmanager
+    def restore_accept_context(self, request, context):
+        seen.append("entered")
+        token = tenant.set(f"entered {context[0]}")
+        yield
+        seen.append("left")
+        tenant.reset(token)
+
+    def post(self, request, name):
+        transaction.on_commit(lambda: seen.append(f"committed in {tenant.get()}"))
+        return Response({"told": tenant.get()})
+
+
+class Unkept(Ask):
+    def get_accept_context(self, request):
+        return request
+
+
+def keep(request):
+    return request.tenant
+
+
+def restore(request, context):
+    request.tenant = context
+
+
+class NeedsTenant(BasePermission):
+    def has_permission(self, request, view):
+        return request.tenant == SECRET
+
+
+@api_view(["POST"])
+@permission_classes([NeedsTenant])
+@accepts(context=(keep, restore), headers=["X-Trace"])
+def function(request):
+    return Response({"told": [request.tenant, request.headers.get("X-Trace")]})
+
+
+@accepts(context=(keep, restore))
+@api_view(["POST"])
+def whole_function(request):
+    return Response({"told": request.tenant})
+
+
+@api_view(["POST"])
+@accepts()
+def bare_function(request):
+    return Response({"told": getattr(request, "tenant", "public")})
+
+
+def stubborn_handler(exc, context):
+    """Turn every exception into an answer, as some projects do."""
+    return exception_handler(exc, context) or Response({"oops": True}, status=500)
+
+
+ASKS = {
+    "tenant": lambda request: request.tenant,
+    "tenant or public": lambda request: getattr(request, "tenant", "public"),
+    "django's tenant": lambda request: getattr(request._request, "tenant", "public"),
+    "has tenant": lambda request: hasattr(request, "tenant"),
+    "private": lambda request: getattr(request, "_private", "public"),
+    "nothing": lambda request: request.nothing,
+    "claims": lambda request: getattr(request, "claims", {}),
+    "auth": lambda request: getattr(request, "auth", None) is None,
+    "django's auth": lambda request: request._request.auth,
+    "session": lambda request: request.session.get("basket"),
+    "session's key": lambda request: request.session["basket"],
+    "session changed": lambda request: setattr(request.session, "modified", True),
+    "in session": lambda request: "basket" in request.session,
+    "any session": lambda request: bool(request.session),
+    "cookies": lambda request: request.COOKIES.get("theme", "light"),
+    "body": lambda request: request.body.decode(),
+    "read": lambda request: request._request.read().decode(),
+    "stream": lambda request: request.stream.read().decode(),
+    "lines": lambda request: [line.decode() for line in request._request],
+    "django's POST": lambda request: dict(request._request.POST),
+    "message": lambda request: messages.success(request, "Done."),
+    "quiet message": lambda request: messages.success(request, "Done.", fail_silently=True),
+    "holder": lambda request: getattr(holder.get(), "tenant", "public"),
+    "the user later": lambda request: str(asyncio.run(request.auser())),
+    "holder's text": lambda request: f"{holder.get()}",
+    "api token": lambda request: api_token.get() or "none",
+}
+MISSING = {
+    "tenant": "request.tenant",
+    "tenant or public": "request.tenant",
+    "django's tenant": "request.tenant",
+    "has tenant": "request.tenant",
+    "private": "request._private",
+    "nothing": "request.nothing",
+    "claims": "request.claims",
+    "auth": "request.auth",
+    "django's auth": "request.auth",
+    "session": "request.session",
+    "session's key": "request.session",
+    "session changed": "request.session",
+    "in session": "request.session",
+    "any session": "request.session",
+    "cookies": "request.COOKIES",
+    "body": "request.body",
+    "read": "request.body",
+    "stream": "request.body",
+    "lines": "request.body",
+    "message": "messages",
+    "quiet message": "messages",
+    "holder": "tests.jobs.test_rebuilt.holder",
+    "holder's text": "tests.jobs.test_rebuilt.holder",
+    "api token": "tests.jobs.test_rebuilt.api_token",
+}
+WORKS = {
+    "a name that nobody has set": (
+        lambda request: [hasattr(request, "basket"), getattr(request, "basket", 1)]
+    ),
+    "what the permission has set": lambda request: request.membership,
+    "whether there is a session": lambda request: [
+        hasattr(request, "session"),
+        hasattr(request, "_messages"),
+    ],
+    "no messages": lambda request: [str(each) for each in messages.get_messages(request)],
+    "the user": lambda request: [
+        str(request.user),
+        str(request._request.user),
+        request.user.is_authenticated,
+    ],
+    "the language": lambda request: request.LANGUAGE_CODE,
+    "the site": lambda request: request.site.domain,
+    "another method": lambda request: clone_request(request, "PUT").method,
+    "another method's user": lambda request: str(clone_request(request, "PUT").user),
+    "authenticators": lambda request: [type(each).__name__ for each in request.authenticators],
+    "data": lambda request: [request.data, request.POST, request.content_type],
+    "context variable": lambda request: tenant.get(),
+    "a view of the request": lambda request: repr(request),
+}
+ASKS |= WORKS
+
+urlpatterns = [
+    path("ask/<str:name>/", Ask.as_view()),
+    path("keeps/<str:name>/", Keeps.as_view()),
+    path("enters/<str:name>/", Enters.as_view()),
+    path("unkept/<str:name>/", Unkept.as_view()),
+    path("function/", function),
+    path("whole/", whole_function),
+    path("bare/", bare_function),
+    path("api/jobs/", include("async_accept.urls")),
+]
+
+
+@pytest.fixture(autouse=True)
+def _project(settings):
+    settings.ROOT_URLCONF = __name__
+    settings.MIDDLEWARE = [*settings.MIDDLEWARE, f"{__name__}.middleware"]
+    seen.clear()
+
+
+@pytest.fixture
+def client(alice):
+    client = APIClient()
+    client.credentials(
+        HTTP_AUTHORIZATION=f"Token {Token.objects.create(user=alice)}",
+        HTTP_X_TENANT=SECRET,
+        HTTP_X_TRACE="t-1",
+    )
+    client.cookies["theme"] = "dark"
+    return client
+
+
+def ask(client, url, data=None, **given):
+    accepted = client.post(url, {"a": 1} if data is None else data, **given)
+    assert accepted.status_code == 202, accepted.content
+    run_accepted_jobs(raises=False)
+    return client.get(accepted["Location"])
+
+
+# --- Missed aloud --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", MISSING)
+def test_what_is_not_kept_is_missed_aloud(name, client, caplog):
+    """In the log and in the problem, with the mend, and without a value."""
+    answer = ask(client, f"/ask/{name}/", headers={"X-Holder": "1"})
+
+    problem = Job.objects.get().problem
+    assert (answer.status_code, problem["code"]) == (409, "failed")
+    for text in (problem["detail"], caplog.text):
+        assert f"The view reads {MISSING[name]}, which is not kept" in text
+        assert "get_accept_context(request)" in text
+        assert "restore_accept_context(request, context)" in text
+        assert SECRET not in text
+    assert problem["reference"] in caplog.text
+
+
+@pytest.mark.parametrize("name", WORKS)
+def test_what_django_and_rest_framework_need_is_there(name, client, monkeypatch):
+    monkeypatch.setattr(Ask, "accept_mode", "never")
+    expected = client.post(f"/ask/{name}/", {"a": 1}).json()
+    monkeypatch.setattr(Ask, "accept_mode", "always")
+    answer = ask(client, f"/ask/{name}/")
+    assert answer.status_code == 200, answer.content
+    assert answer.json() == expected
+
+
+def test_the_user_is_there_for_coroutines(client):
+    assert ask(client, "/ask/the user later/").json() == {"told": "alice"}
+
+
+def test_what_was_never_there_is_not_missed(alice):
+    """Without a cookie, credentials or a body, there is nothing to be kept."""
+    client = APIClient()
+    for name, told in {"cookies": "light", "auth": True, "django's auth": None, "body": ""}.items():
+        answer = follow(client, client.post(f"/ask/{name}/"))
+        assert (answer.status_code, answer.json()) == (200, {"told": told})
+
+
+def test_a_handler_of_the_projects_does_not_hide_it(client, settings, caplog):
+    settings.REST_FRAMEWORK = {
+        **settings.REST_FRAMEWORK,
+        "EXCEPTION_HANDLER": f"{__name__}.stubborn_handler",
+    }
+    assert "request.tenant" in ask(client, "/ask/tenant/").json()["detail"]
+    assert "request.tenant" in caplog.text
+
+
+def test_it_is_no_attribute_error():
+    assert not issubclass(NotKept, AttributeError)
+
+
+def test_a_function_view_misses_it_too(client):
+    assert "request.tenant" in ask(client, "/bare/").json()["detail"]
+
+
+# --- Kept ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["tenant", "tenant or public", "django's tenant"])
+def test_a_view_puts_back_what_it_has_kept(name, client):
+    assert ask(client, f"/keeps/{name}/").json() == {"told": SECRET}
+
+
+def test_a_rerun_has_it_too(client):
+    ask(client, "/keeps/tenant/")
+    again = client.post(f"/api/jobs/{Job.objects.get().pk}/rerun/")
+    assert follow(client, again).json() == {"told": SECRET}
+
+
+@pytest.mark.parametrize("setting", [[], ["x-tenant"]])
+def test_headers_are_kept_by_name(setting, client, settings):
+    settings.ASYNC_ACCEPT = {"KEEP_HEADERS": setting}
+    client.post("/keeps/tenant/", {})
+    kept = Job.objects.get().request["meta"]
+    assert kept["HTTP_X_TRACE"] == "t-1"
+    assert ("HTTP_X_TENANT" in kept) == bool(setting)
+    assert "HTTP_AUTHORIZATION" not in kept
+    assert "HTTP_COOKIE" not in kept
+
+
+def test_a_cookie_that_is_kept_is_there(client, settings):
+    settings.ASYNC_ACCEPT = {"KEEP_HEADERS": ["Cookie"]}
+    assert ask(client, "/ask/cookies/").json() == {"told": "dark"}
+
+
+def test_function_views_keep_by_functions(client):
+    assert ask(client, "/function/").json() == {"told": [SECRET, "t-1"]}
+    assert ask(client, "/whole/").json() == {"told": SECRET}
+
+
+def test_a_context_manager_stays_open_until_the_commit(client):
+    assert ask(client, "/enters/x/").json() == {"told": f"entered {SECRET}"}
+    assert seen == ["entered", f"committed in entered {SECRET}", "left"]
+    assert tenant.get() == "public"
+
+
+def test_what_has_no_json_form_is_refused_before_anything_is_stored(client):
+    with pytest.raises(ImproperlyConfigured, match=r"Unkept\.get_accept_context\(\)"):
+        client.post("/unkept/x/", {})
+    assert not Job.objects.exists()
+
+
+def test_variables_end_with_their_job(client):
+    client.post("/ask/context variable/", {})
+    client._credentials["HTTP_X_TENANT"] = "public"
+    client.post("/ask/context variable/", {})
+    run_accepted_jobs()
+    told = [
+        client.get(f"/api/jobs/{job.pk}/result/").json()["told"] for job in Job.objects.order_by("created_at")
+    ]
+    assert told == [SECRET, "public"]
+    assert tenant.get() == "public"
+
+
+def test_a_default_is_not_stored(client):
+    client._credentials["HTTP_X_TENANT"] = "public"
+    client.post("/ask/context variable/", {})
+    assert Job.objects.get().request["variables"] == {"kept": {}, "missing": []}
+
+
+def test_secrets_are_not_stored(client):
+    client.post("/ask/context variable/", {}, headers={"X-Holder": "1"})
+    stored = Job.objects.get().request
+    assert stored["variables"]["kept"] == {"tests.jobs.test_rebuilt:tenant": SECRET}
+    assert sorted(stored["variables"]["missing"]) == [
+        "tests.jobs.test_rebuilt:api_token",
+        "tests.jobs.test_rebuilt:holder",
+    ]
+
+
+def test_a_job_of_an_earlier_release_is_replayed(client):
+    """It knows less of its request."""
+    client.post("/ask/the user/", {})
+    job = Job.objects.get()
+    for name in ("missing", "found", "authenticator", "context", "variables"):
+        del job.request[name]
+    job.save()
+    run_accepted_jobs()
+    assert client.get(f"/api/jobs/{job.pk}/result/").json()["told"][0] == "alice"

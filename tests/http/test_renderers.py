@@ -493,7 +493,7 @@ def test_with_debug_no_other_representation_has_the_traceback(browser, crashed, 
         )
 
 
-@pytest.mark.parametrize("state", set(FINAL) - {State.FAILED})
+@pytest.mark.parametrize("state", sorted(set(FINAL) - {State.FAILED}))
 def test_with_debug_a_job_that_did_not_fail_has_no_traceback(browser, make_job, settings, state):
     settings.DEBUG = True
     assert TRACEBACK not in page(browser.get(url(make_job(state))))

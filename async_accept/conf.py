@@ -90,6 +90,9 @@ DEFAULTS: dict[str, Any] = {
     "POLL_RATE": "100/s",
     # Where the documentation of the problem types is found: the code is appended.
     "PROBLEM_TYPE_BASE": "https://django-async-accept.readthedocs.io/en/stable/problems.html#",
+    # The same for your own codes, JobFailed(code=…). None: PROBLEM_TYPE_BASE if you have set it, else the type is
+    # "about:blank" (RFC 9457, section 4.2.1), and the code alone names the problem.
+    "OWN_PROBLEM_TYPE_BASE": None,
 }
 
 

@@ -122,11 +122,11 @@ class BrokerUnavailable(AsyncAcceptError):
 
 
 class WorkFailed(AsyncAcceptError):
-    """Raised to Celery in place of the error that failed a job. It names that error's class and a reference only.
+    """Raised to Celery in place of the error that failed a job. It names that error's class, place and reference only.
 
     So the message of an unknown exception reaches no log line, no event and no other process. In its own process the
     exception is at hand: as ``__cause__`` for what wraps the task's call, such as an error tracker, and as ``error``
-    for Celery's ``on_failure`` and ``task_failure``.
+    for Celery's ``on_failure`` and ``task_failure``. The log also has its traceback, without messages.
     """
 
     #: The exception that the work raised; None in any other process.
@@ -148,9 +148,10 @@ class JobFailed(AsyncAcceptError):
         code: a stable name for programs, such as ``"card-declined"``.
         status: the HTTP status of the result URL: 4xx, but not 401, 407, 408, 421, 425 or 429, after which clients
             repeat the request or log in again.
-        title: a short title, the same for each problem of this code.
+        title: a short title, the same for each problem of this code; by default the phrase of *status* if the type is
+            ``"about:blank"``.
         type: an absolute URI for this kind of problem, best the one of its documentation (RFC 9457, section 3.1.1); by
-            default ``PROBLEM_TYPE_BASE`` and the code.
+            default ``OWN_PROBLEM_TYPE_BASE`` and the code, or ``"about:blank"``.
         extra: further members of the problem document (RFC 9457, section 3.2). It cannot set ``type``, ``title``,
             ``status``, ``detail``, ``code``, ``message`` or ``reference``.
 

@@ -5,6 +5,7 @@ because clients repeat those requests, and nothing would change; nor 401 or 407,
 """
 
 from collections.abc import Mapping
+from http.client import responses
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
@@ -12,9 +13,10 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_noop as _
 
 from . import encoding
-from .conf import conf
+from .conf import DEFAULTS, conf
 from .exceptions import (
     NOT_FINAL,
+    AcceptRefused,
     JobCanceled,
     JobFailed,
     NotKept,
@@ -25,7 +27,16 @@ from .exceptions import (
     new_reference,
 )
 
-__all__ = ["TYPES", "Problem", "ProblemType", "from_exception", "is_unexpected", "problem", "translated"]
+__all__ = [
+    "TYPES",
+    "Problem",
+    "ProblemType",
+    "from_exception",
+    "is_unexpected",
+    "problem",
+    "translated",
+    "type_of",
+]
 
 Problem = dict[str, Any]
 
@@ -72,6 +83,26 @@ TYPES: dict[str, ProblemType] = {
     "input-gone": ProblemType(410, _("The input is gone"), _("The job's input is no longer kept.")),
 }
 
+#: The codes of REST framework's errors that the URLs of jobs can answer.
+FRAMEWORK_CODES = (
+    "authentication-failed",
+    "error",
+    "invalid",
+    "method-not-allowed",
+    "not-acceptable",
+    "not-authenticated",
+    "parse-error",
+    "permission-denied",
+    "throttled",
+    "unsupported-media-type",
+)
+#: Every code that our page of problems documents. All others are the project's own.
+DOCUMENTED = frozenset(TYPES).union(
+    FRAMEWORK_CODES, (str(refusal.default_code) for refusal in AcceptRefused.__subclasses__())
+)
+#: The type of a problem that is documented nowhere (RFC 9457, section 4.2.1).
+UNDOCUMENTED = "about:blank"
+
 #: Details that say more than the default of their type.
 INVALID = _("The input is not valid.")
 LOST_AT_EVERY_ATTEMPT = _("The worker stopped at every attempt.")
@@ -110,20 +141,31 @@ def problem(
         code: a key of ``TYPES``, or a code of a task's own.
         detail: one sentence for the client; by default the type's.
         status: by default the type's; 409 for an unknown code.
-        title: by default the type's.
+        title: by default the type's; the phrase of the status if the type is ``about:blank``.
         members: further members of the document.
     """
     known = TYPES.get(code, TYPES["rejected"])
-    detail = detail or known.detail
+    kind = members.pop("type", None) or type_of(code)
+    detail, status = detail or known.detail, status or known.status
+    if kind == UNDOCUMENTED:
+        title = title or responses.get(status, "")
     return {
-        "type": conf.PROBLEM_TYPE_BASE + quote(code, errors="replace"),
+        "type": kind,
         "title": title or known.title,
-        "status": status or known.status,
+        "status": status,
         "detail": detail,
         "code": code,
         "message": detail,
         **members,
     }
+
+
+def type_of(code: str) -> str:
+    """Return the URI that documents *code*: ours for our codes, the project's for its own, else ``about:blank``."""
+    base = conf.PROBLEM_TYPE_BASE
+    if code not in DOCUMENTED:
+        base = conf.OWN_PROBLEM_TYPE_BASE or (base if base != DEFAULTS["PROBLEM_TYPE_BASE"] else None)
+    return UNDOCUMENTED if base is None else f"{base}{quote(code, errors='replace')}"
 
 
 def from_exception(error: BaseException) -> Problem:

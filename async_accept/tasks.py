@@ -180,7 +180,7 @@ class JobTask(BaseTask, metaclass=JobTaskType):
             error: BaseException = cause or _no_attempt_left(attempt.job)
         except Exception as raised:
             error = raised
-        raise failure(error) from error
+        raise failure(error, attempt.job) from error
 
     def push_request(self, *args: Any, **kwargs: Any) -> None:
         """Keep the message's own request for what it calls; Celery's worker does so, its eager mode does not.

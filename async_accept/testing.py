@@ -1,14 +1,18 @@
 """Helpers for the tests of your project. They need no broker, no worker and no sleep.
 
 A message only says which job waits, so these helpers run a job from its row: inside ``TestCase`` too, and whether
-``task_always_eager`` is on or off.
+``task_always_eager`` is on or off. The other tasks that the work sends reach no broker; ``sent_tasks()`` has them.
 """
 
+import inspect
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
+from unittest.mock import patch
+from uuid import uuid4
 
+from celery import Celery
 from django.db import connections
 from django.utils import timezone
 
@@ -17,23 +21,37 @@ from .conf import conf
 from .jobs import publish, results
 from .jobs.accept import task_limits
 from .jobs.attempt import Attempt, observed
-from .models import Job, database, new_id
+from .jobs.broker import Broker
+from .models import Job, new_id
 from .problems import Problem, is_unexpected, problem
 from .states import FINAL, State
 from .worker.finish import leave
 
 __all__ = [
     "RanJob",
+    "SentTask",
     "accepted_jobs",
     "assert_accepted",
     "follow",
     "make_job",
     "run_accepted_jobs",
     "run_job",
+    "sent_tasks",
 ]
 
 #: More attempts than any sensible policy allows.
 ROUNDS = 100
+
+
+@dataclass(frozen=True)
+class SentTask:
+    """One of the project's other tasks, as the work has sent it: ``send_mail.delay(7)``."""
+
+    name: str
+    args: tuple[Any, ...] = ()
+    kwargs: dict[str, Any] = field(default_factory=dict)
+    #: What else ``apply_async()`` was given, such as ``countdown`` or ``queue``.
+    options: dict[str, Any] = field(default_factory=dict, compare=False)
 
 
 @dataclass
@@ -45,6 +63,8 @@ class RanJob:
     result: Any = None
     #: The progress after each report, as the status monitor shows it.
     progress: list[dict[str, Any]] = field(default_factory=list)
+    #: The project's other tasks that the work has sent.
+    sent: list[SentTask] = field(default_factory=list)
 
     @property
     def state(self) -> str:
@@ -108,7 +128,8 @@ def run_accepted_jobs(raises: bool = True, **conditions: Any) -> list[Job]:
     """Run every accepted job here and now, with its retries, and return the jobs as they ended.
 
     Jobs that these jobs accept run as well, if the conditions choose them. What the work leaves to
-    ``transaction.on_commit()`` happens inside ``TestCase`` too.
+    ``transaction.on_commit()`` happens inside ``TestCase`` too. Other tasks that it sends are not sent: see
+    ``sent_tasks()``.
 
     Args:
         raises: raise the exception again that no client was meant to see, such as a ``KeyError``; errors with words
@@ -151,12 +172,12 @@ def run_job(task: Any, *, raises: bool = True, owner: Any = None, **kwargs: Any)
         if attempt.job.pk == job.pk and now is not None and (not shown or shown[-1] != now):
             shown.append(now)
 
-    with observed(watch):
+    with observed(watch), sent_tasks() as sent:
         run_accepted_jobs(raises, pk=job.pk)
     job.refresh_from_db()
     if job.progress is not None and (not shown or shown[-1] != job.progress):
         shown.append(job.progress)
-    return RanJob(job, _result(job), shown)
+    return RanJob(job, _result(job), shown, sent)
 
 
 def follow(client: Any, response: Any, *, raises: bool = True) -> Any:
@@ -183,7 +204,7 @@ def _run_once(job: Job, raises: bool) -> None:
             attempts.append(attempt)
 
     try:
-        with observed(watch), _committing():
+        with observed(watch), sent_tasks(), _committing():
             publish.run_here(job)
     finally:
         # An exception that would have ended the process, such as SystemExit, ends the attempt here.
@@ -203,11 +224,9 @@ def _run_once(job: Job, raises: bool) -> None:
 @contextmanager
 def _committing() -> Iterator[None]:
     """Call what the work left to ``on_commit()``, inside ``TestCase`` too, whose transaction never commits."""
-    connection = connections[database()]
-    before = len(connection.run_on_commit)
+    before = {each.alias: len(each.run_on_commit) for each in connections.all(initialized_only=True)}
     yield
-    while len(connection.run_on_commit) > before:
-        entry: Any = connection.run_on_commit.pop(before)
+    while entry := _next_left(before):
         _, callback, robust = entry
         if getattr(callback, "__qualname__", "") == publish.publish_accepted.__qualname__:
             continue  # a job that the work accepted: no worker listens to the broker
@@ -218,11 +237,67 @@ def _committing() -> Iterator[None]:
                 raise
 
 
+def _next_left(before: dict[str, int]) -> Any:
+    """Take the oldest callback that was added to a connection since *before*; None if there is none."""
+    for connection in connections.all(initialized_only=True):
+        earlier = before.get(connection.alias, 0)
+        if len(connection.run_on_commit) > earlier:
+            return connection.run_on_commit.pop(earlier)
+    return None
+
+
 def _result(job: Job) -> Any:
     if job.state != State.SUCCEEDED:
         return None
     body = results.read(job)
     return None if body is None else encoding.loads(body)
+
+
+# --- Other tasks --------------------------------------------------------------------------------------------
+
+#: The lists that are being filled.
+_collecting: list[list[SentTask]] = []
+
+
+@contextmanager
+def sent_tasks() -> Iterator[list[SentTask]]:
+    """Keep Celery tasks from being sent inside the block, and return the list of them.
+
+    ``delay()``, ``delay_on_commit()``, ``apply_async()``, ``send_task()`` and signatures give their result object as
+    usual, but nothing reaches a broker and nothing runs. If ``task_always_eager`` is on, Celery runs a task at once, as
+    that setting says, and sends nothing. The messages of jobs are not in the list.
+    """
+    sent: list[SentTask] = []
+    _collecting.append(sent)
+    try:
+        with patch.object(Celery, "send_task", _keep), patch.object(Broker, "use", _use_none):
+            yield sent
+    finally:
+        _collecting[:] = [other for other in _collecting if other is not sent]
+
+
+SEND_TASK = inspect.signature(Celery.send_task)
+
+
+def _keep(app: Celery, *args: Any, **kwargs: Any) -> Any:
+    """Stand for ``Celery.send_task()``."""
+    given = {**SEND_TASK.bind(app, *args, **kwargs).arguments}
+    given |= given.pop("options", {})
+    kept = [given.pop(name, None) for name in ("name", "args", "kwargs", "task_id", "result_cls")]
+    name, positional, named, task_id, result_class = kept
+    options = {key: value for key, value in given.items() if value is not None and key not in OF_CELERY}
+    task = SentTask(name, tuple(positional or ()), dict(named or {}), options)
+    for sent in _collecting:
+        sent.append(task)
+    return (result_class or app.AsyncResult)(task_id or str(uuid4()))
+
+
+#: What Celery passes on by itself.
+OF_CELERY = frozenset({"self", "producer", "publisher", "connection", "router", "task_type", "add_to_parent"})
+
+
+def _use_none(broker: Broker, work: Any) -> None:
+    """Stand for ``Broker.use()``: nobody listens for the messages of jobs."""
 
 
 # --- Making -------------------------------------------------------------------------------------------------

@@ -6,7 +6,9 @@ a comment ``.. run hidden``. The module finds ``alice``, ``bob``, a ``client`` o
 """
 
 import ast
+import os
 import re
+import subprocess
 import sys
 import textwrap
 from importlib import import_module
@@ -80,6 +82,96 @@ def test_snippets_run(page, settings, django_user_model, monkeypatch, tmp_path):
     for run, code in blocks(page):
         if run:
             exec(compile(code, str(DOCS / f"{page}.rst"), "exec"), vars(module))  # noqa: S102 the page's own code
+
+
+#: The project of the page on tests.
+SHOP = {
+    "__init__.py": "",
+    "settings.py": """
+        from tests.settings import *
+
+        ROOT_URLCONF = "shop.urls"
+    """,
+    "celery.py": """
+        import os
+
+        from celery import Celery
+
+        app = Celery("shop", broker="redis://127.0.0.1:9/")  # nothing listens there
+        app.conf.task_always_eager = bool(os.environ["EAGER"])
+    """,
+    "models.py": "from tests.testapp.models import Note as Order",
+    "tasks.py": """
+        from celery import shared_task
+
+        from async_accept.exceptions import JobFailed
+        from async_accept.progress import track
+        from async_accept.tasks import JobTask
+
+        from .celery import app
+
+        @shared_task
+        def send_mail(pk):
+            assert app.conf.task_always_eager
+
+        @shared_task(base=JobTask)
+        def charge_orders(ids):
+            if not ids:
+                raise JobFailed("Nothing to charge.", code="empty", status=422)
+            return {"paid": list(track(ids, "Charging"))}
+    """,
+    "urls.py": """
+        from django.urls import include, path
+        from rest_framework import viewsets
+        from rest_framework.routers import SimpleRouter
+
+        from async_accept.mixins import AcceptCreateMixin
+        from tests.testapp.serializers import NoteSerializer
+
+        from .models import Order
+        from .tasks import send_mail
+
+        class OrderViewSet(AcceptCreateMixin, viewsets.ModelViewSet):
+            queryset = Order.objects.all()
+            serializer_class = NoteSerializer
+
+            def perform_create(self, serializer):
+                send_mail.delay_on_commit(serializer.save().pk)
+
+        router = SimpleRouter()
+        router.register("orders", OrderViewSet, basename="order")
+        urlpatterns = [
+            path("api/", include(router.urls)),
+            path("api/jobs/", include("async_accept.urls")),
+        ]
+    """,
+}
+
+
+@pytest.mark.parametrize("eager", ["", "1"], ids=["broker", "eager"])
+def test_the_page_on_tests_runs_as_pasted(tmp_path, eager):
+    (tmp_path / "shop").mkdir()
+    for name, text in SHOP.items():
+        (tmp_path / "shop" / name).write_text(textwrap.dedent(text))
+    (tmp_path / "test_orders.py").write_text("".join(code for _, code in blocks("howto/testing")))
+    theirs = ("DATABASE_URL", "CELERY_BROKER_URL", "DJANGO_SETTINGS_MODULE", "ASYNC_ACCEPT_TEST_DIR")
+    environment = {
+        name: value
+        for name, value in os.environ.items()
+        if name not in theirs and not name.startswith(("PYTEST", "COV_"))
+    }
+    options = ["-q", "-p", "no:cacheprovider", "--ds", "shop.settings", "-c", os.devnull, "--rootdir", "."]
+    if eager:  # then Celery runs the other tasks, as the page says
+        options += ["--deselect", "test_orders.py::test_the_customer_gets_a_mail"]
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", *options, "test_orders.py"],
+        cwd=tmp_path,
+        env=environment | {"PYTHONPATH": f"{tmp_path}:{ROOT}", "EAGER": eager},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert f"{7 if eager else 8} passed" in done.stdout, done.stdout + done.stderr
 
 
 # --- Nothing is missing --------------------------------------------------------------------------------------

@@ -1,5 +1,8 @@
 """What a failure tells its reader: what was meant for clients, and nothing else."""
 
+import re
+from pathlib import Path
+
 import pytest
 from billiard.exceptions import SoftTimeLimitExceeded, TimeLimitExceeded
 from django.core.exceptions import PermissionDenied, ValidationError
@@ -11,6 +14,7 @@ from hypothesis import strategies as st
 from rest_framework import exceptions as drf
 
 from async_accept import encoding
+from async_accept.conf import DEFAULTS
 from async_accept.exceptions import (
     NOT_FINAL,
     URI,
@@ -20,7 +24,7 @@ from async_accept.exceptions import (
     Unencodable,
     ViewFailed,
 )
-from async_accept.problems import MEMBERS, TYPES, from_exception, is_unexpected, problem
+from async_accept.problems import DOCUMENTED, MEMBERS, TYPES, from_exception, is_unexpected, problem
 
 SECRET = "password=hunter2 at /srv/app"
 
@@ -58,6 +62,52 @@ def test_a_document_has_every_member_in_reading_order(code):
 @override_settings(ASYNC_ACCEPT={"PROBLEM_TYPE_BASE": "https://shop.example/problems/"})
 def test_the_types_documentation_can_be_the_projects_own():
     assert problem("lost")["type"] == "https://shop.example/problems/lost"
+
+
+OWN = "https://shop.example/problems/"
+THEIRS = "https://shop.example/errors#"
+
+
+@pytest.mark.parametrize(
+    ("bases", "own", "ours"),
+    [
+        ({}, "about:blank", DEFAULTS["PROBLEM_TYPE_BASE"] + "lost"),
+        ({"PROBLEM_TYPE_BASE": OWN}, OWN + "card-declined", OWN + "lost"),
+        (
+            {"OWN_PROBLEM_TYPE_BASE": OWN},
+            OWN + "card-declined",
+            DEFAULTS["PROBLEM_TYPE_BASE"] + "lost",
+        ),
+        (
+            {"OWN_PROBLEM_TYPE_BASE": OWN, "PROBLEM_TYPE_BASE": THEIRS},
+            OWN + "card-declined",
+            THEIRS + "lost",
+        ),
+    ],
+)
+def test_a_code_of_the_projects_own_never_leads_to_our_documentation(bases, own, ours):
+    with override_settings(ASYNC_ACCEPT=bases):
+        assert problem("card-declined")["type"] == own
+        assert problem("lost")["type"] == ours
+        assert from_exception(JobFailed("No.", code="card-declined", type="tag:a"))["type"] == "tag:a"
+        assert from_exception(JobFailed("No."))["type"].endswith("failed")
+
+
+@pytest.mark.parametrize(
+    ("status", "title", "shown"),
+    [(402, "", "Payment Required"), (402, "Declined", "Declined"), (499, "", TYPES["rejected"].title)],
+)
+def test_a_problem_without_a_type_has_the_title_of_its_status(status, title, shown):
+    """RFC 9457, section 4.2.1."""
+    document = problem("card-declined", "No.", status=status, title=title)
+    assert (document["type"], document["title"]) == ("about:blank", shown)
+    assert tuple(document) == MEMBERS
+
+
+def test_every_code_that_leads_to_our_documentation_is_there():
+    page = (Path(__file__).parent.parent / "docs" / "problems.rst").read_text()
+    anchors = set(re.findall(r"^\.\. _problem-([\w-]+):$", page, re.MULTILINE))
+    assert anchors == DOCUMENTED
 
 
 # --- What is told ------------------------------------------------------------------------------------------

@@ -1,16 +1,29 @@
 """The helpers for other people's tests: honest, without broker, worker and sleep."""
 
 import pytest
-from celery import shared_task
+from celery import current_app, group, shared_task
+from celery.contrib.django.task import DjangoTask
+from celery.signals import before_task_publish
 from django.db import transaction
 from django.test import TestCase, override_settings
 from rest_framework.test import APIClient
 
+from async_accept.jobs.accept import accept
+from async_accept.jobs.broker import Broker, broker
 from async_accept.models import Job
 from async_accept.progress import report, track
 from async_accept.states import State
 from async_accept.tasks import JobTask
-from async_accept.testing import accepted_jobs, assert_accepted, follow, make_job, run_accepted_jobs, run_job
+from async_accept.testing import (
+    SentTask,
+    accepted_jobs,
+    assert_accepted,
+    follow,
+    make_job,
+    run_accepted_jobs,
+    run_job,
+    sent_tasks,
+)
 from tests.testapp import tasks
 from tests.testapp.models import Note
 
@@ -140,6 +153,126 @@ def test_eager_mode_has_run_the_job_already(client, eager):
     accepted = client.post("/api/sums/", {"x": 1, "y": 2})
     assert run_accepted_jobs() == []
     assert follow(client, accepted).data == 3
+
+
+# --- Other tasks -------------------------------------------------------------------------------------------
+
+
+@shared_task(base=DjangoTask)
+def send_mail(to="", subject=""):
+    mails.append((to, subject))
+
+
+@shared_task(base=JobTask)
+def leave_to_other_tasks(way):
+    WAYS[way]()
+
+
+mails = []
+MAIL = "tests.test_testing.send_mail"
+WAYS = {
+    "delay": lambda: send_mail.delay("a", subject="b"),
+    "apply_async": lambda: send_mail.apply_async(["a"], {"subject": "b"}, countdown=60, queue="mail"),
+    "send_task": lambda: current_app.send_task(MAIL, ["a"], {"subject": "b"}, 60),
+    "signature": lambda: send_mail.s("a", subject="b").delay(),
+    "chain": lambda: (send_mail.si("a", subject="b") | send_mail.si()).delay(),
+    "group": lambda: group(send_mail.s("a", subject="b")).delay(),
+    "on_commit": lambda: transaction.on_commit(lambda: send_mail.delay("a", subject="b")),
+    "delay_on_commit": lambda: send_mail.delay_on_commit("a", subject="b"),
+}
+
+
+@pytest.fixture
+def published():
+    """What reaches the broker."""
+    names = []
+
+    def publish(sender, **kwargs):
+        names.append(sender)
+
+    before_task_publish.connect(publish)
+    mails.clear()
+    yield names
+    before_task_publish.disconnect(publish)
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_other_tasks_are_kept_from_the_broker(published, way):
+    make_job(leave_to_other_tasks, input={"way": way})
+    with sent_tasks() as sent:
+        assert [job.state for job in run_accepted_jobs()] == ["succeeded"]
+    assert sent == [SentTask(MAIL, ("a",), {"subject": "b"})]
+    assert published == mails == []
+
+
+@pytest.mark.parametrize("way", sorted(set(WAYS) - {"send_task"}))
+def test_in_eager_mode_other_tasks_run_as_the_project_says(published, eager, way):
+    make_job(leave_to_other_tasks, input={"way": way})
+    with sent_tasks() as sent:
+        assert [job.state for job in run_accepted_jobs()] == ["succeeded"]
+    assert mails[0] == ("a", "b")
+    assert sent == published == []
+
+
+def test_a_task_that_is_sent_by_its_name_is_kept_in_eager_mode_too(published, eager):
+    """Celery sends it in eager mode as well."""
+    make_job(leave_to_other_tasks, input={"way": "send_task"})
+    with sent_tasks() as sent:
+        run_accepted_jobs()
+    assert [task.name for task in sent] == [MAIL]
+    assert published == []
+
+
+@pytest.mark.django_db(transaction=True)
+def test_other_tasks_are_kept_without_a_transaction_of_the_test(published):
+    assert run_job(leave_to_other_tasks, way="on_commit").sent == [SentTask(MAIL, ("a",), {"subject": "b"})]
+    assert published == []
+
+
+@pytest.mark.django_db(transaction=True)
+def test_jobs_that_jobs_accept_reach_no_broker(published, monkeypatch):
+    @shared_task(base=JobTask, name="tests.accept_more")
+    def accept_more():
+        accept(Job(operation="add", task=tasks.add.name, input={"x": 1, "y": 2}))
+
+    monkeypatch.setattr(broker, "pause_until", 0)
+    monkeypatch.setattr(Broker, "_use", lambda *args: pytest.fail("The broker was asked."))
+    job = make_job(accept_more)
+    with sent_tasks() as sent:
+        assert [job.state for job in run_accepted_jobs()] == ["succeeded", "succeeded"]
+    assert sent == published == []
+    assert job.pk
+
+
+def test_options_of_a_task_that_was_sent():
+    with sent_tasks() as sent:
+        WAYS["apply_async"]()
+        WAYS["send_task"]()
+    assert {key: sent[0].options[key] for key in ("countdown", "queue")} == {"countdown": 60, "queue": "mail"}
+    assert sent[1].options == {"countdown": 60}
+
+
+def test_a_task_that_was_sent_has_an_id():
+    with sent_tasks():
+        assert send_mail.delay().id
+        assert send_mail.apply_async(task_id="mine").id == "mine"
+
+
+def test_blocks_inside_of_each_other_have_lists_of_their_own():
+    with sent_tasks() as outer:
+        with sent_tasks() as inner:
+            send_mail.delay("a")
+        send_mail.delay("b")
+    assert [task.args for task in inner] == [("a",)]
+    assert [task.args for task in outer] == [("a",), ("b",)]
+
+
+def test_after_the_block_tasks_are_sent_again(published):
+    make_job(tasks.crash)
+    with pytest.raises(RuntimeError):
+        run_accepted_jobs()
+    send_mail.delay()
+    assert published == [MAIL]
 
 
 # --- run_job -----------------------------------------------------------------------------------------------

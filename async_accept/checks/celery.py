@@ -15,12 +15,12 @@ from ..tasks import JobTask
 from .messages import TAG, warning
 from .settings import written
 
-__all__ = ["check_celery"]
+__all__ = ["check_celery", "check_reconnects"]
 
 
 @checks.register(TAG)
 def check_celery(**kwargs: Any) -> list[checks.CheckMessage]:
-    """W001, W002, W004, W006, W007: options that break or cost something. W009: no app. I001: a faster option."""
+    """W001, W002, W004, W006, W007: options that break or cost something. W009: no app."""
     app: Any = current_app
     if app.main == "default" and not app.configured:
         return [
@@ -31,6 +31,21 @@ def check_celery(**kwargs: Any) -> list[checks.CheckMessage]:
             )
         ]
     return [*_check_options(app), *_check_tasks(app)]
+
+
+@checks.register(TAG, deploy=True)
+def check_reconnects(**kwargs: Any) -> list[checks.CheckMessage]:
+    """I001: a faster option; for ``check --deploy`` only."""
+    app: Any = current_app
+    if app.conf.get("db_reuse_max") or connections[database()].vendor == "sqlite":
+        return []
+    return [
+        checks.Info(
+            "Celery closes the database connection before and after each task, which costs more than most jobs.",
+            hint="CELERY_DB_REUSE_MAX = 1000",
+            id="async_accept.I001",
+        )
+    ]
 
 
 def _check_options(app: Any) -> Iterator[checks.CheckMessage]:
@@ -63,12 +78,6 @@ def _check_options(app: Any) -> Iterator[checks.CheckMessage]:
                 f"{name} allows pickle: whoever can write to the broker can run code in your workers.",
                 f"CELERY_{name.upper()} = " + ('["json"]' if name == "accept_content" else '"json"'),
             )
-    if not app.conf.get("db_reuse_max") and connections[database()].vendor != "sqlite":
-        yield checks.Info(
-            "Celery closes the database connection before and after each task, which costs more than most jobs.",
-            hint="CELERY_DB_REUSE_MAX = 1000",
-            id="async_accept.I001",
-        )
 
 
 def _check_tasks(app: Any) -> Iterator[checks.CheckMessage]:

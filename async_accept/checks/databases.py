@@ -12,15 +12,12 @@ from django_celery_results.models import TaskResult
 from ..models import database
 from .messages import TAG, error, warning
 
-__all__ = ["check_databases"]
+__all__ = ["check_atomic_requests", "check_databases"]
 
 
 @checks.register(TAG)
 def check_databases(**kwargs: Any) -> list[checks.CheckMessage]:
-    """E007: jobs and results in two databases. W003: SQLite. W008: no time zones. W010: isolation.
-
-    I002: the transaction of ``ATOMIC_REQUESTS`` fails outside of the view.
-    """
+    """E007: jobs and results in two databases. W003: SQLite. W008: no time zones. W010: isolation."""
     alias, results = database(), router.db_for_write(TaskResult)
     vendor = connections[alias].vendor
     found: list[checks.CheckMessage] = []
@@ -45,20 +42,24 @@ def check_databases(**kwargs: Any) -> list[checks.CheckMessage]:
             )
         )
     found.extend(_check_isolation(alias, vendor))
-    found.extend(_check_atomic_requests())
     return found
 
 
-def _check_atomic_requests() -> Iterator[checks.CheckMessage]:
+@checks.register(TAG, deploy=True)
+def check_atomic_requests(**kwargs: Any) -> list[checks.CheckMessage]:
+    """I002: the transaction of ``ATOMIC_REQUESTS`` fails outside of the view; for ``check --deploy`` only."""
     middleware = "async_accept.middleware.UnavailableMiddleware"
     atomic = [alias for alias in connections if connections[alias].settings_dict.get("ATOMIC_REQUESTS")]
-    if atomic and middleware not in settings.MIDDLEWARE:
-        yield checks.Info(
+    if not atomic or middleware in settings.MIDDLEWARE:
+        return []
+    return [
+        checks.Info(
             f'ATOMIC_REQUESTS is on for "{atomic[0]}": while the database is away, its transaction fails before the '
             "accepting view is called. The client gets a 500, where the view would have answered 503.",
             hint=f'MIDDLEWARE += ["{middleware}"]',
             id="async_accept.I002",
         )
+    ]
 
 
 def _check_isolation(alias: str, vendor: str) -> Iterator[checks.CheckMessage]:

@@ -174,6 +174,10 @@ RULES: dict[str, Rule] = {
         _is_retry_after,
         "pairs of (younger than, seconds to wait), the last one (None, seconds)",
     ),
+    "OWN_PROBLEM_TYPE_BASE": (
+        lambda value: value is None or (isinstance(value, str) and value != ""),
+        "text, or None",
+    ),
     "POLL_RATE": (
         lambda value: value is None or re.fullmatch(r"[1-9]\d*/\d*[smhd]\w*", value) is not None,
         "a rate such as '120/min', or None",

@@ -5,9 +5,11 @@ import math
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from decimal import ROUND_HALF_UP, Context, Decimal
+from http.client import responses
 from typing import Any
 from urllib.parse import urlsplit
 
+from django.conf import settings
 from django.utils.dateparse import parse_datetime
 from django.utils.formats import number_format
 from django.utils.functional import Promise
@@ -15,12 +17,14 @@ from django.utils.text import capfirst
 from django.utils.translation import get_language
 from django.utils.translation import gettext as _
 
+from ..jobs import results
 from ..models import Job
-from ..problems import translated
+from ..problems import TYPES, UNDOCUMENTED, translated
+from ..redaction import redact_text
 from ..states import ACTIVE, State
 from .monitor import JobSerializer
 
-__all__ = ["document_of", "panel"]
+__all__ = ["debug_traceback", "document_of", "panel"]
 
 #: Members of a status document that hold a URL of the job.
 URLS = ("url", "result_url", "cancel_url", "rerun_url", "events_url")
@@ -71,6 +75,14 @@ def panel(document: Mapping[str, Any]) -> dict[str, Any]:
         "is_expired": state == State.SUCCEEDED and expired,
         "is_active": active,
     }
+
+
+def debug_traceback(job: Job, user: Any) -> str:
+    """Return the traceback of a failed job for its owner, if ``DEBUG`` is on; else ""."""
+    owns = job.anonymous or (job.owner_id is not None and job.owner_id == getattr(user, "pk", None))
+    if not (settings.DEBUG and owns and job.state == State.FAILED):
+        return ""
+    return redact_text(results.stored(job).values_list("traceback", flat=True).first() or "")
 
 
 def _words() -> dict[str, Any]:
@@ -127,8 +139,11 @@ def _number(value: float) -> str:
 def _error(document: Mapping[str, Any]) -> dict[str, Any]:
     problem = document.get("error") or {}
     errors = problem.get("errors")
+    title = problem.get("title") or ""
+    if problem.get("type") == UNDOCUMENTED and title == responses.get(problem.get("status", 0)):
+        title = TYPES["rejected"].title  # the phrase of a status is for programs
     return {
-        "title": translated(problem.get("title") or ""),
+        "title": translated(title),
         "detail": translated(problem.get("detail") or ""),
         "reference": problem.get("reference") or "",
         "lines": "\n".join(_lines(errors)) if errors else "",

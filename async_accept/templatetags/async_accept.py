@@ -10,7 +10,7 @@ from django import template
 
 from ..http.monitor import retry_after
 from ..http.negotiation import can_stream
-from ..http.panel import document_of, panel
+from ..http.panel import debug_traceback, document_of, panel
 from ..http.permissions import may_change
 from ..models import Job
 
@@ -29,7 +29,7 @@ def async_job(
 
     Args:
         wait: seconds until the script's first poll; None takes those of ``Retry-After``.
-        page: add what only the status page shows: times, and links between reruns.
+        page: add what only the status page shows: times, links between reruns, and with ``DEBUG`` the traceback.
     """
     request = context.get("request")
     document = document_of(job, request)
@@ -40,6 +40,8 @@ def async_job(
     shown = panel(document)
     if request is None or not can_stream(request):
         shown["urls"].pop("events_url", None)
+    if page and isinstance(job, Job):
+        shown["traceback"] = debug_traceback(job, getattr(request, "user", None))
     return {"request": request, "wait": wait, "page": page, **_allowed(job, request), **shown}
 
 

@@ -54,7 +54,7 @@ class JobBackend(DatabaseBackend):  # type: ignore[misc] # comes without types
         elif attempt := attempt_of(request):
             # exc is what other processes may know. The exception that was raised is being handled.
             raised = sys.exc_info()[1] or exc
-            failed = raised if isinstance(raised, Failure) else failure(raised)
+            failed = raised if isinstance(raised, Failure) else failure(raised, attempt.job)
             if isinstance(exc, WorkFailed):
                 exc.error = failed.error  # for on_failure() and task_failure
             finish(attempt, failed)

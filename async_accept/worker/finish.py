@@ -13,7 +13,7 @@ store   ``finish()`` stores that by one UPDATE, which matches only if this attem
         ``finish_together()`` in its place, inside the transaction of the work. For everything else Celery reports to
         ``JobBackend`` (worker/backend.py), which calls it; then a store that fails is tried again while the database
         is away.
-tell    The job's signal is sent after the commit, and an unknown error is logged. ``leave()`` stops the heartbeat.
+tell    The job's signal is sent after the commit, and an error of the work is logged. ``leave()`` stops the heartbeat.
 
 If the process is gone, worker/parent.py ends the attempt for it, and if the whole worker is gone, jobs/relay.py does.
 """
@@ -31,19 +31,25 @@ from django.db import Error, connections
 from django.db.models import Q
 from django.utils import timezone
 
+from .. import encoding
+from ..conf import conf
 from ..db.errors import again_after_outage, is_outage
-from ..exceptions import AttemptLost, JobCanceled, WorkFailed
+from ..exceptions import AttemptLost, JobCanceled, WorkEnded, WorkFailed
 from ..jobs import results
 from ..jobs.attempt import Attempt, end
 from ..models import Job, database
-from ..problems import is_unexpected, problem
+from ..problems import problem
 from ..states import State
-from .errors import Failure
+from .errors import Failure, celery_logs, show_traceback, trimmed, work_of
 from .heartbeat import heartbeat
 
 __all__ = ["finish", "finish_together", "leave"]
 
 logger = logging.getLogger(__name__)
+logger.addFilter(show_traceback)
+
+#: The operations whose results were said to be large.
+hinted: set[str] = set()
 
 #: For how long an end is kept in memory while the database is away. Nobody can take the job meanwhile, and when the
 #: database is back, the relays wait two heartbeats before they do, so that there is time to store it.
@@ -64,6 +70,8 @@ class End(NamedTuple):
 def finish(attempt: Attempt, raised: Failure | Retry | None = None) -> None:
     """End *attempt*: its work has *raised* something, or it returned (None) and ``attempt.result`` has the result."""
     ending = decide(attempt, raised)
+    if raised is None:
+        _hint(attempt.job, attempt.result)
     try:
         if _store(attempt, ending):
             _tell(attempt.job, ending)
@@ -81,6 +89,8 @@ def finish_together(attempt: Attempt, failed: Failure | None = None) -> None:
         AttemptLost: the attempt no longer holds its job. So all of it is rolled back.
     """
     ending = decide(attempt, failed)
+    if failed is None:
+        _hint(attempt.job, attempt.result)
     if not ending.store(**attempt.progress.snapshot()):
         raise AttemptLost("This attempt was given up for lost.")
 
@@ -139,7 +149,8 @@ def _lose(job: Job, error: BaseException, **shown: Any) -> bool:
 
 def _fail(job: Job, failed: Failure, **shown: Any) -> bool:
     # The message of the error as well: the admin shows it to those who may see tracebacks.
-    traceback = "".join(format_exception(failed.error))
+    error = failed.error
+    traceback = "".join(format_exception(type(error), error, trimmed(error.__traceback__)))
     return results.fail(job, failed.document, failed.error, traceback, **shown)
 
 
@@ -176,7 +187,26 @@ def _store(attempt: Attempt, ending: End) -> bool:
 
 
 def _tell(job: Job, ending: End) -> None:
-    """Log an unknown error. Celery's own log is silent outside its worker, and the reference must be found."""
-    if ending.failed is not None and is_unexpected(ending.failed.document):
-        told = "\n".join([str(ending.failed), *getattr(ending.failed.error, "__notes__", ())])
-        logger.error("Job %s failed: %s", job.pk, told, extra={"job_id": str(job.pk)})
+    """Log an error of the work if Celery's own log is silent here: the reference must be found."""
+    failed = ending.failed
+    if failed is not None and not isinstance(failed, WorkEnded) and not celery_logs():
+        told = "\n".join([str(failed), *getattr(failed.error, "__notes__", ())])
+        logger.error("Job %s failed: %s", job.pk, told, exc_info=failed, extra={"job_id": str(job.pk)})
+
+
+def _hint(job: Job, result: results.Result) -> None:
+    """Say in time that the results of an operation grow towards the limit, once in each process."""
+    if not isinstance(result.body, str):
+        return
+    size = encoding.size_bytes(result.body)
+    if size * 2 <= conf.MAX_RESULT_BYTES or job.operation in hinted:
+        return
+    hinted.add(job.operation)
+    logger.warning(
+        "A result of %s has %d bytes, from %s. With more than %d (MAX_RESULT_BYTES) the job fails.",
+        job.operation,
+        size,
+        work_of(job),
+        conf.MAX_RESULT_BYTES,
+        extra={"job_id": str(job.pk)},
+    )

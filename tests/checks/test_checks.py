@@ -467,14 +467,14 @@ def test_transactions_that_do_not_see_what_others_commit_are_told(database, vend
 
 
 def test_an_outage_around_the_views_is_noted(monkeypatch, settings):
-    assert "I002" not in told(checks.check_databases)
+    assert "I002" not in told(checks.check_atomic_requests)
     monkeypatch.setitem(connections.settings["default"], "ATOMIC_REQUESTS", True)
-    note = told(checks.check_databases)["I002"]
+    note = told(checks.check_atomic_requests)["I002"]
     assert note.level == django_checks.INFO
     mended = {"MIDDLEWARE": list(settings.MIDDLEWARE)}
     exec(note.hint, mended)  # noqa: S102
     settings.MIDDLEWARE = mended["MIDDLEWARE"]
-    assert "I002" not in told(checks.check_databases)
+    assert "I002" not in told(checks.check_atomic_requests)
 
 
 # --- W001, W002, W004, W006, W007, W009, I001: Celery ---------------------------------------------------------------
@@ -581,11 +581,19 @@ def test_connections_that_celery_closes_are_noted(celery, database, vendor, opti
     app = celery()
     app.conf.update(options)
     database(vendor)
-    messages = told(checks.check_celery)
+    messages = told(checks.check_reconnects)
     assert ("I001" in messages) is is_told
     if is_told:
         assert messages["I001"].level == django_checks.INFO
         assert messages["I001"].hint == "CELERY_DB_REUSE_MAX = 1000"
+
+
+def test_notes_are_told_before_a_deployment_only(monkeypatch):
+    """A new project has nothing to read after the README's edits."""
+    monkeypatch.setitem(connections.settings["default"], "ATOMIC_REQUESTS", True)
+    assert not [m for m in django_checks.run_checks(tags=[checks.TAG]) if m.level < django_checks.WARNING]
+    deployed = django_checks.run_checks(tags=[checks.TAG], include_deployment_checks=True)
+    assert "async_accept.I002" in {message.id for message in deployed}
 
 
 def test_the_projects_own_app_is_the_current_one():

@@ -121,7 +121,7 @@ def test_the_error_is_what_the_result_answers(job, alice):
     assert error["status"] == result.status_code == 402
     assert list(error)[:6] == ["type", "title", "status", "detail", "code", "message"]
     assert (error["code"], error["title"], error["detail"]) == ("card-declined", "Declined", "No.")
-    assert (error["card"], error["type"]) == ("1234", DEFAULTS["PROBLEM_TYPE_BASE"] + "card-declined")
+    assert (error["card"], error["type"]) == ("1234", "about:blank")
     assert result.headers["Content-Type"] == "application/problem+json"
 
 

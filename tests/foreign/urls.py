@@ -9,6 +9,9 @@ tasks = [
     path("tasks/status/<int:status>/", accepting.Status.as_view()),
     path("tasks/decline/", accepting.Decline.as_view()),
     path("tasks/stumble/", accepting.Stumble.as_view()),
+    path("tasks/flood/", accepting.Flood.as_view()),
+    path("tasks/divide/", accepting.Divide.as_view()),
+    path("tasks/buggy/", accepting.Buggy.as_view()),
 ]
 
 urlpatterns = routes(accepting, *tasks)

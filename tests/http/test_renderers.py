@@ -6,7 +6,7 @@ from html import unescape
 from pathlib import Path
 
 import pytest
-from django.contrib.auth.models import Permission
+from django.contrib.auth.models import AnonymousUser, Permission
 from django.contrib.staticfiles import finders
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.template import Context, Template
@@ -16,6 +16,7 @@ from django.utils.html import escape
 from rest_framework import decorators
 
 from async_accept import testing
+from async_accept.http.panel import debug_traceback
 from async_accept.models import Job
 from async_accept.problems import problem
 from async_accept.states import FINAL, State
@@ -446,3 +447,64 @@ def test_options_lists_what_is_accepted(browser):
     assert (
         "accepts" not in browser.options("/api/plain-notes/", headers={"accept": "application/json"}).json()
     )
+
+
+# --- The traceback of a failure, with DEBUG -----------------------------------------------------------------
+
+
+@pytest.fixture
+def crashed(make_job):
+    job = testing.make_job(
+        "tests.testapp.tasks.crash",
+        owner=make_job().owner,
+        input={"message": "<b>postgres://shop:hunter2@db/shop</b>"},
+    )
+    run_accepted_jobs(pk=job.pk, raises=False)
+    return job
+
+
+TRACEBACK = "async-job-traceback"
+
+
+def test_with_debug_the_owner_sees_the_traceback(browser, crashed, settings):
+    settings.DEBUG = True
+    text = page(browser.get(url(crashed)))
+    assert escape("RuntimeError: <b>postgres://shop:") in text.replace("••••••", "shop:")
+    assert "raise RuntimeError(message)" in text
+    assert "hunter2" not in text
+    assert "<b>postgres" not in text
+    # What the script puts in place of the error when the job fails before the reader's eyes.
+    [error] = re.findall(r'data-part="error".*?</div>', text, re.DOTALL)
+    assert TRACEBACK in error
+
+
+def test_without_debug_nobody_sees_the_traceback(browser, crashed):
+    text = page(browser.get(url(crashed)))
+    assert TRACEBACK not in text
+    assert "RuntimeError" not in text
+
+
+def test_with_debug_no_other_representation_has_the_traceback(browser, crashed, settings):
+    settings.DEBUG = True
+    for path, kind in [("", "application/json"), ("result/", "application/json"), ("?format=api", BROWSER)]:
+        assert (
+            "raise RuntimeError"
+            not in browser.get(url(crashed, path), headers={"accept": kind}).content.decode()
+        )
+
+
+@pytest.mark.parametrize("state", sorted(set(FINAL) - {State.FAILED}))
+def test_with_debug_a_job_that_did_not_fail_has_no_traceback(browser, make_job, settings, state):
+    settings.DEBUG = True
+    assert TRACEBACK not in page(browser.get(url(make_job(state))))
+
+
+def test_with_debug_only_the_owner_sees_the_traceback(crashed, django_user_model, settings):
+    """Whoever else may see the job, as in a team, does not see its insides."""
+    settings.DEBUG = True
+    bob = django_user_model.objects.create(username="bob")
+    assert "raise RuntimeError" in debug_traceback(Job.objects.get(pk=crashed.pk), crashed.owner)
+    assert debug_traceback(Job.objects.get(pk=crashed.pk), bob) == ""
+    assert debug_traceback(Job.objects.get(pk=crashed.pk), None) == ""
+    anonymous = Job(owner=None, anonymous=False, state=State.FAILED)
+    assert debug_traceback(anonymous, AnonymousUser()) == ""

@@ -254,6 +254,22 @@ def test_large_message_for_nobody_is_dropped(start_worker: Start):
     assert (Job.objects.count(), TaskResult.objects.count()) == (1, 1)
 
 
+def test_bug_is_found_in_the_log_of_the_worker(start_worker: Start, tmp_path: Path):
+    """Once, with the line that raised, and without the frames of Celery and of this package."""
+    start_worker()
+    job = wait_for_end(accept(seconds="no number"))
+    log = tmp_path / "workers.log"
+    until(lambda: job.problem["reference"] in log.read_text())
+    _, _, told = log.read_text().partition(
+        "raised unexpected: WorkFailed('TypeError in tests.integration.tasks:"
+    )
+    shown, _, _ = told.partition("async_accept.exceptions.WorkFailed: TypeError in tests.integration.tasks:")
+    assert "end = time.monotonic() + seconds" in shown
+    assert shown.count("  File ") == 1
+    assert log.read_text().count("Traceback") == 1
+    assert "unsupported operand" not in log.read_text()
+
+
 def test_password_of_the_broker_is_not_shown(start_worker: Start, tmp_path: Path, caplog, monkeypatch):
     """Neither in a log nor in the row of a job that could not be published."""
     secret = "hunter2-secret"

@@ -65,10 +65,38 @@ def test_bug_is_found_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
     job = run("/v1/tasks/stumble/")
 
     assert job.state == "failed"
-    errors = [record for record in caplog.records if record.levelno >= logging.ERROR]
-    logged = "\n".join(map(logging.Formatter("%(message)s").format, errors))
-    assert "tests.foreign.company.tasks:" in logged
-    assert 'Audit.objects.get(text="there is none")' in logged
+    text = logged(caplog)
+    assert "tests.foreign.company.tasks:" in text
+    assert 'Audit.objects.get(text="there is none")' in text
+
+
+def logged(caplog: pytest.LogCaptureFixture) -> str:
+    """Return the one error of the log, as it is written."""
+    [record] = [record for record in caplog.records if record.levelno >= logging.ERROR]
+    return logging.Formatter("%(message)s").format(record)
+
+
+def test_bug_of_a_view_is_found_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    assert run("/v1/tasks/buggy/").state == "failed"
+
+    text = logged(caplog)
+    assert "KeyError in tests.foreign.company.accepting:" in text
+    assert 'return sum(data["missing"])' in text
+    assert "async_accept/jobs/replay.py" not in text
+
+
+@pytest.mark.parametrize(
+    ("path", "told"),
+    [
+        ("flood/", "ResultTooLarge of flood.create in tests.foreign.company.tasks:"),
+        ("divide/", "Unencodable of divide.create in tests.foreign.company.tasks:"),
+    ],
+)
+def test_result_that_cannot_be_kept_is_an_error(
+    caplog: pytest.LogCaptureFixture, path: str, told: str
+) -> None:
+    assert run(f"/v1/tasks/{path}").state == "failed"
+    assert told in logged(caplog)
 
 
 def test_type_of_the_company_own_code() -> None:

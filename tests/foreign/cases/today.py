@@ -251,19 +251,11 @@ WRONG: dict[str, tuple[str, ...]] = {
         "untied survive duplicate",
         "untied insist on durable",
     ),
-    "10.7 the log has neither the traceback nor the deepest frame of the project": (
-        "bug_is_found_in_the_log",
-    ),
-    "10.7 a code of the project's own leads to an anchor that is not there": (
-        "type_of_the_company_own_code",
-    ),
     "10.8 problems are told in many languages, or say a wrong one": (
         "language_of_problems[/api/jobs/nothing/]",
         "language_of_problems[/api/jobs/?status=never]",
     ),
     "10.8 events are compressed, chunk by chunk": ("events[gzip]",),
-    "10.10 run_accepted_jobs() publishes the project's other tasks": ("other_tasks_stay_in_the_test",),
-    "10.10 check has a note that the README does not name": ("checks_are_silent",),
     "10 a handler of the view's own is prepared as if it were a generic one": (
         "patch in bulk",
         "delete in bulk",

@@ -201,3 +201,21 @@ class Decline(AcceptMixin, APIView):
 
 class Stumble(AcceptMixin, APIView):
     accept_task = tasks.stumble
+
+
+class Flood(AcceptMixin, APIView):
+    accept_task = tasks.flood
+
+
+class Divide(AcceptMixin, APIView):
+    accept_task = tasks.divide
+
+
+class Buggy(AcceptMixin, APIView):
+    """Its own logic has the bug."""
+
+    def post(self, request: Request) -> Response:
+        return Response({"total": self.total(request.data)})
+
+    def total(self, data: Any) -> int:
+        return sum(data["missing"])

@@ -35,6 +35,16 @@ def stumble() -> None:
     deeper()
 
 
+@shared_task(base=JobTask)
+def flood() -> str:
+    return "x" * 2_000_000
+
+
+@shared_task(base=JobTask)
+def divide() -> dict[str, float]:
+    return {"share": float("nan")}
+
+
 @shared_task
 def send_mail() -> None:
     """No job: one of the company's other tasks."""

@@ -11,5 +11,5 @@ tasks = [
     path("stumble/", accepting.Stumble.as_view()),
 ]
 
-urlpatterns = [*routes(accepting), path("v1/tasks/", include((tasks, "v1-tasks")))]
+urlpatterns = [*routes(accepting), path("v1/tasks/", include(tasks))]
 urlpatterns += [path("api/jobs/", include("async_accept.urls"))]

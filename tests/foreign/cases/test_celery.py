@@ -65,8 +65,9 @@ def test_bug_is_found_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
     job = run("/v1/tasks/stumble/")
 
     assert job.state == "failed"
-    [record] = [record for record in caplog.records if record.levelno >= logging.ERROR]
-    logged = logging.Formatter("%(message)s").format(record)
+    records = [record for record in caplog.records if record.levelno >= logging.ERROR]
+    assert len(records) == 1
+    logged = logging.Formatter("%(message)s").format(records[0])
     assert "tests.foreign.company.tasks:" in logged
     assert 'Audit.objects.get(text="there is none")' in logged
 

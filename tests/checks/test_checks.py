@@ -14,6 +14,8 @@ from django.db import connections
 from django.db.backends.postgresql.psycopg_any import IsolationLevel
 from django.test import override_settings
 from django.urls import include, path
+from django.views import View
+from kombu import Queue
 from rest_framework import mixins, viewsets
 from rest_framework.decorators import action, api_view
 from rest_framework.throttling import UserRateThrottle
@@ -21,7 +23,7 @@ from rest_framework.views import APIView
 
 from async_accept import checks
 from async_accept.conf import DEFAULTS
-from async_accept.decorators import accepts_task
+from async_accept.decorators import accepts, accepts_task
 from async_accept.http.throttling import PollThrottle
 from async_accept.http.views import JobViewSet
 from async_accept.mixins import AcceptCreateMixin, AcceptMixin
@@ -348,6 +350,62 @@ def test_a_mixin_among_mixins_is_not_told():
 
     with mounted(Orders.as_view({"post": "create"})):
         assert checks.check_views() == []
+
+
+@pytest.mark.parametrize("where", ["view", "route", "handler"])
+def test_a_time_limit_that_is_none_is_told(where):
+    wrong = {"accept_time_limit": "60"}
+
+    class Report(AcceptMixin, APIView):
+        pass
+
+    class Decorated(APIView):
+        @accepts(time_limit="60")
+        def post(self, request):
+            """Do nothing."""
+
+    views = {"view": type("Report", (Report,), wrong).as_view, "handler": Decorated.as_view}
+    view = Report.as_view(**wrong) if where == "route" else views[where]()
+    with mounted(view, view):
+        (message,) = checks.check_views()
+    assert message.id == "async_accept.E009"
+    assert "accept_time_limit is '60'" in message.msg
+
+
+@pytest.mark.parametrize(("known", "ids"), [("slow", set()), ("other", {"async_accept.E009"})])
+def test_a_queue_that_celery_does_not_make_is_told(monkeypatch, request, known, ids):
+    class Report(AcceptMixin, APIView):
+        accept_queue = "slow"
+
+    current_app.conf.task_create_missing_queues = False
+    request.addfinalizer(lambda: setattr(current_app.conf, "task_create_missing_queues", True))
+    monkeypatch.setattr(current_app.amqp, "queues", current_app.amqp.Queues([Queue(known)]))
+    with mounted(Report.as_view()):
+        assert {message.id for message in checks.check_views()} == ids
+
+
+def test_accepts_on_a_view_of_djangos_is_told():
+    """At import nobody could tell whether ``@api_view`` comes above it."""
+
+    @accepts()
+    def function(request):
+        """Do nothing."""
+
+    class Method(View):
+        @accepts()
+        def post(self, request):
+            """Do nothing."""
+
+    class Fine(APIView):
+        @accepts()
+        def post(self, request):
+            """Do nothing."""
+
+    with mounted(function, function, Method.as_view(), Fine.as_view(), api_view(["POST"])(function)):
+        messages = checks.check_views()
+    assert [message.id for message in messages] == ["async_accept.E010"] * 2
+    assert ['@api_view(["POST"])' in message.msg for message in messages] == [True, False]
+    assert "class Method(APIView):" in messages[1].msg
 
 
 def test_a_throttle_of_the_whole_project_that_counts_polls_is_told():

@@ -5,9 +5,12 @@ import threading
 
 import pytest
 from django.db import connection, transaction
+from django.db.transaction import TransactionManagementError
 from django.test import Client, RequestFactory, override_settings
 from django.urls import include, path
+from django.utils import timezone
 from django.utils.decorators import method_decorator
+from django_celery_results.models import TaskResult
 from rest_framework.decorators import action, api_view
 from rest_framework.exceptions import ValidationError
 from rest_framework.response import Response
@@ -85,6 +88,16 @@ class FreeRefused(Refused):
     dispatch = method_decorator(transaction.non_atomic_requests)(Refused.dispatch)
 
 
+class Nowhere(AcceptMixin, Base):
+    """Refers to what is not there, or does what only autocommit allows."""
+
+    def post(self, request):
+        if request.data.get("by_hand"):
+            raise TransactionManagementError
+        Job.objects.create(operation="x", owner_id=999, state="canceled", finished_at=timezone.now())
+        return Response(status=201)
+
+
 class Actions(ViewSet):
     authentication_classes = permission_classes = ()
 
@@ -136,6 +149,7 @@ urlpatterns = [
     path("free-route/", transaction.non_atomic_requests(Accepting.as_view())),
     path("refused/", Refused.as_view()),
     path("free-refused/", FreeRefused.as_view()),
+    path("nowhere/", Nowhere.as_view()),
     path("below/", below),
     path("above/", above),
     path("free-below/", free_below),
@@ -290,3 +304,20 @@ def test_a_returned_error_and_the_end_of_its_job_are_one(client, monkeypatch):
     run_accepted_jobs(raises=False)
     assert Job.objects.get().state == "running"
     assert slugs() == []
+
+
+@pytest.mark.parametrize("data", [{}, {"by_hand": 1}], ids=["at the commit", "in the view"])
+@pytest.mark.parametrize("atomic", [True, False])
+def test_what_only_the_jobs_transaction_has_broken_says_so(client, monkeypatch, caplog, data, atomic):
+    """In the log and in the traceback that the admin shows, with the two ways out."""
+    if connection.vendor != "sqlite" and not data:
+        pytest.skip("Only SQLite finds the reference at the commit.")
+    monkeypatch.setitem(connection.settings_dict, "ATOMIC_REQUESTS", False)
+    monkeypatch.setattr(Nowhere, "accept_atomic", atomic)
+    post(client, "/nowhere/", data)
+    run_accepted_jobs(raises=False)
+    job = Job.objects.get(operation__contains="nowhere")
+    assert (job.state, job.problem["code"]) == ("failed", "failed")
+    told = "accept_atomic = False"
+    assert (told in TaskResult.objects.get(task_id=str(job.pk)).traceback) == atomic
+    assert (told in caplog.text) == atomic

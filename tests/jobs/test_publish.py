@@ -1,15 +1,18 @@
 """Publishing: one message for each job, with its id and nothing else."""
 
+from datetime import timedelta
+from decimal import Decimal
 from types import SimpleNamespace
 
 import pytest
 from amqp.exceptions import PreconditionFailed
 from celery import current_app, shared_task
 from celery.app import routes
+from django.core.exceptions import ImproperlyConfigured
 
 from async_accept.exceptions import BrokerUnavailable
 from async_accept.jobs import publish as module
-from async_accept.jobs.publish import publish, queue_of, send_options
+from async_accept.jobs.publish import Waiting, message_options, publish, queue_of, send_options
 from async_accept.models import new_id
 from async_accept.tasks import JobTask
 
@@ -70,6 +73,57 @@ def test_a_task_keeps_its_routing_and_its_priority():
     given = {"queue": "slow", "priority": 7, "routing_key": None, "expires": 60}
     task = SimpleNamespace(_get_exec_options=lambda: given)
     assert send_options(task) == {"queue": "slow", "priority": 7}
+
+
+OF_VIEW = {"queue": "slow", "priority": 7, "time_limit": 60, "soft_time_limit": 50.5}
+
+
+def test_what_a_view_says_goes_with_each_message(sent):
+    publish([Waiting(new_id(), with_options.name, OF_VIEW), (new_id(), with_options.name)], Takes())
+    (_, first), (_, second) = sent
+    assert OF_VIEW.items() <= first.items()
+    assert first["serializer"] == "json"
+    assert not OF_VIEW.keys() & second.keys()
+
+
+def test_a_view_beats_the_task():
+    given = {"queue": "fast", "exchange": "e", "routing_key": "r", "priority": 1, "time_limit": 5}
+    task = SimpleNamespace(_get_exec_options=lambda: given)
+    assert send_options(task, OF_VIEW) == OF_VIEW
+    assert send_options(task, {"priority": 7}) == {**given, "priority": 7}
+
+
+def test_the_queue_of_a_view_is_where_its_jobs_wait():
+    assert queue_of(with_options.name, OF_VIEW) == "slow"
+    assert queue_of(with_options.name, {"priority": 7}) == current_app.conf.task_default_queue
+
+
+def test_a_view_that_says_nothing_needs_no_column():
+    assert message_options() is None
+    assert message_options(**OF_VIEW) == OF_VIEW
+    assert message_options(priority=0) == {"priority": 0}
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *(("queue", value) for value in ("", 7, ["slow"])),
+        *(("priority", value) for value in (-1, 256, "high", 1.5, True)),
+        *(
+            ("time_limit", value)
+            for value in (0, -1, "60", timedelta(seconds=60), float("inf"), float("nan"), True)
+        ),
+        ("soft_time_limit", Decimal(5)),
+    ],
+)
+def test_what_celery_could_not_use_is_refused(name, value):
+    with pytest.raises(ImproperlyConfigured, match=f"^{name} is "):
+        message_options(**{name: value})
+
+
+def test_a_soft_limit_that_comes_after_the_hard_one_is_refused():
+    with pytest.raises(ImproperlyConfigured, match="shorter"):
+        message_options(time_limit=5, soft_time_limit=5)
 
 
 def test_the_queue_of_a_task_is_where_it_is_routed(monkeypatch):

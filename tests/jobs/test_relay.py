@@ -501,3 +501,32 @@ def test_jobs_are_taken_later_if_workers_may_wait_for_a_connection(relay, clock,
     relay.tick()
     job.refresh_from_db()
     assert job.state == "failed"
+
+
+# --- Messages of views -------------------------------------------------------------------------------------------
+
+
+def test_a_job_is_published_again_as_its_view_says(monkeypatch, clock):
+    """The relay may not know the view; the row says how."""
+    sent = []
+    monkeypatch.setattr(
+        module, "publish", lambda jobs, via=None: sent.extend(jobs) or [job.pk for job in jobs]
+    )
+    options = {"queue": "slow", "time_limit": 60}
+    make_job(tasks.echo, message_options=options, dispatch_at=timezone.now() - AGO)
+    make_job(tasks.echo, dispatch_at=timezone.now() - AGO)
+    Relay(Broker(1, clock), clock).publish_due()
+    assert sorted((job.options for job in sent), key=str) == sorted([options, None], key=str)
+
+
+def test_a_lost_message_is_looked_for_in_the_queue_of_the_view(relay, monkeypatch):
+    asked = []
+    monkeypatch.setattr(relay.broker, "depth", lambda queue: asked.append(queue) or 1)
+    job = make_job(tasks.echo, message_options={"queue": "slow"})
+    Job.objects.filter(pk=job.pk).update(
+        dispatches=3,
+        created_at=timezone.now() - timedelta(days=1),
+        updated_at=timezone.now() - timedelta(days=1),
+    )
+    relay.find_lost_messages()
+    assert asked == ["slow"]

@@ -14,7 +14,9 @@ from celery.contrib.testing.worker import start_worker
 from django.core.management import CommandError, call_command
 from django.db import OperationalError, connection
 from django.test import override_settings
+from django.urls import path
 from django.utils import timezone
+from rest_framework.views import APIView
 
 from async_accept.checks import servers
 from async_accept.checks.doctor import Doctor
@@ -24,6 +26,7 @@ from async_accept.jobs.broker import Broker
 from async_accept.jobs.publish import queue_of
 from async_accept.jobs.relay import Relay
 from async_accept.management.commands import async_accept as command
+from async_accept.mixins import AcceptMixin
 from async_accept.models import Job
 from async_accept.tasks import JobTask
 from async_accept.testing import make_job
@@ -309,6 +312,20 @@ def test_a_queue_that_nobody_consumes_fails(monkeypatch):
     findings = list(Doctor().check_tasks())
     assert {finding.level for finding in findings} == {"fail"}
     assert findings[0].hint.endswith("--queues celery,other")
+
+
+def test_a_queue_of_a_view_that_nobody_consumes_fails(monkeypatch):
+    class Report(AcceptMixin, APIView):
+        accept_queue = "slow"
+
+    names = list(current_app.tasks)
+    answers = {"registered": {"w": names}, "active_queues": {"w": [{"name": "celery"}]}}
+    monkeypatch.setattr(Doctor, "_ask", lambda self, question: answers[question])
+    urls = type("urls", (), {"urlpatterns": [path("report/", Report.as_view())]})
+    with override_settings(ROOT_URLCONF=urls):
+        (finding,) = (found for found in Doctor().check_tasks() if "Report" in found.message)
+    assert (finding.level, '"slow"' in finding.message) == ("fail", True)
+    assert finding.hint.endswith("--queues celery,slow")
 
 
 def test_urls_are_told():

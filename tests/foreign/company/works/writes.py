@@ -17,7 +17,7 @@ from .registry import Works
 
 WORKS = Works()
 #: These cannot be in a transaction of the request, and those cannot but be in one.
-LOOSE = {"survive_duplicate", "insist_on_durable"}
+LOOSE = {"survive_duplicate", "survive_bulk_of_duplicates", "insist_on_durable", "manage_by_hand"}
 BOUND = {"roll_back_by_hand", "send_mail"}
 
 
@@ -108,6 +108,29 @@ def survive_duplicate(request: Request) -> Response:
     Audit.objects.create(text="twice")
     with suppress(IntegrityError):
         Audit.objects.create(text="twice")
+    return Response({"rows": Audit.objects.count()})
+
+
+@WORKS.add
+def survive_bulk_of_duplicates(request: Request) -> Response:
+    """``bulk_create()`` has a transaction without a savepoint."""
+    Audit.objects.create(text="twice")
+    with suppress(IntegrityError):
+        Audit.objects.bulk_create([Audit(text="once"), Audit(text="twice")])
+    Audit.objects.create(text="once more")
+    return Response({"rows": Audit.objects.count()}, status=409)
+
+
+@WORKS.add
+def manage_by_hand(request: Request) -> Response:
+    transaction.set_autocommit(False)
+    try:
+        Audit.objects.create(text="kept")
+        transaction.commit()
+        Audit.objects.create(text="dropped")
+        transaction.rollback()
+    finally:
+        transaction.set_autocommit(True)
     return Response({"rows": Audit.objects.count()})
 
 

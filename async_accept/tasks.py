@@ -18,7 +18,7 @@ from django.utils import timezone
 from .conf import conf
 from .db.errors import again_after_outage
 from .exceptions import AttemptLost, JobCanceled, JobFailed, WorkEnded, WorkFailed
-from .jobs import results, uploads
+from .jobs import rendering, uploads
 from .jobs.attempt import Attempt, begin, current_attempt
 from .jobs.replay import replay
 from .models import ATTEMPTS_CEILING, Job, database
@@ -149,7 +149,7 @@ class JobTask(BaseTask):
                 if self.is_atomic(job):
                     attempt.begin_transaction()
                 value = self.work(job)
-                attempt.result = results.encode(value)
+                attempt.result = rendering.encode(job, value)
                 if attempt.atomic:
                     finish(attempt)
         except (Ignore, Reject) as error:

@@ -440,8 +440,7 @@ def test_monitor_as_events_needs_a_server_that_can(job, alice):
 def project(request, monkeypatch):
     """A project whose own views speak no JSON, or speak something else first."""
     from rest_framework import renderers
-
-    from async_accept.http.views import JobViewSet
+    from rest_framework.views import APIView
 
     class Csv(renderers.BaseRenderer):
         media_type = "text/csv"
@@ -456,7 +455,7 @@ def project(request, monkeypatch):
         "pages first": [renderers.BrowsableAPIRenderer, renderers.JSONRenderer],
         "templates": [renderers.TemplateHTMLRenderer, renderers.StaticHTMLRenderer],
     }
-    monkeypatch.setattr(JobViewSet, "renderer_classes", spoken[request.param])
+    monkeypatch.setattr(APIView, "renderer_classes", spoken[request.param])
 
 
 @pytest.mark.parametrize("accept", ["*/*", "application/json", None])
@@ -482,7 +481,7 @@ def test_documents_are_json_whatever_the_project_speaks(job, alice, project, acc
     assert alice.delete(url(running)).status_code == 202
 
 
-@pytest.mark.parametrize("path", ["/api/jobs/", *(url(UNKNOWN, end) for end in ("", "result/", "events/"))])
+@pytest.mark.parametrize("path", ["/api/jobs/", *(url(UNKNOWN, end) for end in ("", "events/"))])
 def test_errors_before_the_negotiation_are_json_too(alice, project, base, path):
     """Contract 11, 15: 406 where nothing can be had, 401, and 404 for a format that there is not."""
     for response, status in (
@@ -733,11 +732,9 @@ FORMS = [
 
 
 @pytest.fixture
-def forms(monkeypatch):
-    """A project whose views speak several forms of JSON, and others."""
+def forms(settings):
+    """A project that adds further forms of JSON, and others, to those of this library."""
     from rest_framework.renderers import BrowsableAPIRenderer, JSONRenderer
-
-    from async_accept.http.views import JobViewSet
 
     class Vendor(JSONRenderer):
         media_type = "application/vnd.shop+json"
@@ -746,7 +743,8 @@ def forms(monkeypatch):
         media_type = "text/csv"
         format = "csv"
 
-    monkeypatch.setattr(JobViewSet, "renderer_classes", [BrowsableAPIRenderer, Csv, Vendor, JSONRenderer])
+    added = (BrowsableAPIRenderer, Csv, Vendor, JSONRenderer)
+    settings.ASYNC_ACCEPT = settings.ASYNC_ACCEPT | {"RENDERER_CLASSES": added}
 
 
 def test_each_representation_has_its_own_tag(job, alice, forms):
@@ -870,7 +868,17 @@ def test_405_of_the_list(alice):
     assert alice.post("/api/jobs/", {}).status_code == 405
 
 
-@pytest.mark.parametrize("endpoint", ["", "result/", "cancel/"])
+@pytest.mark.parametrize("state", ["running", "succeeded", "failed"])
+@pytest.mark.parametrize("wish", [{"headers": {"Accept": "application/xml"}}, {"params": {"format": "csv"}}])
+def test_a_result_is_never_406(job, alice, state, wish):
+    """Contract 13: a 406 would be a final failure to every client, so R answers as it does without a wish."""
+    path = url(job(state), "result/")
+    answer, usual = alice.get(path, **wish), alice.get(path)
+    assert (answer.status_code, answer.content) == (usual.status_code, usual.content)
+    assert answer.headers["Content-Type"] == usual.headers["Content-Type"]
+
+
+@pytest.mark.parametrize("endpoint", ["", "cancel/"])
 def test_406(job, alice, endpoint):
     """Contract 11: what cannot be produced is 406, never a 500, and nothing was done."""
     running = job("running")

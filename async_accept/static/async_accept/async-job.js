@@ -2,6 +2,8 @@
 (() => {
 const upgrade = async (el) => {
 	const data = el.dataset, url = () => el.getAttribute("url");
+	// Every project speaks it, whatever its own JSON looks like.
+	const own = { Accept: "application/vnd.async-accept+json" };
 	const all = (css) => el.querySelectorAll(css), part = (name) => all(`[data-part=${name}]`)[0];
 	const tell = (name, detail) => el.dispatchEvent(new CustomEvent("job:" + name, { bubbles: true, detail }));
 
@@ -31,7 +33,7 @@ const upgrade = async (el) => {
 		source = source?.close();
 		if (document.hidden || over || !el.isConnected) return;
 		if (!data.events) return poll();
-		source = new EventSource(`${data.events}${/\?/.test(data.events) ? "&" : "?"}last_event_id=${last}`);
+		source = new EventSource(`${data.events}${/\?/.test(data.events) ? "&" : "?"}dialect=async-accept&last_event_id=${last}`);
 		source.addEventListener("status", (event) => {
 			last = event.lastEventId;
 			show(JSON.parse(event.data));
@@ -46,7 +48,7 @@ const upgrade = async (el) => {
 		const mine = ++turn;
 		let wait = 1;
 		try {
-			const reply = await fetch(url(), { headers: { "If-None-Match": etag } });
+			const reply = await fetch(url(), { headers: { ...own, "If-None-Match": etag } });
 			const { status, headers } = reply, job = reply.ok && await reply.json();
 			if (mine !== turn) return;
 			wait = headers.get("Retry-After") || 1;
@@ -71,7 +73,7 @@ const upgrade = async (el) => {
 		if (busy) return;
 		busy = true;
 		try {
-			const reply = await fetch(form.action, { method: "POST", body });
+			const reply = await fetch(form.action, { method: "POST", body, headers: own });
 			if (reply.ok) {
 				const job = await reply.json();
 				form === part("cancel") || turnTo(job);

@@ -5,6 +5,7 @@ tables in CSV, cannot render a status document; and a client that follows wants 
 """
 
 import logging
+from collections.abc import Mapping
 from typing import Any
 
 from rest_framework.renderers import BrowsableAPIRenderer
@@ -28,7 +29,7 @@ class OwnResponse(Response):
 
     def __init__(self, document: Any, **options: Any) -> None:
         super().__init__(document, **options)
-        #: What is rendered, whatever a view makes of ``data``.
+        #: What is rendered. A view may add members to ``data``; it cannot take any away, nor wrap it.
         self.document = document
 
     @property
@@ -63,7 +64,8 @@ class OwnResponse(Response):
 
     @property
     def rendered_content(self) -> Any:
-        self.data = self.document
+        if not _extends(self.data, self.document):
+            self.data = self.document
         renderer = self.accepted_renderer
         if isinstance(renderer, EventStreamRenderer):
             # A client that asked for a stream, and gets a problem.
@@ -72,6 +74,12 @@ class OwnResponse(Response):
         if renderer.media_type.endswith("json") and self.json_type:
             self.content_type = self.json_type
         return super().rendered_content
+
+
+def _extends(data: Any, document: Any) -> bool:
+    if not isinstance(data, Mapping) or not isinstance(document, Mapping):
+        return False
+    return all(name in data and data[name] == value for name, value in document.items())
 
 
 class Promise(OwnResponse):

@@ -1,8 +1,7 @@
-// Keeps <async-job> current. Events: job:progress, job:done, job:error.
+// Keeps <async-job> current. Events: job:progress, :done, :error.
 (() => {
 const upgrade = async (el) => {
 	const data = el.dataset, url = () => el.getAttribute("url");
-	// Every project speaks it, whatever its own JSON looks like.
 	const own = { Accept: "application/vnd.async-accept+json" };
 	const all = (css) => el.querySelectorAll(css), part = (name) => all(`[data-part=${name}]`)[0];
 	const tell = (name, detail) => el.dispatchEvent(new CustomEvent("job:" + name, { bubbles: true, detail }));
@@ -33,10 +32,10 @@ const upgrade = async (el) => {
 		source = source?.close();
 		if (document.hidden || over || !el.isConnected) return;
 		if (!data.events) return poll();
-		source = new EventSource(`${data.events}${/\?/.test(data.events) ? "&" : "?"}dialect=async-accept&last_event_id=${last}`);
-		source.addEventListener("status", (event) => {
-			last = event.lastEventId;
-			show(JSON.parse(event.data));
+		source = new EventSource(data.events.replace(/\?|$/, `?dialect=async-accept&last_event_id=${last}&`));
+		source.addEventListener("status", (it) => {
+			last = it.lastEventId;
+			show(JSON.parse(it.data));
 		});
 		source.onerror = () => source.readyState > 1 && resume(data.events = "");
 		later(30);
@@ -76,7 +75,13 @@ const upgrade = async (el) => {
 			const reply = await fetch(form.action, { method: "POST", body, headers: own });
 			if (reply.ok) {
 				const job = await reply.json();
-				form === part("cancel") || turnTo(job);
+				if (form !== part("cancel")) {
+					if (data.page) location = job.url;
+					for (const it of all("[data-url]")) it.action = it.href = job[it.dataset.url];
+					el.setAttribute("url", job.url);
+					data.events &&= job.events_url;
+					over = etag = last = "";
+				}
 				show(job);
 			} else if (reply.status !== 409) throw 0;
 			resume();
@@ -86,15 +91,6 @@ const upgrade = async (el) => {
 		busy = false;
 	};
 
-	const turnTo = (job) => {
-		if (data.page) location = job.url;
-		for (const it of all("[data-url]")) it.action = it.href = job[it.dataset.url];
-		el.setAttribute("url", job.url);
-		data.events &&= job.events_url;
-		over = etag = last = "";
-	};
-
-	// Shows what has value. Buttons may be missing.
 	const set = (values) => {
 		for (const name in values) {
 			const it = part(name) || {}, value = values[name];

@@ -3,7 +3,7 @@
 const upgrade = async (el) => {
 	const data = el.dataset, url = () => el.getAttribute("url");
 	const own = { Accept: "application/vnd.async-accept+json" };
-	const all = (css) => el.querySelectorAll(css), part = (name) => all(`[data-part=${name}]`)[0];
+	const all = (q) => el.querySelectorAll(q), part = (name) => all(`[data-part=${name}]`)[0];
 	const tell = (name, detail) => el.dispatchEvent(new CustomEvent("job:" + name, { bubbles: true, detail }));
 
 	const page = async () => {
@@ -32,7 +32,7 @@ const upgrade = async (el) => {
 		source = source?.close();
 		if (document.hidden || over || !el.isConnected) return;
 		if (!data.events) return poll();
-		source = new EventSource(data.events.replace(/\?|$/, `?dialect=async-accept&last_event_id=${last}&`));
+		source = new EventSource(`${data.events}${/\?/.test(data.events) ? "&" : "?"}dialect=async-accept&last_event_id=${last}`);
 		source.addEventListener("status", (it) => {
 			last = it.lastEventId;
 			show(JSON.parse(it.data));
@@ -44,12 +44,12 @@ const upgrade = async (el) => {
 	const later = (wait) => timer = setTimeout(poll, wait * (1e3 + Math.random() * 200));
 
 	const poll = async () => {
-		const mine = ++turn;
+		const my = ++turn;
 		let wait = 1;
 		try {
 			const reply = await fetch(url(), { headers: { ...own, "If-None-Match": etag } });
 			const { status, headers } = reply, job = reply.ok && await reply.json();
-			if (mine !== turn) return;
+			if (my !== turn) return;
 			wait = headers.get("Retry-After") || 1;
 			if (status > 429) throw 0;
 			fails = 0;
@@ -59,7 +59,7 @@ const upgrade = async (el) => {
 			etag = headers.get("ETag") || "";
 			job && show(job);
 		} catch {
-			if (mine !== turn) return;
+			if (my !== turn) return;
 			wait = Math.max(wait, Math.min(60, 2 ** ++fails));
 			note(words.offline);
 		}
@@ -91,9 +91,9 @@ const upgrade = async (el) => {
 		busy = false;
 	};
 
-	const set = (values) => {
-		for (const name in values) {
-			const it = part(name) || {}, value = values[name];
+	const set = (to) => {
+		for (const name in to) {
+			const it = part(name) || {}, value = to[name];
 			it.hidden = !value;
 			if (value?.trim) it.textContent = value;
 		}

@@ -17,6 +17,9 @@ def routes(views: Any) -> list[Any]:
     entries = [
         *router.urls,
         *format_suffix_patterns([path("report", views.Report.as_view(), name="report")]),
+        *format_suffix_patterns(
+            [path("stock", views.Stock.as_view()), path("restock", views.Restock.as_view())]
+        ),
         path("office/", views.Office.as_view()),
         path("fixed/", views.Fixed.as_view()),
         path("sheet/", views.Sheet.as_view()),

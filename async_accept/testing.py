@@ -224,7 +224,10 @@ def _result(job: Job) -> Any:
     result = results.load(job)
     if isinstance(result.body, str):
         return encoding.loads(result.body)
-    return result.body if result.body is None or isinstance(result.body, bytes) else result.body.read()
+    if result.body is None or isinstance(result.body, bytes):
+        return result.body
+    with result.body as file:
+        return file.read()
 
 
 # --- Making -------------------------------------------------------------------------------------------------

@@ -183,7 +183,9 @@ class DetailMixin(SiteMixin):
         if "Content-Encoding" in result.headers:
             headers["Content-Encoding"] = result.headers["Content-Encoding"]
         if isinstance(body, File):
-            return StreamingHttpResponse(body.chunks(), content_type=kind, headers=headers)  # type: ignore[return-value]
+            streamed: Any = StreamingHttpResponse(body.chunks(), content_type=kind, headers=headers)
+            streamed._resource_closers.append(body.close)
+            return streamed  # type: ignore[no-any-return]
         return HttpResponse(body, content_type=kind, headers=headers)
 
     def _stored(self, job: Job, traceback: bool) -> dict[str, Any] | None:

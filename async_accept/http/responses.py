@@ -103,6 +103,9 @@ def _stored(job: Job, request: Any) -> Any:
             chunks(result.body), status=result.status, headers=result.headers
         )
         response["Content-Length"] = str(result.body.size)
+        response._resource_closers.append(
+            result.body.close
+        )  # nobody may read it: HEAD, a client that is gone
     else:
         response = HttpResponse(result.body or b"", status=result.status, headers=result.headers)
     _set_type(response, result.content_type)

@@ -141,7 +141,7 @@ def test_a_late_conflict_is_the_views_own_400(alices):
     run_accepted_jobs()
     result = alices.get(accepted["Location"])
     assert result.status_code == 400
-    assert "slug" in result.data["errors"]
+    assert list(result.json()) == ["slug"]
     assert alices.get(accepted["Operation-Location"]).data["status"] == "failed"
 
 

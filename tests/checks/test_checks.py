@@ -18,6 +18,7 @@ from django.views import View
 from kombu import Queue
 from rest_framework import mixins, viewsets
 from rest_framework.decorators import action, api_view
+from rest_framework.renderers import JSONRenderer
 from rest_framework.throttling import UserRateThrottle
 from rest_framework.views import APIView
 
@@ -171,6 +172,12 @@ def test_the_defaults_make_sense():
         ("RETRY_AFTER", ((10, 0), (None, 1))),
         ("RETRY_AFTER", ((60, 1), (10, 2), (None, 5))),
         ("RETRY_AFTER", ((10, 0.5), (None, 5))),
+        ("RENDERER_CLASSES", "rest_framework.renderers.JSONRenderer"),
+        ("RENDERER_CLASSES", ("rest_framework.renderers.Nothing",)),
+        ("RENDERER_CLASSES", ("nothing.at.all.Renderer",)),
+        ("RENDERER_CLASSES", ("rest_framework.renderers.TemplateHTMLRenderer",)),
+        ("RENDERER_CLASSES", (dict,)),
+        ("RENDERER_CLASSES", (5,)),
         ("POLL_RATE", "often"),
         ("POLL_RATE", 5),
     ],
@@ -192,6 +199,8 @@ def test_a_value_that_makes_no_sense_is_told_with_the_default(name, value):
         ("MAX_WAITERS", 0),
         ("POLL_RATE", None),
         ("POLL_RATE", "3/min"),
+        ("RENDERER_CLASSES", ()),
+        ("RENDERER_CLASSES", [JSONRenderer, "rest_framework.renderers.BrowsableAPIRenderer"]),
         ("RETRY_AFTER", ((None, 5),)),
         ("ACCEPT_MODE", "prefer"),
         ("ACCEPT_MODE", lambda request: "always"),

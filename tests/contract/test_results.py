@@ -56,7 +56,9 @@ class ErrorView(AcceptMixin, APIView):
 
     def post(self, request, kind):
         if kind.isdecimal():
-            return Response({"detail": "Too bad."}, status=int(kind), headers={"Retry-After": "3"})
+            return Response(
+                {"detail": "Too bad."}, status=int(kind), headers={"Retry-After": "3", "X-Own": "yes"}
+            )
         raise ERRORS[kind][0]()
 
 

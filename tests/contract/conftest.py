@@ -14,7 +14,6 @@ import pytest
 import pytest_django
 import requests
 from celery.worker import state as worker_state
-from celery.worker.loops import synloop
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Permission
 from django.core.asgi import get_asgi_application
@@ -29,6 +28,7 @@ from async_accept.testing import make_job
 from example_project.shop.worker import WorkerThread
 from tests.celery import app
 from tests.testapp import contract_tasks
+from tests.workers import quick_loop
 
 #: How long a condition may take to come true before a test fails.
 SECONDS = 20
@@ -104,16 +104,6 @@ def polling() -> None:
     """Let the in-memory broker look often; its own pace is one second."""
     if app.conf.broker_url is None or str(app.conf.broker_url).startswith("memory"):
         app.conf.broker_transport_options = {"polling_interval": 0.02}
-
-
-def quick_loop(consumer: Any, connection: Any, *args: Any, **kwargs: Any) -> None:
-    """Celery's plain loop, which sees within 50 ms, not two seconds, that the worker is to stop."""
-
-    class Impatient:
-        def drain_events(self, timeout: float) -> None:
-            connection.drain_events(timeout=min(timeout, 0.05))
-
-    synloop(consumer, Impatient(), *args, **kwargs)
 
 
 @pytest.fixture(scope="module")

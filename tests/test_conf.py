@@ -42,4 +42,4 @@ def test_every_setting_is_explained_and_used():
     for name in DEFAULTS:
         (number,) = [n for n, line in enumerate(lines) if line.startswith(f'    "{name}":')]
         assert lines[number - 1].lstrip().startswith(("#", '"')), name
-        assert re.search(rf"conf\.{name}\b", everywhere), name
+        assert re.search(rf'conf\.{name}\b|FromSetting\(\s*"{name}"', everywhere), name

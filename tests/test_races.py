@@ -127,7 +127,7 @@ def published(monkeypatch):
     """The jobs that were published."""
     published = []
     monkeypatch.setattr(
-        publish, "publish", lambda jobs, *via: published.extend(jobs) or [pk for pk, _ in jobs]
+        publish, "publish", lambda jobs, *via: published.extend(jobs) or [pk for pk, *_ in jobs]
     )
     return published
 

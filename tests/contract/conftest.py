@@ -141,7 +141,7 @@ def quick(settings: Any) -> Iterator[None]:
 def unrung(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without the fixture ``worker`` no worker hears of a job: the broker takes its message and loses it."""
     if "worker" not in request.fixturenames:
-        monkeypatch.setattr(publish, "publish", lambda jobs, *via: [pk for pk, _ in jobs])
+        monkeypatch.setattr(publish, "publish", lambda jobs, *via: [pk for pk, *_ in jobs])
 
 
 @pytest.fixture

@@ -58,6 +58,10 @@ def _work(seconds: float) -> None:
     checkpoint()
 
 
+#: A secret in a message. It is not in the line that raises, because the worker's log shows that line.
+_SECRET = "hunter2-secret"
+
+
 def _misbehave(task: JobTask, mode: str) -> None:
     """Do what the modes do that end before the effect."""
     if mode == Mode.RAISE:
@@ -65,7 +69,7 @@ def _misbehave(task: JobTask, mode: str) -> None:
     if mode == Mode.EXIT:
         os.kill(os.getpid(), signal.SIGKILL)
     if mode == Mode.UNPICKLABLE:
-        raise UnpicklableError("this exception holds a lock, and hunter2-secret")
+        raise UnpicklableError(f"this exception holds a lock, and {_SECRET}")
     if mode == Mode.RETRY and task.request.retries < _RETRIES:
         raise task.retry(countdown=0.2, max_retries=_RETRIES)
 

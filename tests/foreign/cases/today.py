@@ -266,11 +266,6 @@ WRONG: dict[str, tuple[str, ...]] = {
         "language_of_problems[/api/jobs/?status=never]",
     ),
     "10.8 events are compressed, chunk by chunk": ("events[gzip]",),
-    "10 a handler of the view's own is prepared as if it were a generic one": (
-        "patch in bulk",
-        "delete in bulk",
-        "import many by the serializer of one",
-    ),
     "11 the parsed data and META are not what they were": (
         "asks raw text",
         "asks raw bytes",

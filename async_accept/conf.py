@@ -49,8 +49,11 @@ DEFAULTS: dict[str, Any] = {
     "HEARTBEAT": timedelta(seconds=1),
     # How many attempts a job has in all, lost ones included; a task's max_attempts overrides it.
     "MAX_ATTEMPTS": 5,
-    # The largest result in bytes of JSON; more fails the job with a clear problem.
+    # The largest result that is kept in the database, in bytes. More JSON fails the job with a clear problem; anything
+    # else, such as CSV or PDF, becomes a file in UPLOAD_STORAGE, which is removed when the result expires.
     "MAX_RESULT_BYTES": 1_000_000,
+    # The largest result that becomes such a file, in bytes; more fails the job.
+    "MAX_RESULT_FILE_BYTES": 100_000_000,
     # --- The relay ---------------------------------------------------------------------------------
     # How often the relay looks for jobs that were left behind.
     "RELAY_INTERVAL": timedelta(seconds=3),
@@ -79,6 +82,12 @@ DEFAULTS: dict[str, Any] = {
     "AUTHENTICATION_CLASSES": None,
     "PERMISSION_CLASSES": None,
     "THROTTLE_CLASSES": None,
+    # What renders the 202, the status monitor, lists, problems and events: renderers, as classes or dotted paths. The
+    # first one is the default. The status page, and JSON as application/vnd.async-accept+json, are there in any case.
+    "RENDERER_CLASSES": (
+        "async_accept.http.renderers.PlainJSONRenderer",
+        "async_accept.http.renderers.AcceptBrowsableAPIRenderer",
+    ),
     # Retry-After by age of the job: (younger than, seconds to wait). The last entry has no bound.
     "RETRY_AFTER": ((10, 1), (60, 2), (600, 5), (None, 15)),
     # The longest wait, in seconds, that a client can ask for (Prefer: wait, ?wait=); 0 switches waiting off.

@@ -15,7 +15,7 @@ from django.db import models
 
 from .exceptions import Unencodable
 
-__all__ = ["Encoded", "canonical", "dumps", "is_deep", "loads", "plain", "size_bytes", "text"]
+__all__ = ["Encoded", "canonical", "check", "dumps", "is_deep", "loads", "plain", "size_bytes", "text"]
 
 loads = json.loads
 
@@ -56,6 +56,32 @@ def dumps(value: Any) -> str:
     except (TypeError, ValueError, RecursionError, AttributeError) as error:
         raise Unencodable(f"The value has no JSON form ({type(error).__name__}).") from error
     return text
+
+
+def check(text: str) -> None:
+    """Refuse JSON text that ``dumps()`` would not have written; its form is free, such as its indentation.
+
+    Raises:
+        JSONDecodeError: it is no JSON.
+        Unencodable: NaN, infinity, NUL, a lone surrogate, or a too deep structure.
+    """
+    try:
+        value = json.loads(text, parse_constant=_refuse)
+    except RecursionError as error:
+        raise Unencodable(f"The value is nested more than {DEPTH} levels deep.") from error
+    if _is_deep_json(text):
+        raise Unencodable(f"The value is nested more than {DEPTH} levels deep.")
+    if "\\u0000" in text and _NUL.search(text):
+        raise Unencodable("The value contains a NUL character.")
+    if "\\ud" in text.lower():
+        try:
+            json.dumps(value, ensure_ascii=False).encode()
+        except UnicodeEncodeError as error:
+            raise Unencodable("The value contains a lone surrogate.") from error
+
+
+def _refuse(constant: str) -> None:
+    raise Unencodable(f"JSON has no {constant}.")
 
 
 def _is_deep_json(text: str) -> bool:

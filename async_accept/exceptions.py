@@ -80,7 +80,8 @@ class ResultNotFinal(AsyncAcceptError, ValueError):
 
 
 class ResultTooLarge(AsyncAcceptError, ValueError):
-    """A result is larger than ``MAX_RESULT_BYTES``: the job fails (problem ``result-too-large``, HTTP 409).
+    """The job fails (problem ``result-too-large``, HTTP 409): its result is JSON above ``MAX_RESULT_BYTES``, or
+    anything else above ``MAX_RESULT_FILE_BYTES``.
 
     Put a large result into a file storage, and return a reference to it.
     """
@@ -190,12 +191,18 @@ class JobFailed(AsyncAcceptError):
 
 
 class ViewFailed(AsyncAcceptError):
-    """A replayed view responded with an error (4xx or 5xx): its status and body become the job's problem."""
+    """A replayed view responded with an error (4xx or 5xx): its status and body become the job's problem.
 
-    def __init__(self, status: int, data: Any) -> None:
+    Args:
+        data: what the error says; None if it is no JSON.
+        answer: what the result URL answers (``jobs.results.Result``); None if a problem tells of the error.
+    """
+
+    def __init__(self, status: int, data: Any, answer: Any = None) -> None:
         super().__init__(f"The view answered {status}.")
         self.status = status
         self.data = data
+        self.answer = answer
 
 
 class AcceptRefused(AsyncAcceptError, APIException):

@@ -13,6 +13,7 @@ from django.utils.deprecation import MiddlewareMixin
 from .db.errors import is_outage
 from .decorators import decorated
 from .exceptions import Unavailable
+from .http.errors import LANGUAGE
 from .http.responses import VARY
 from .http.views import JobViewSet
 from .mixins import AcceptingView
@@ -41,6 +42,7 @@ class UnavailableMiddleware(MiddlewareMixin):
         )
         response = JsonResponse(document, status=503, content_type="application/problem+json")
         response["Retry-After"] = str(refusal.wait)
+        response["Content-Language"] = LANGUAGE
         patch_vary_headers(response, VARY)
         return response
 

@@ -108,7 +108,7 @@ class Job(models.Model):
     input = JSONTextField(_("input"), null=True, blank=True)
     #: The names in the storage of the uploaded files that the input refers to; null once they are removed.
     uploads = JSONTextField(_("uploads"), null=True, blank=True)
-    #: What is needed to rebuild the request for a replay; null for a task.
+    #: What is needed to rebuild the request: for a replay, or for the view that renders what a task answers.
     request = JSONTextField(_("request"), null=True, blank=True)
     #: How its messages are sent if the view says so: a dict with queue, priority, time_limit, soft_time_limit. Kept, so
     #: that the relay publishes the job again in the same way.
@@ -151,7 +151,8 @@ class Job(models.Model):
     log = models.TextField(_("log"), blank=True, default="")
     #: Attempts that left neither a result nor a problem: dicts with attempt, worker, started_at, ended_at, reason.
     history = JSONTextField(_("history"), null=True, blank=True)
-    #: The result's status and headers. Its body is the value in celery's result storage.
+    #: The result's status, headers and content type, and how its body is kept in celery's result storage (``kept``:
+    #: json, bytes or file). Of a failure it is the view's own answer, if there is one.
     response = JSONTextField(_("response"), null=True, blank=True)
     #: Why the job failed or was canceled: a problem document (RFC 9457).
     problem = JSONTextField(_("problem"), null=True, blank=True)

@@ -20,7 +20,7 @@ from django.utils import timezone
 from .conf import conf
 from .db.errors import again_after_outage, is_outage
 from .exceptions import AttemptLost, JobCanceled, JobFailed, ViewFailed, WorkEnded, WorkFailed
-from .jobs import results, uploads
+from .jobs import rendering, uploads
 from .jobs.attempt import Attempt, begin, current_attempt, end
 from .jobs.replay import alone, replay
 from .models import ATTEMPTS_CEILING, Job, database
@@ -204,7 +204,7 @@ class JobTask(BaseTask, metaclass=JobTaskType):
                 value = self.work(job)
                 attempt.returned = True
                 try:
-                    attempt.result = results.encode(value)
+                    attempt.result = rendering.encode(job, value)
                 except ViewFailed as error:
                     if not (attempt.atomic and self.keeps_effects_of_errors):
                         raise

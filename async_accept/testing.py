@@ -59,7 +59,7 @@ class RanJob:
     """A job as it ended, and what could be seen of it on the way."""
 
     job: Job
-    #: The body of the result, as a client reads it; None for no body.
+    #: The body of the result, as a client reads it: JSON as data, anything else as bytes; None for no body.
     result: Any = None
     #: The progress after each report, as the status monitor shows it.
     progress: list[dict[str, Any]] = field(default_factory=list)
@@ -249,8 +249,13 @@ def _next_left(before: dict[str, int]) -> Any:
 def _result(job: Job) -> Any:
     if job.state != State.SUCCEEDED:
         return None
-    body = results.read(job)
-    return None if body is None else encoding.loads(body)
+    result = results.load(job)
+    if isinstance(result.body, str):
+        return encoding.loads(result.body)
+    if result.body is None or isinstance(result.body, bytes):
+        return result.body
+    with result.body as file:
+        return file.read()
 
 
 # --- Other tasks --------------------------------------------------------------------------------------------

@@ -24,7 +24,6 @@ from rest_framework.test import APIClient
 from async_accept import exceptions, signals, testing
 from async_accept.conf import DEFAULTS
 from async_accept.http.options import AcceptOptions
-from async_accept.problems import TYPES
 from async_accept.states import State
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -228,12 +227,6 @@ def test_every_package_has_its_line_on_the_page_of_the_code():
 
 def test_every_testing_helper_is_documented():
     assert not documented("reference/testing", testing.__all__)
-
-
-def test_every_problem_type_is_documented():
-    if "problems" not in PAGES:
-        pytest.skip("the page of the problem types is not written yet")
-    assert not documented("problems", TYPES)
 
 
 def test_commands_in_the_docs_exist():

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from async_accept import encoding
 from async_accept.exceptions import Unencodable
+from tests.testapp.models import Note
 
 #: Everything a text can hold, NUL and lone surrogates too.
 ANY_TEXT = st.text(st.characters())
@@ -94,8 +95,28 @@ def nested(levels):
 @pytest.mark.parametrize("levels", [encoding.DEPTH + 1, 500, 100_000])
 def test_a_structure_too_deep_for_some_reader_is_refused(levels):
     """It would be a row that one process can write and another cannot read."""
+    value = nested(levels)
+    assert encoding.is_deep(value)
     with pytest.raises(Unencodable):
-        encoding.dumps(nested(levels))
+        encoding.dumps(value)
+
+
+@pytest.mark.parametrize(
+    ("wrap", "step"),
+    [(lambda x: [x], 1), (lambda x: {"a": x}, 1), (lambda x: {"a": [x], "b": 1}, 2)],
+    ids=["lists", "dicts", "both"],
+)
+def test_depth_counts_lists_and_dicts(wrap, step):
+    value = 1
+    for _ in range(encoding.DEPTH // step):
+        value = wrap(value)
+    assert not encoding.is_deep(value)
+    assert encoding.is_deep(wrap(value))
+
+
+def test_flat_data_is_not_deep():
+    for data in (None, 1, "[[[", {}, [], {"a": "x" * 1000}):
+        assert not encoding.is_deep(data), data
 
 
 def test_a_wide_structure_is_not_deep():
@@ -152,3 +173,17 @@ def test_text_can_always_be_stored(value):
 def test_text_is_cut():
     assert encoding.text("abcdef", 3) == "abc"
     assert encoding.text(5) == "5"
+
+
+# --- Validated data on its way to a task ----------
+
+
+def test_plain_data_has_keys_for_rows_and_lists_for_sets():
+    value = {"note": Note(pk=7), "price": [Decimal("1.50")], "pair": (1, {"x"})}
+    assert encoding.plain(value) == {"note": 7, "price": ["1.50"], "pair": [1, ["x"]]}
+
+
+@pytest.mark.django_db
+def test_a_query_set_becomes_its_keys():
+    note = Note.objects.create(slug="a", title="A")
+    assert encoding.plain(Note.objects.all()) == [note.pk]

@@ -7,8 +7,6 @@ from async_accept.conf import conf
 from async_accept.jobs import accept, keys, publish, retention
 from async_accept.jobs.watcher import watcher
 from async_accept.models import Job
-from async_accept.testing import make_job
-from tests.testapp import tasks
 
 pytestmark = pytest.mark.django_db
 
@@ -68,19 +66,6 @@ def test_a_job_that_is_deleted_while_its_client_waits_is_404(alices, monkeypatch
     assert alices.post(URL, DATA, headers={"prefer": "wait=5"}).status_code == 404
 
 
-def test_a_job_that_is_purged_while_it_is_canceled_is_404(alices, alice, monkeypatch):
-    """Contract 9, 18."""
-    job = make_job(tasks.add, owner=alice, state="running")
-
-    def lose(self):
-        Job.objects.filter(pk=self.pk).delete()
-        return False
-
-    monkeypatch.setattr(Job, "cancel", lose)
-    answer = alices.post(f"/api/jobs/{job.pk}/cancel/")
-    assert (answer.status_code, answer.data["code"]) == (404, "not-found")
-
-
 # --- A key that joins an active job at the moment when that job ends --------------------------------------------
 
 JOIN, ONE, KEY = "/api/gates/join/", {"name": "one"}, {"idempotency-key": "k"}
@@ -127,7 +112,7 @@ def published(monkeypatch):
     """The jobs that were published."""
     published = []
     monkeypatch.setattr(
-        publish, "publish", lambda jobs, *via: published.extend(jobs) or [pk for pk, _ in jobs]
+        publish, "publish", lambda jobs, *via: published.extend(jobs) or [pk for pk, *_ in jobs]
     )
     return published
 

@@ -1,17 +1,12 @@
-"""The README tells the truth: its curl lines and its quickstart are run as they stand there."""
+"""The README tells the truth: its quickstart is run as it stands there. Its curl lines: tests/shop/test_demo.py."""
 
 import os
 import re
-import shutil
-import signal
 import subprocess
 import sys
 import textwrap
-import time
 import tomllib
 from pathlib import Path
-
-import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.rst").read_text()
@@ -48,48 +43,6 @@ def agrees(got, printed):
     """Whether *got* is what the README prints, where ``...`` stands for anything."""
     pattern = re.escape(normal(printed)).replace(r"\.\.\.", ".*?")
     return re.fullmatch(pattern, normal(got), re.DOTALL) is not None
-
-
-def run(command, folder):
-    done = subprocess.run(["sh", "-c", command], cwd=folder, capture_output=True, text=True, timeout=60)
-    return done.stdout.replace("\r\n", "\n")
-
-
-def run_until(command, folder, status):
-    """What *command* prints once it is answered *status*: a busy machine may need longer than a reader's."""
-    for _ in range(120):
-        got = run(command, folder)
-        if got.startswith(f"HTTP/1.1 {status}"):
-            break
-        time.sleep(0.5)
-    return got
-
-
-@pytest.fixture
-def demo(tmp_path):
-    """Start the demo on a free port with a fresh database, and give its address."""
-    if shutil.which("curl") is None:
-        pytest.skip("needs curl")
-    (tmp_path / "example_project").symlink_to(ROOT / "example_project")
-    process = subprocess.Popen(
-        [sys.executable, str(ROOT / "manage.py"), "demo", "--port", "0"],
-        env=ENVIRONMENT
-        | {
-            "DATABASE_URL": f"sqlite:///{tmp_path}/shop.sqlite3",
-            "GATEWAY_SECONDS": "0",
-            "PRICING_SECONDS": "0",
-        },
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-    )
-    try:
-        opened = next(line for line in process.stdout if "is open" in line)
-        yield re.search(r"http://([^/]+)/", opened)[1]
-    finally:
-        process.send_signal(signal.SIGINT)
-        process.wait(timeout=20)
-        process.stdout.close()
 
 
 def test_the_comparison_sees_a_difference():
@@ -144,41 +97,6 @@ def test_the_lines_for_real_servers_are_those_of_the_tour():
 def test_what_the_lines_leave_behind_is_ignored():
     kept = re.search(r"-D (\S+)", curl_lines()[0][0])[1]
     assert f"/{kept}" in (ROOT / ".gitignore").read_text().splitlines()
-
-
-def test_curl_lines_give_the_answers_that_are_printed(demo, tmp_path):
-    lines = curl_lines()
-    assert len(lines) == 3
-    for command, answer in lines:
-        status = answer.split()[1]
-        got = run_until(command.replace("127.0.0.1:8000", demo), tmp_path, status)
-        assert agrees(got, answer.replace("127.0.0.1:8000", demo)), f"{command}\n\nprints\n\n{got}"
-
-    got = run_until(lines[1][0], tmp_path, 200)
-    assert got.startswith("HTTP/1.1 200")
-    outcome = re.search(r'^   (\{"summary":.*\}),\.\.\.$', README, re.MULTILINE)[1]
-    assert outcome in got
-
-
-def test_the_tour_leads_where_it_says(demo, tmp_path):
-    tour = (ROOT / "docs" / "tutorials" / "shop-tour.rst").read_text()
-    lines = [line.replace("127.0.0.1:8000", demo) for line in re.findall(r"^   \$ (.+)$", tour, re.MULTILINE)]
-    account = next(line for line in lines if line.startswith("ALICE="))
-
-    def ask(what, status):
-        line = next(line for line in lines if line.startswith("curl") and what in line)
-        got = run_until(f"{account}; {line}", tmp_path, status)
-        assert got.startswith(f"HTTP/1.1 {status}"), f"{line}\n\nprints\n\n{got}"
-        return got
-
-    ask("200000", 202)
-    assert '"operation":"reports.create"' in ask("[Oo]peration-[Ll]ocation", 200)
-    ask("Prefer: wait", 200)
-    first, again = ask("tour-1", 202), ask("tour-1", 202)
-    assert re.search("Location: (.*)", first)[1] == re.search("Location: (.*)", again)[1]
-    lines = [line.replace('"quantity": 1}]}', '"quantity": 2}]}') for line in lines]
-    ask("tour-1", 422)
-    ask("T-1", 400)
 
 
 PROJECT = {
@@ -262,6 +180,7 @@ PROJECT = {
 }
 
 TRIAL = """
+    import os
     import time
 
     import django
@@ -295,6 +214,7 @@ TRIAL = """
         paid = follow(client.post("/api/charges/", {"ids": [1, 2]}, format="json"))
         assert (paid.status_code, paid.json()) == (200, {"paid": [1]}), paid.content
         print("The quickstart works.", flush=True)
+        os._exit(0)  # the worker takes some seconds to stop, which shows nothing
 """
 
 

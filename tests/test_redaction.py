@@ -5,18 +5,26 @@ import pytest
 from async_accept.redaction import HIDDEN, redact, redact_query, redact_text
 
 
-@pytest.mark.parametrize(
-    "key",
-    ["password", "new_password1", "Passphrase", "API-Key", "api_key", "apikey", "access_token", "client_secret",
-     "Authorization", "sessionid", "private_key", "card_number", "cvv", "pin", "signature"],
-)  # fmt: skip
-def test_secrets_are_hidden(key):
-    assert redact({key: "s3cret"}) == {key: HIDDEN}
+def test_secrets_are_hidden():
+    secrets = (
+        *("password", "new_password1", "Passphrase", "API-Key", "api_key", "apikey", "access_token"),
+        *(
+            "client_secret",
+            "Authorization",
+            "sessionid",
+            "private_key",
+            "card_number",
+            "cvv",
+            "pin",
+            "signature",
+        ),
+    )
+    assert redact(dict.fromkeys(secrets, "s3cret")) == dict.fromkeys(secrets, HIDDEN)
 
 
-@pytest.mark.parametrize("key", ["passenger", "shipping", "spinner", "card", "author", "quantity"])
-def test_ordinary_keys_are_shown(key):
-    assert redact({key: "value"}) == {key: "value"}
+def test_ordinary_keys_are_shown():
+    ordinary = dict.fromkeys(("passenger", "shipping", "spinner", "card", "author", "quantity"), "value")
+    assert redact(ordinary) == ordinary
 
 
 def test_secrets_are_hidden_at_any_depth():

@@ -91,14 +91,14 @@ def test_what_a_task_returns_is_the_result():
     job = do(lambda: {"sum": 3})
     assert (job.state, job.response, results.read(job)) == (
         "succeeded",
-        {"status": 200, "headers": {}},
+        {"status": 200, "headers": {}, "content_type": "application/json", "kept": "json"},
         '{"sum":3}',
     )
 
 
 def test_a_response_keeps_its_status_and_headers():
     job = do(lambda: Response({"id": 7}, status=201, headers={"Location": "/things/7/"}))
-    assert job.response == {"status": 201, "headers": {"Location": "/things/7/"}}
+    assert (job.response["status"], job.response["headers"]) == (201, {"Location": "/things/7/"})
 
 
 def test_a_task_gets_the_input_as_keyword_arguments():

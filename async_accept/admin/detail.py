@@ -7,12 +7,14 @@ without them, these columns are not even read.
 import json
 from collections.abc import Iterator
 from contextlib import suppress
+from mimetypes import guess_extension
 from typing import Any, NamedTuple
 
+from django.core.files.base import File
 from django.db.models import BooleanField, ExpressionWrapper, F, Q, Value
 from django.db.models.fields import TextField
 from django.db.models.functions import Left, Length
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse, StreamingHttpResponse
 from django.urls import NoReverseMatch, reverse
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
@@ -51,6 +53,13 @@ def pretty(value: Any) -> Shown:
     """Return *value* as indented JSON with its secrets hidden, cut to ``SHOWN_CHARS``."""
     text = json.dumps(redact(value), indent=2, ensure_ascii=False)
     return Shown(text[:SHOWN_CHARS], len(text) > SHOWN_CHARS)
+
+
+def _shown(value: Any, kept: str) -> Shown | None:
+    """Return what the result storage holds, for people; None if that is not text."""
+    if kept == "json":
+        return pretty(value)
+    return Shown(value[:SHOWN_CHARS], len(value) > SHOWN_CHARS) if isinstance(value, str) else None
 
 
 def _live_parts(job: Job) -> dict[str, SafeString]:
@@ -156,21 +165,28 @@ class DetailMixin(SiteMixin):
         Raises:
             Http404: there is none, or none any more.
         """
-        text = None
+        result = None
         if job.state == State.SUCCEEDED and not job.is_expired:
             with suppress(TaskResult.DoesNotExist):
-                text = results.read(job)
-        if text is None:
+                result = results.load(job)
+        if result is None or result.body is None:
             raise Http404
-        body = json.dumps(redact(json.loads(text)), indent=2, ensure_ascii=False)
-        return HttpResponse(
-            body,
-            content_type="application/json",
-            headers={
-                "Content-Disposition": f'attachment; filename="job-{job.pk}.json"',
-                "X-Content-Type-Options": "nosniff",
-            },
-        )
+        body: Any = result.body
+        kind = "application/json" if result.is_json else result.content_type or "application/octet-stream"
+        if isinstance(body, str):
+            body = json.dumps(redact(json.loads(body)), indent=2, ensure_ascii=False)
+        ending = ".json" if result.is_json else guess_extension(kind.partition(";")[0].strip()) or ".bin"
+        headers = {
+            "Content-Disposition": f'attachment; filename="job-{job.pk}{ending}"',
+            "X-Content-Type-Options": "nosniff",
+        }
+        if "Content-Encoding" in result.headers:
+            headers["Content-Encoding"] = result.headers["Content-Encoding"]
+        if isinstance(body, File):
+            streamed: Any = StreamingHttpResponse(body.chunks(), content_type=kind, headers=headers)
+            streamed._resource_closers.append(body.close)
+            return streamed  # type: ignore[no-any-return]
+        return HttpResponse(body, content_type=kind, headers=headers)
 
     def _stored(self, job: Job, traceback: bool) -> dict[str, Any] | None:
         """Read what is kept in celery's result storage, in one statement."""
@@ -188,14 +204,14 @@ class DetailMixin(SiteMixin):
             "status": response.get("status"),
             "headers": redact(response.get("headers") or {}),
             "gone": job.is_expired or stored is None,
-            "size": stored["size"] if stored else None,
+            "content_type": response.get("content_type"),
+            "size": response.get("size", stored["size"] if stored else None),
+            "is_large": "file" in response or (stored is not None and (stored["size"] or 0) > PARSED_CHARS),
             "body": None,
         }
-        if not shown["gone"] and stored and stored["text"] is not None and stored["size"] <= PARSED_CHARS:
-            try:
-                shown["body"] = pretty(json.loads(stored["text"]))
-            except ValueError:  # not JSON: somebody else has written it
-                shown["body"] = None
+        if not shown["gone"] and stored and stored["text"] is not None and not shown["is_large"]:
+            with suppress(ValueError):  # not JSON: somebody else has written it
+                shown["body"] = _shown(json.loads(stored["text"]), response.get("kept", "json"))
         return shown
 
     def _asked(self, job: Job) -> list[tuple[str, str]]:

@@ -13,6 +13,7 @@ from typing import Any
 from django.conf import settings
 from django.core import checks
 from django.utils.module_loading import import_string
+from rest_framework.renderers import BaseRenderer, TemplateHTMLRenderer
 
 from ..conf import DEFAULTS, conf
 from .messages import TAG, error
@@ -72,7 +73,13 @@ def _check_together() -> Iterator[checks.CheckMessage]:
 def _holds(is_valid: Callable[[Any], bool], value: Any) -> bool:
     try:
         return bool(is_valid(value))
-    except (LookupError, TypeError, ValueError, re.error):  # a value of another type than the rule expects
+    except (
+        ImportError,
+        LookupError,
+        TypeError,
+        ValueError,
+        re.error,
+    ):  # a value of another type than the rule expects
         return False
 
 
@@ -146,6 +153,13 @@ CLASSES: Rule = (
     "a list of classes or of their dotted paths, or None",
 )
 
+
+def _is_renderer(value: Any) -> bool:
+    kind = import_string(value) if isinstance(value, str) else value
+    # A template belongs to a view.
+    return issubclass(kind, BaseRenderer) and not issubclass(kind, TemplateHTMLRenderer)
+
+
 RULES: dict[str, Rule] = {
     "AUTHENTICATION_CLASSES": CLASSES,
     "PERMISSION_CLASSES": CLASSES,
@@ -170,6 +184,10 @@ RULES: dict[str, Rule] = {
     ),
     "MAX_WAITERS": (lambda value: _whole(value, 0), "a whole number; 0 for no waiting"),
     "REDACT_KEYS": (lambda value: re.compile(value) is not None, "a regular expression"),
+    "RENDERER_CLASSES": (
+        lambda value: all(map(_is_renderer, value)),
+        "a list of renderer classes, or of their dotted paths",
+    ),
     "RETRY_AFTER": (
         _is_retry_after,
         "pairs of (younger than, seconds to wait), the last one (None, seconds)",

@@ -298,7 +298,9 @@ class Acceptance:
         }
         if task is not None:
             kept = self.hook("get_accept_input")(self.request, validated)
-            return shared | {"task": task.name, "input": kept, **task_limits(task)}
+            # The view renders what the task answers.
+            asked = {"request": replay.capture(self.request)}
+            return shared | {"task": task.name, "input": kept, **asked, **task_limits(task)}
         atomic = self.option("atomic")
         return shared | {
             "task": "async_accept.replay",

@@ -19,25 +19,38 @@ from ..db.errors import is_outage
 from ..exceptions import AcceptRefused, Unavailable, new_reference
 from ..models import Job
 from ..problems import TYPES, problem
+from .own import OwnResponse
 
-__all__ = ["ExceptionHandler", "ProblemResponse", "ProblemsMixin", "naming_refusals", "problem_response"]
+__all__ = [
+    "LANGUAGE",
+    "ExceptionHandler",
+    "ProblemResponse",
+    "ProblemsMixin",
+    "naming_refusals",
+    "problem_response",
+]
 
 #: The project's ``EXCEPTION_HANDLER``: takes the exception and the context of the view.
 ExceptionHandler = Callable[[Exception, dict[str, Any]], Any]
 
-#: Renderers that write JSON. A client that asked for a stream and gets a problem gets JSON as well.
-JSON_MEDIA_TYPES = ("application/json", "text/event-stream")
+#: Problems are told in this language to everybody, so that programs can compare them; pages are translated.
+LANGUAGE = "en"
 
 
-class ProblemResponse(Response):
+class ProblemResponse(OwnResponse):
     """A problem document; as JSON it is ``application/problem+json``."""
+
+    json_type = "application/problem+json"
+
+    #: The language of its words; None if nobody knows: a task may have said them.
+    language: str | None = LANGUAGE
 
     @property
     def rendered_content(self) -> Any:
-        # The renderer is known only now.
-        if self.accepted_renderer.media_type in JSON_MEDIA_TYPES:
-            self.content_type = "application/problem+json"
-        return super().rendered_content
+        content = super().rendered_content
+        if self.language and self.accepted_renderer.media_type != "text/html":
+            self["Content-Language"] = self.language
+        return content
 
 
 def problem_response(code: str) -> ProblemResponse:

@@ -123,7 +123,10 @@ def representation(request: Request, renderer: Any = None) -> str:
     if renderer is None:
         renderer, parameters = request.accepted_renderer, MediaType(request.accepted_media_type).range_params
     words = [f"{name}={value}" for name, value in sorted(parameters.items())]
-    return " ".join([renderer.media_type, str(renderer.format), *words, request.build_absolute_uri("/")])
+    name = type(renderer).__qualname__
+    return " ".join(
+        [renderer.media_type, str(renderer.format), name, *words, request.build_absolute_uri("/")]
+    )
 
 
 def etag(job: Job, representation: str) -> str:

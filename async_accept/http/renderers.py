@@ -1,7 +1,7 @@
-"""HTML for browsers: the status monitor as a page, and the browsable API with a live panel above a job.
+"""The renderers of what is ours: plain JSON, the status monitor as a page, and the browsable API with a live panel.
 
-These renderers are offered after all others, so only clients that ask for HTML get them. A missing ``Accept``, ``*/*``
-(curl) and ``application/json`` get JSON. ``?format=api`` shows the browsable API.
+HTML is offered after all others, so only clients that ask for it get it. A missing ``Accept``, ``*/*`` (curl) and
+``application/json`` get JSON. ``?format=api`` shows the browsable API.
 """
 
 import hashlib
@@ -20,16 +20,20 @@ from rest_framework.renderers import BaseRenderer, BrowsableAPIRenderer, JSONRen
 from rest_framework.request import Request, is_form_media_type
 from rest_framework.reverse import reverse
 from rest_framework.settings import api_settings
+from rest_framework.utils.encoders import JSONEncoder
 
 from ..problems import OWN, translated
 from .monitor import job_url
 from .panel import panel
 
 __all__ = [
+    "DIALECT",
     "FORM_KEY",
     "AcceptBrowsableAPIRenderer",
+    "DialectRenderer",
     "EventStreamRenderer",
     "JobPageRenderer",
+    "PlainJSONRenderer",
     "adopt_form_key",
 ]
 
@@ -37,6 +41,24 @@ __all__ = [
 REFRESH_SECONDS = 5
 #: The hidden field in forms of the browsable API; it replaces the ``Idempotency-Key`` header.
 FORM_KEY = "_idempotency_key"
+#: The query parameter that asks for our own JSON: ``?dialect=async-accept``.
+DIALECT = "dialect"
+
+
+class PlainJSONRenderer(JSONRenderer):
+    """JSON as this library documents it, whatever the project has made of REST framework's settings."""
+
+    compact = True
+    ensure_ascii = False
+    strict = True
+    encoder_class = JSONEncoder
+
+
+class DialectRenderer(PlainJSONRenderer):
+    """The same under a media type of its own: for scripts that must understand what they get in every project."""
+
+    media_type = "application/vnd.async-accept+json"
+    format = "async-accept"
 
 
 class JobPageRenderer(BaseRenderer):
@@ -53,7 +75,8 @@ class JobPageRenderer(BaseRenderer):
         if data is None:
             return ""
         job = getattr(response, "job", None)
-        if request.method == "POST" and (job or response.status_code == 409):
+        is_ours = getattr(view, "is_ours", False)
+        if is_ours and request.method == "POST" and (job or response.status_code == 409):
             # Post/Redirect/Get: a reload reads again, and does not cancel or rerun again. If the job ended before the
             # click (409), the page shows its end.
             response.status_code = 303
@@ -65,7 +88,9 @@ class JobPageRenderer(BaseRenderer):
         if "Retry-After" in response:
             # For browsers without JavaScript; the script stops it. The reader needs time to reach the buttons
             # (WCAG 2.2.1).
-            response["Refresh"] = str(max(int(response["Retry-After"]), REFRESH_SECONDS))
+            seconds = max(int(response["Retry-After"]), REFRESH_SECONDS)
+            # What was accepted must not be sent again: the page goes on as the job's own.
+            response["Refresh"] = str(seconds) if is_ours else f"{seconds}; url={data['url']}"
         return loader.get_template(self.template).render(
             {
                 **panel(data),
@@ -73,7 +98,7 @@ class JobPageRenderer(BaseRenderer):
                 "request": request,
                 "user": request.user,
                 "wait": response.get("Retry-After", 1),
-                "format_name": api_settings.URL_FORMAT_OVERRIDE,
+                "format_name": is_ours and api_settings.URL_FORMAT_OVERRIDE,
                 "has_api": any(renderer.format == "api" for renderer in view.get_renderers()),
                 "list_url": _url("job-list", request),
             },
@@ -86,7 +111,7 @@ class JobPageRenderer(BaseRenderer):
         title = translated(data["title"]) if data.get("title") in OWN else detail.rstrip(".")
         missing = data.get("status") == 404
         known = _is_known(request)
-        has_no_monitor = missing or data.get("code") == "not-authenticated" or view.action == "retrieve"
+        has_no_monitor = missing or data.get("code") == "not-authenticated" or not _is_of_a_job(view)
         context = {
             "title": title,
             # Not twice the same on one page.
@@ -105,6 +130,12 @@ class AcceptBrowsableAPIRenderer(BrowsableAPIRenderer):
 
     template = "async_accept/api.html"
 
+    def get_default_renderer(self, view: Any) -> Any:
+        """Return the renderer of what the page shows: a document of ours is shown as our clients get it."""
+        response = getattr(self, "renderer_context", {}).get("response")
+        own = getattr(response, "shown_by", None)
+        return own(view) if own is not None else super().get_default_renderer(view)
+
     def get_context(
         self, data: Any, accepted_media_type: str | None, renderer_context: Any
     ) -> dict[str, Any]:
@@ -114,7 +145,8 @@ class AcceptBrowsableAPIRenderer(BrowsableAPIRenderer):
             data = dict(data)  # without its serializer: REST framework would make the forms of it
         context: dict[str, Any] = super().get_context(data, accepted_media_type, renderer_context)
         view, response = context["view"], context["response"]
-        formats = [renderer.format for renderer in view.get_renderers()]
+        hidden = (DialectRenderer.format, EventStreamRenderer.format)
+        formats = [each.format for each in view.get_renderers() if each.format not in hidden]
         context |= {"form_key": self.form_key, "available_formats": list(dict.fromkeys(formats))}
         if job is not None:
             request = context["request"]
@@ -132,8 +164,8 @@ class AcceptBrowsableAPIRenderer(BrowsableAPIRenderer):
         return form + mark_safe(f'<input type="hidden" name="{FORM_KEY}" value="{self.form_key}">')  # noqa: S308 both ours
 
 
-class EventStreamRenderer(JSONRenderer):
-    """Stands for server-sent events in content negotiation; it writes JSON if the response is a problem."""
+class EventStreamRenderer(PlainJSONRenderer):
+    """Stands for server-sent events in content negotiation; it writes JSON if the response is no stream."""
 
     media_type = "text/event-stream"
     format = "event-stream"
@@ -181,6 +213,10 @@ def _is_known(request: Request) -> bool:
 def _curl(url: str, request: Request) -> str:
     login = " -H 'Authorization: …'" if _is_known(request) else ""
     return f"curl -i{login} {shlex.quote(url)}"
+
+
+def _is_of_a_job(view: Any) -> bool:
+    return getattr(view, "is_ours", False) and view.action != "retrieve" and "pk" in view.kwargs
 
 
 def _monitor_url(view: Any, request: Request) -> str:

@@ -1,9 +1,13 @@
 """The responses to an accepted request: the 202, and the result once the job has ended."""
 
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
-from django.http import Http404, HttpResponse
+from asgiref.sync import sync_to_async
+from django.core.files.base import File
+from django.http import Http404, HttpResponse, StreamingHttpResponse
 from django_celery_results.models import TaskResult
+from rest_framework.renderers import BrowsableAPIRenderer
 from rest_framework.response import Response
 
 from .. import encoding
@@ -11,9 +15,13 @@ from ..conf import conf
 from ..jobs import results
 from ..jobs.watcher import watcher
 from ..models import Job
+from ..problems import OWN
 from .errors import ProblemResponse, problem_response
 from .monitor import JobSerializer, add_sunset, job_url, retry_after
+from .negotiation import can_stream, with_panel
+from .own import Promise
 from .prefer import Preferences
+from .renderers import AcceptBrowsableAPIRenderer, PlainJSONRenderer
 from .transactions import commit_early
 
 __all__ = ["VARY", "accepted", "promised", "result_response"]
@@ -48,7 +56,7 @@ def accepted(job: Job, request: Any) -> Response:
         "Cache-Control": "no-store",
         "Retry-After": str(retry_after(job)),
     }
-    response = Response(JobSerializer(job, context={"request": request}).data, status=202, headers=headers)
+    response = Promise(JobSerializer(job, context={"request": request}).data, status=202, headers=headers)
     response.job = job  # type: ignore[attr-defined] # for renderers that show more than the document
     return response
 
@@ -56,34 +64,99 @@ def accepted(job: Job, request: Any) -> Response:
 def result_response(job: Job, request: Any) -> Response:
     """Return what the result URL answers once the job has ended: what a synchronous call would have answered.
 
-    A failure is its own 4xx or a 409 problem. An expired result is a 410 problem.
+    That is the view's own answer, also if it is a 4xx, whatever ``Accept`` says. Any other failure is a problem, 409
+    or the task's own 4xx. An expired result is a 410 problem.
     """
     if job.is_expired:
-        response: Response = problem_response("result-expired")
-    elif job.problem is not None:
-        response = ProblemResponse(job.problem, status=job.problem["status"])
+        response: Any = problem_response("result-expired")
+    elif job.problem is None or job.response is not None:
+        response = _stored(job, request) or _problem(job)
     else:
-        response = _stored(job)
+        response = _problem(job)
     response["Operation-Location"] = job_url(job, request)
     response["Cache-Control"] = "private, no-cache"
     add_sunset(response, job)
+    return response  # type: ignore[no-any-return]
+
+
+def _problem(job: Job) -> Response:
+    """Return the problem of *job*; if it has none, its result is gone."""
+    if job.problem is None:
+        return problem_response("result-expired")
+    response = ProblemResponse(job.problem, status=job.problem["status"])
+    if job.problem["detail"] not in OWN:
+        response.language = None
     return response
 
 
-def _stored(job: Job) -> Response:
-    stored = job.response or {"status": 200, "headers": {}}
+def _stored(job: Job, request: Any) -> Any:
+    """Return what the work has answered, byte for byte; None if it is not kept any more."""
     try:
-        body = results.read(job)
+        result = results.load(job)
     except TaskResult.DoesNotExist:
-        return problem_response("result-expired")
-    data = None if body is None else encoding.loads(body)
-    if "content_type" in stored:
-        # No renderer changes these bytes.
-        raw: Any = HttpResponse(
-            results.content(data), stored["content_type"], stored["status"], headers=stored["headers"]
+        return None
+    if result.is_json:
+        return JSONAnswer(result)
+    if isinstance(result.body, File):
+        chunks = _chunks if not can_stream(request) else _chunks_async
+        response: Any = StreamingHttpResponse(
+            chunks(result.body), status=result.status, headers=result.headers
         )
-        return raw  # type: ignore[no-any-return]
-    return Response(data, status=stored["status"], headers=stored["headers"])
+        response["Content-Length"] = str(result.body.size)
+        response._resource_closers.append(
+            result.body.close
+        )  # nobody may read it: HEAD, a client that is gone
+    else:
+        response = HttpResponse(result.body or b"", status=result.status, headers=result.headers)
+    _set_type(response, result.content_type)
+    return response
+
+
+def _set_type(response: Any, content_type: str | None) -> None:
+    if content_type is None:
+        del response["Content-Type"]
+    else:
+        response["Content-Type"] = content_type
+
+
+def _chunks(file: "File[Any]") -> Iterator[bytes]:
+    with file:
+        yield from file.chunks()
+
+
+async def _chunks_async(file: "File[Any]") -> AsyncIterator[bytes]:
+    with file:
+        while chunk := await sync_to_async(file.read)(file.DEFAULT_CHUNK_SIZE):
+            yield chunk
+
+
+class JSONAnswer(Response):
+    """JSON that the work has answered. No view and no renderer changes it; a browser gets the page around it."""
+
+    def __init__(self, result: results.Result) -> None:
+        super().__init__(status=result.status, headers=result.headers)
+        self.result = result
+
+    @property
+    def data(self) -> Any:
+        return encoding.loads(str(self.result.body))
+
+    @data.setter
+    def data(self, data: Any) -> None:
+        """Change nothing."""
+
+    def shown_by(self, view: Any) -> Any:
+        """Return the renderer of the data in a page of the browsable API."""
+        return PlainJSONRenderer()
+
+    @property
+    def rendered_content(self) -> Any:
+        if isinstance(self.accepted_renderer, BrowsableAPIRenderer):
+            [self.accepted_renderer] = with_panel([self.accepted_renderer])
+            if isinstance(self.accepted_renderer, AcceptBrowsableAPIRenderer):
+                return super().rendered_content
+        _set_type(self, self.result.content_type)
+        return str(self.result.body).encode()
 
 
 def _read_again(job: Job) -> Job:
@@ -105,7 +178,7 @@ def _apply(preferences: Preferences, response: Response, *, waited: int | None) 
     if waited is not None:
         applied.append(f"wait={waited}")
     if response.status_code == 202 and preferences.minimal:
-        response.data = None
+        response.data = response.document = None  # type: ignore[attr-defined] # a Promise
         applied.append("return=minimal")
     if applied:
         response["Preference-Applied"] = ", ".join(applied)

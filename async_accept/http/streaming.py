@@ -5,16 +5,19 @@ share one watcher, which reads all their jobs in one query.
 """
 
 from collections.abc import AsyncIterator
+from typing import Any
 
 from django.db import connections
 from django.http import HttpResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
-from rest_framework.renderers import JSONRenderer
+from rest_framework.renderers import BaseRenderer
 from rest_framework.request import Request
+from rest_framework.response import Response
 
 from ..jobs.watcher import watcher
 from ..models import Job
 from .monitor import JobSerializer
+from .negotiation import spoken
 from .renderers import EventStreamRenderer
 
 __all__ = ["event_id", "last_event_id", "stream"]
@@ -40,33 +43,37 @@ def last_event_id(request: Request) -> str | None:
     return header or request.query_params.get("last_event_id")
 
 
-def stream(job: Job, request: Request) -> HttpResponseBase:
+def stream(job: Job, view: Any) -> HttpResponseBase:
     """Return the stream of *job*: the present state if the client has not seen it, then every change, until the end.
 
     HEAD gets the headers only: an ASGI server would run the stream to its end, and throw it away.
     """
+    request = view.request
     response: HttpResponseBase
     if request.method == "HEAD":
         response = HttpResponse(content_type=EventStreamRenderer.media_type)
     else:
-        response = StreamingHttpResponse(_events(job, request), content_type=EventStreamRenderer.media_type)
+        response = StreamingHttpResponse(_events(job, view), content_type=EventStreamRenderer.media_type)
         # Django would keep this thread's connection until the stream ends: one connection for each client.
         for connection in connections.all(initialized_only=True):
             if not connection.in_atomic_block:
                 connection.close()
     response["Cache-Control"] = "no-store"
     response["X-Accel-Buffering"] = "no"  # nginx would hold events back
+    # Django's GZipMiddleware would compress each event alone, and a reader would wait for more.
+    response["Content-Encoding"] = "identity"
     return response
 
 
-async def _events(job: Job, request: Request) -> AsyncIterator[bytes]:
+async def _events(job: Job, view: Any) -> AsyncIterator[bytes]:
+    request, renderer = view.request, spoken(view.request)
     yield f"retry: {RETRY_MILLISECONDS}\n\n".encode()
     told = last_event_id(request)
     now: Job | None = job
     while now is not None:
         if event_id(now) != told:
             told = event_id(now)
-            yield _event(now, request)
+            yield _event(now, view, renderer)
         if now.is_final:
             return
         try:
@@ -75,6 +82,12 @@ async def _events(job: Job, request: Request) -> AsyncIterator[bytes]:
             yield b": still here\n\n"
 
 
-def _event(job: Job, request: Request) -> bytes:
-    document = JSONRenderer().render(JobSerializer(job, context={"request": request}).data)
-    return b"id: %b\nevent: status\ndata: %b\n\n" % (event_id(job).encode(), document)
+def _event(job: Job, view: Any, renderer: BaseRenderer) -> bytes:
+    """Return the status document, as a poll gets it, as an event."""
+    document = JobSerializer(job, context={"request": view.request}).data
+    response = Response(document)
+    context = {**view.get_renderer_context(), "response": response}
+    text = renderer.render(document, renderer.media_type, context)
+    lines = (text if isinstance(text, bytes) else text.encode()).splitlines()
+    data = b"".join(b"data: %b\n" % line for line in lines)
+    return b"id: %b\nevent: status\n%b\n" % (event_id(job).encode(), data)

@@ -13,11 +13,11 @@ from uuid import UUID
 from django.db import connections, transaction
 from django.db.models import Q
 from django.http import Http404
+from django.utils import translation
 from django.utils.cache import patch_vary_headers
 from rest_framework import exceptions as drf
 from rest_framework.parsers import BaseParser, FormParser, MultiPartParser
 from rest_framework.permissions import AllowAny
-from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.settings import api_settings
@@ -35,11 +35,11 @@ from ..states import State
 from . import prefer, streaming
 from .classes import FromSetting
 from .conditional import check_if_match
-from .errors import ProblemsMixin, problem_response
+from .errors import LANGUAGE, ProblemsMixin, problem_response
 from .filters import JobFilter
 from .metadata import JobMetadata
 from .monitor import JobSerializer, etags, job_id, monitor
-from .negotiation import WeighedNegotiation, admits, can_stream, offered
+from .negotiation import AnyNegotiation, WeighedNegotiation, admits, can_stream, offered
 from .not_modified import document_or_304, has_older_document, not_modified, remembered_304
 from .pagination import JobPagination
 from .permissions import lacks_credentials, may_change
@@ -62,6 +62,8 @@ class UnreadParser(BaseParser):
 class JobViewSet(ProblemsMixin, GenericViewSet[Job]):
     """Jobs of the caller. Mount it by ``include("async_accept.urls")``."""
 
+    #: Its renderers are those of our documents.
+    is_ours = True
     serializer_class = JobSerializer
     authentication_classes: Any = FromSetting(
         "AUTHENTICATION_CLASSES", lambda: api_settings.DEFAULT_AUTHENTICATION_CLASSES
@@ -120,7 +122,7 @@ class JobViewSet(ProblemsMixin, GenericViewSet[Job]):
             return Response(status=204)  # the client has seen the end; 204 tells it to stop
         if not can_stream(request) or not admits(request, EventStreamRenderer.media_type):
             raise drf.NotAcceptable
-        return streaming.stream(job, request)
+        return streaming.stream(job, self)
 
     # --- Changing ---------------------------------------------------------------------------------------------
 
@@ -308,14 +310,36 @@ class JobViewSet(ProblemsMixin, GenericViewSet[Job]):
             scheme: Any = self.versioning_class
             return None, scheme()
 
+    @property
+    def renderer_classes(self) -> Any:  # type: ignore[override] # nobody sets it
+        """The classes of what is offered; OPTIONS tells their media types."""
+        return [type(renderer) for renderer in self.get_renderers()]
+
     def get_renderers(self) -> Any:
+        """Return what renders documents of ours: ``RENDERER_CLASSES``, whatever the project's own views have."""
         if self.action == "events":
-            return [EventStreamRenderer(), JSONRenderer()]
+            return [EventStreamRenderer(), *(each for each in offered() if each.media_type != "text/html")]
         return offered(
-            super().get_renderers(),
             page=self.action in ("retrieve", "cancel", "rerun"),
             stream=self.action == "retrieve" and can_stream(self.request),
         )
+
+    def perform_content_negotiation(self, request: Any, force: bool = False) -> Any:
+        """Choose the renderer; from here on, what is no page is told in English, so that programs can compare it."""
+        theirs = translation.get_language()
+        translation.activate(LANGUAGE)
+        if self.action == "result":
+            # It has the media type that it has: its reader gets that, or a 202 to wait with.
+            chosen: Any = AnyNegotiation().select_renderer(request, self.get_renderers(), self.format_kwarg)
+        else:
+            chosen = super().perform_content_negotiation(request, force)
+        if chosen[0].media_type == "text/html" and theirs is not None:
+            translation.activate(theirs)
+        return chosen
+
+    def dispatch(self, request: Any, *args: Any, **kwargs: Any) -> Any:
+        with translation.override(translation.get_language()):
+            return super().dispatch(request, *args, **kwargs)
 
     def finalize_response(self, request: Any, response: Any, *args: Any, **kwargs: Any) -> Any:
         response = super().finalize_response(request, response, *args, **kwargs)

@@ -19,7 +19,7 @@ from ..conf import conf
 from ..db.functions import from_now
 from ..models import Job, database
 from ..states import State
-from . import uploads
+from . import files, uploads
 from .broker import Broker
 from .due import publish_due
 from .keys import forget_expired
@@ -79,15 +79,16 @@ class Relay:
     # --- Leftovers ----------------------------------------------------------------------------------
 
     def tidy_up(self) -> None:
-        """Remove, once in ``TIDY_SECONDS``, keys that are too old, and uploads that no job knows.
+        """Remove, once in ``TIDY_SECONDS``, keys that are too old, and files that no job knows.
 
-        A process that died in its request has left such uploads.
+        A process that died in its request has left such uploads, and an attempt that was lost such results.
         """
         if self.clock() >= self.tidy_at:
             self.tidy_at = self.clock() + TIDY_SECONDS
             forget_expired()
             try:
                 uploads.remove_orphans()
+                files.remove_orphans()
             except OSError as error:
                 logger.warning("The relay could not look through the uploads: %s", type(error).__name__)
 

@@ -6,8 +6,8 @@ view becomes the result of the job.
 """
 
 import inspect
-from collections.abc import Callable, Iterable, Mapping
-from contextlib import AbstractContextManager, ExitStack, nullcontext
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from contextvars import ContextVar, copy_context
 from functools import lru_cache, partial
 from typing import Any, TypeVar, cast
@@ -25,6 +25,7 @@ from django.utils.functional import SimpleLazyObject
 from rest_framework.exceptions import PermissionDenied
 from rest_framework.parsers import BaseParser, DataAndFiles
 from rest_framework.request import Request
+from rest_framework.response import Response
 from rest_framework.settings import api_settings
 from rest_framework.views import APIView
 
@@ -36,7 +37,7 @@ from .attempt import current_attempt
 from .rebuilt import RebuiltRequest, missing_from, names_on, without_auth
 from .variables import restore_variables, variables
 
-__all__ = ["alone", "capture", "decorated", "job_of", "note_names", "replay"]
+__all__ = ["alone", "capture", "circumstances", "decorated", "finalize", "job_of", "note_names", "replay"]
 
 Returned = TypeVar("Returned")
 
@@ -203,36 +204,59 @@ def alone(work: Callable[[], Returned]) -> Returned:
 
 
 def replay(job: Job) -> Any:
-    """Run the view that accepted *job*, and return its response, also if that is an error.
+    """Run the view that accepted *job*, and return its response, rendered, also if that is an error.
 
     Raises:
         PermissionDenied: the owner is deleted or inactive (403).
         Resolver404: no route matches the path any more.
+        Unencodable: the data has no JSON form.
     """
-    stored = job.request
+    from .rendering import render
+
+    with circumstances(job.request):
+        return render(_run_view(job, job.request))
+
+
+def finalize(job: Job, response: Response) -> Any:
+    """Let the view that accepted *job* finalize *response*, with its renderer, as if it had returned it.
+
+    Raises:
+        Resolver404: no route matches the path any more.
+    """
+    return _run_view(job, job.request, response)
+
+
+@contextmanager
+def circumstances(stored: Mapping[str, Any]) -> Iterator[None]:
+    """Restore what is global while a request is handled: URLs, language and time zone."""
     before = get_script_prefix(), get_urlconf()
     set_script_prefix(stored["script_prefix"])
     set_urlconf(stored["urlconf"])
     try:
         with translation.override(stored["language"]), timezone.override(stored["time_zone"]):
-            return _run_view(job, stored)
+            yield
     finally:
         set_script_prefix(before[0])
         set_urlconf(before[1])
 
 
-def _run_view(job: Job, stored: Mapping[str, Any]) -> Any:
+def _run_view(job: Job, stored: Mapping[str, Any], response: Response | None = None) -> Any:
+    """Run the view; with *response*, only what is around its handler, which is taken to have returned that."""
     match = resolve(stored["path_info"], stored["urlconf"])
     accepting: Any = match.func
     restore_variables(stored.get("variables", {}))
-    request = _rebuild(job, stored)
+    is_done = response is not None
+    request: Any = _rebuild(job, stored, SimpleLazyObject(lambda: _owner(job)) if is_done else _owner(job))
     request.resolver_match = match
-    view: Any = _replayed(accepting.cls)
+    view: Any = _replayed(accepting.cls, Finalized if is_done else Replayed)
     options = dict(accepting.initkwargs)
     actions = getattr(accepting, "actions", None)
     function = view.as_view(actions, **options) if actions else view.as_view(**options)
     opted_out = set(getattr(accepting, "_non_atomic_requests", ()))
     function._non_atomic_requests = opted_out
+    if is_done:
+        request.accept_response = response
+        return function(request, *match.args, **match.kwargs)
     # As Django does for a request, if a database has ATOMIC_REQUESTS.
     in_transactions = BaseHandler().make_view_atomic(function)
     with _outside_of_ours(opted_out):
@@ -248,7 +272,8 @@ def _outside_of_ours(opted_out: set[str]) -> AbstractContextManager[None]:
     return as_in_autocommit(using) if attempt.hides_transaction else nullcontext()
 
 
-def _rebuild(job: Job, stored: Mapping[str, Any]) -> HttpRequest:
+def _rebuild(job: Job, stored: Mapping[str, Any], user: Any) -> HttpRequest:
+    # A WSGI request even if it came by ASGI: a view reads both alike.
     environ = {
         **stored["meta"],
         "REQUEST_METHOD": stored["method"],
@@ -261,7 +286,7 @@ def _rebuild(job: Job, stored: Mapping[str, Any]) -> HttpRequest:
     request: Any = RebuiltRequest(environ, frozenset(stored.get("missing", ())))
     if stored["urlconf"]:
         request.urlconf = stored["urlconf"]
-    request.user = _owner(job)
+    request.user = user
     request.accept_job = job
     request.csrf_processing_done = True  # the token was checked when the request was accepted
     found = stored.get("found", {})
@@ -358,6 +383,20 @@ class Replayed:
         """Do nothing: the request was counted when it was accepted."""
 
 
+class Finalized(Replayed):
+    """As ``Replayed``, but a task did the work: the view only finalizes what that has answered."""
+
+    def dispatch(self: Any, request: Any, *args: Any, **kwargs: Any) -> Any:
+        self.args, self.kwargs = args, kwargs
+        self.request = rebuilt = self.initialize_request(request, *args, **kwargs)
+        self.headers = self.default_response_headers
+        self.format_kwarg = self.get_format_suffix(**kwargs)
+        rebuilt.accepted_renderer, rebuilt.accepted_media_type = self.perform_content_negotiation(rebuilt)
+        rebuilt.version, rebuilt.versioning_scheme = self.determine_version(rebuilt, *args, **kwargs)
+        self.response = self.finalize_response(rebuilt, request.accept_response, *args, **kwargs)
+        return self.response
+
+
 @lru_cache(maxsize=1024)
-def _replayed(view: type[APIView]) -> type[APIView]:
-    return type(view.__name__, (Replayed, view), {"__module__": view.__module__, "__doc__": view.__doc__})
+def _replayed(view: type[APIView], how: type[Replayed]) -> type[APIView]:
+    return type(view.__name__, (how, view), {"__module__": view.__module__, "__doc__": view.__doc__})

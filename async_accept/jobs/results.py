@@ -1,29 +1,40 @@
 """What a job leaves in celery's result storage, together with its final state, in one transaction.
 
+The row is the one that Celery itself would write, so that its readers can read it: JSON is the result as it is, and
+other text is a JSON string. Only what text cannot say is in base64; what is too large for a row is a file.
+
 The job's UPDATE comes first. It is conditional on the attempt, so an attempt that was given up for lost writes nothing.
 """
 
+import logging
 from base64 import b64decode, b64encode
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext, suppress
+from json import JSONDecodeError
+from tempfile import SpooledTemporaryFile
 from typing import Any, NamedTuple
 
 from celery import states as celery_states
 from django.contrib.contenttypes.models import ContentType
+from django.core.files.base import ContentFile, File
 from django.db import connections, router, transaction
 from django.db.models import Model, QuerySet
 from django.http.response import HttpResponseBase
 from django_celery_results.models import TaskResult
-from rest_framework.renderers import BrowsableAPIRenderer, JSONRenderer
 from rest_framework.response import Response
 from rest_framework.status import HTTP_201_CREATED, HTTP_304_NOT_MODIFIED
 
 from .. import encoding
 from ..conf import conf
-from ..exceptions import ResultNotFinal, ResultTooLarge, ViewFailed
+from ..db.errors import is_conflict, is_outage
+from ..exceptions import NOT_FINAL, ResultNotFinal, ResultTooLarge, Unencodable, ViewFailed
 from ..models import OBJECT_ID_CHARS, Job, database
 from ..problems import Problem
+from . import files
 
-__all__ = ["Result", "content", "encode", "fail", "read", "stored", "succeed"]
+__all__ = ["Result", "encode", "fail", "load", "read", "stored", "succeed"]
+
+logger = logging.getLogger(__name__)
 
 #: Marks our rows: celery's own backend writes nothing but "children" there.
 META = '{"children":[],"async_accept":true}'
@@ -51,98 +62,143 @@ TRANSIENT_HEADERS = frozenset(
 )
 
 
-class Result(NamedTuple):
-    """What success left: status, headers, and the body as JSON text (None for no body).
+#: Statuses that have no body (RFC 9110, section 15).
+BODILESS = frozenset({204, 205, 304})
+JSON = "application/json"
 
-    ``content_type`` is set if the body is no JSON; ``content()`` then returns its bytes. ``created`` is the object that
-    the work has created.
+
+class Result(NamedTuple):
+    """What the work answered, byte for byte: status, headers and body.
+
+    A ``str`` is JSON, as it is sent; ``bytes`` are anything else, and a file is what is too large for the database.
+    ``content_type`` is None if the answer has none. ``created`` is the object that the work has created.
     """
 
     status: int
     headers: dict[str, str]
-    body: str | None
-    content_type: str | None = None
+    body: "str | bytes | File[Any] | None"
+    content_type: str | None = JSON
     created: Model | None = None
+
+    def __repr__(self) -> str:
+        # Celery logs what a task returns.
+        return f"<Result {self.status}>"
+
+    @property
+    def is_json(self) -> bool:
+        return isinstance(self.body, str)
 
 
 def encode(value: Any) -> Result:
     """Return the result for what a task or a view returned.
 
-    A response, REST framework's or Django's, keeps its status and headers, and its content type if that is no JSON.
-    Any other value is the body of a 200, and None is a 204.
+    A response that is rendered keeps its status, headers and bytes. The data of one that is not becomes plain JSON, and
+    so does any other value: the body of a 200. None is a 204.
 
     Raises:
         Unencodable: strict JSON cannot say it.
-        ResultTooLarge: above ``MAX_RESULT_BYTES``.
         ResultNotFinal: the response ends nothing (1xx or 304).
+        ResultTooLarge: JSON above ``MAX_RESULT_BYTES``, or anything else above ``MAX_RESULT_FILE_BYTES``.
         ViewFailed: the response is an error (4xx or 5xx).
     """
-    status, headers, content_type, created = 200, {}, None, None
     if isinstance(value, HttpResponseBase):
-        created = _created(value)
-        response, (value, content_type) = value, _body(value)
-        if response.status_code >= 400:
-            raise ViewFailed(response.status_code, None if content_type else value)
-        if response.status_code < 200 or response.status_code == HTTP_304_NOT_MODIFIED:
-            raise ResultNotFinal(response.status_code)
-        # A result is never 202: clients would follow it for ever.
-        status = 200 if response.status_code == 202 else response.status_code
-        headers = {k: str(v) for k, v in response.headers.items() if k.lower() not in TRANSIENT_HEADERS}
-    if value is None or status in (204, 205):
-        return Result(204 if status == 200 else status, headers, None, created=created)
-    body = encoding.dumps(value)
-    if encoding.size_bytes(body) > conf.MAX_RESULT_BYTES:
-        raise _too_large()
-    return Result(status, headers, body, content_type, created)
+        return _of(value)
+    return (
+        Result(200, {}, _bounded(encoding.dumps(value))) if value is not None else Result(204, {}, None, None)
+    )
 
 
-def content(body: Any) -> bytes:
-    """Return the bytes of a body that is no JSON, from what was stored of it."""
-    return b64decode(body["base64"]) if isinstance(body, dict) else str(body).encode()
+def _of(response: Any) -> Result:
+    status = response.status_code
+    headers = {k: str(v) for k, v in response.headers.items() if k.lower() not in TRANSIENT_HEADERS}
+    if status >= 400:
+        answer = None
+        with suppress(ResultTooLarge, Unencodable):  # then a problem tells of it
+            answer = Result(status, headers, *_content(response))
+        is_final = status < 500 and status not in NOT_FINAL
+        raise ViewFailed(status, _data(response, answer), answer if is_final else None)
+    if status < 200 or status == HTTP_304_NOT_MODIFIED:
+        raise ResultNotFinal(status)
+    body, content_type = _content(response)
+    if status == 202:
+        status = 200  # a result is never 202: clients would follow it for ever
+    if body is None and status == 200 and (response.status_code == 202 or not _is_rendered(response)):
+        status, content_type = 204, None
+    body = None if status in BODILESS else body
+    return Result(status, headers, body, content_type, _created(response))
 
 
-def _body(response: Any) -> tuple[Any, str | None]:
-    """Return what is stored of the body of *response*, and its content type if that is no JSON.
+def _is_rendered(response: Any) -> bool:
+    return not isinstance(response, Response) or response.is_rendered
 
-    JSON is kept as data, which the result URL renders as its reader asks; everything else as it is.
-    """
+
+def _data(response: Any, answer: Result | None) -> Any:
+    """Return what an error says, as data; None if it is no JSON."""
     if isinstance(response, Response):
-        renderer = getattr(response, "accepted_renderer", None)
-        if (
-            renderer is None
-            or response.status_code >= 400
-            or isinstance(renderer, JSONRenderer | BrowsableAPIRenderer)
-        ):
-            return response.data, None
-        response.render()
-    raw = _read(response)
-    kind = response.get("Content-Type", "application/octet-stream")
-    if not raw:
-        return None, None
-    if kind.partition(";")[0].strip().lower() == "application/json":
-        with suppress(ValueError):
-            return encoding.loads(raw), None
-    with suppress(UnicodeDecodeError):
-        if b"\0" not in raw:
-            return raw.decode(), kind
-    return {"base64": b64encode(raw).decode()}, kind
+        return response.data
+    return encoding.loads(answer.body) if answer is not None and isinstance(answer.body, str) else None
 
 
-def _read(response: Any) -> bytes:
-    """Return the content of *response*; of a stream no more is read than can be kept."""
+def _content(response: Any) -> "tuple[str | bytes | File[Any] | None, str | None]":
+    """Return the body of *response*, and its content type."""
+    if not _is_rendered(response):
+        kind = response.content_type or JSON
+        return (None, None) if response.data is None else (_bounded(encoding.dumps(response.data)), kind)
+    kind = response.get("Content-Type")
+    body = _read(response)
+    if not body:
+        return None, kind
+    if _is_json(kind):
+        if len(body) > conf.MAX_RESULT_BYTES:
+            raise _too_large(conf.MAX_RESULT_BYTES)
+        with suppress(UnicodeDecodeError):
+            text = bytes(body).decode() if isinstance(body, bytes) else ""
+            with suppress(JSONDecodeError):
+                encoding.check(text)
+                return text, kind
+    return body, kind
+
+
+def _is_json(content_type: str | None) -> bool:
+    kind = (content_type or "").partition(";")[0].strip().lower()
+    return kind == JSON or kind.endswith("+json")
+
+
+def _read(response: Any) -> "bytes | File[Any]":
+    """Return the content of *response*; a file if it is too large for the database."""
     if not response.streaming:
-        return bytes(response.content)
-    read = bytearray()
+        content = bytes(response.content)
+        if len(content) > conf.MAX_RESULT_FILE_BYTES:
+            raise _too_large(conf.MAX_RESULT_FILE_BYTES)
+        return content if len(content) <= conf.MAX_RESULT_BYTES else ContentFile(content)
+    spool: Any = SpooledTemporaryFile(max_size=conf.MAX_RESULT_BYTES)  # noqa: SIM115 it may leave here
+    size = 0
     try:
         for part in response:
-            read += part
-            if len(read) > conf.MAX_RESULT_BYTES:
-                raise _too_large()
+            size += len(part)
+            if size > conf.MAX_RESULT_FILE_BYTES:
+                raise _too_large(conf.MAX_RESULT_FILE_BYTES)
+            spool.write(part)
+    except BaseException:
+        spool.close()
+        raise
     finally:
         # Not response.close(): it says that a request has finished, and the worker's connections would be closed.
         for close in response._resource_closers:
             close()
-    return bytes(read)
+    spool.seek(0)
+    if size > conf.MAX_RESULT_BYTES:
+        return SizedFile(spool, size)
+    with spool:
+        return bytes(spool.read())
+
+
+class SizedFile(File):  # type: ignore[type-arg] # it is generic in stubs only
+    """A temporary file, whose size is known."""
+
+    def __init__(self, file: Any, size: int) -> None:
+        super().__init__(file, name="result")
+        self.size = size
 
 
 def _created(response: Any) -> Model | None:
@@ -154,8 +210,17 @@ def _created(response: Any) -> Model | None:
     return instance if len(str(instance.pk)) <= OBJECT_ID_CHARS else None
 
 
-def _too_large() -> ResultTooLarge:
-    return ResultTooLarge(f"The result has more than {conf.MAX_RESULT_BYTES} bytes.")
+def _bounded(text: str) -> str:
+    if encoding.size_bytes(text) > conf.MAX_RESULT_BYTES:
+        raise _too_large(conf.MAX_RESULT_BYTES)
+    return text
+
+
+def _too_large(limit: int) -> ResultTooLarge:
+    return ResultTooLarge(f"The result has more than {limit} bytes.")
+
+
+# --- Store ---------------------------------------------------------------------------------------------------
 
 
 def succeed(job: Job, result: Result, **shown: Any) -> bool:
@@ -166,10 +231,7 @@ def succeed(job: Job, result: Result, **shown: Any) -> bool:
     Args:
         shown: columns that show the last progress.
     """
-    with transaction.atomic(using=database(), savepoint=False):
-        response = {"status": result.status, "headers": result.headers}
-        if result.content_type is not None:
-            response["content_type"] = result.content_type
+    with _kept(job, result) as (response, value), transaction.atomic(using=database(), savepoint=False):
         if result.created is not None and job.object_id is None:
             kind = ContentType.objects.get_for_model(result.created, for_concrete_model=False)
             shown |= {
@@ -179,7 +241,7 @@ def succeed(job: Job, result: Result, **shown: Any) -> bool:
             }
         if not job.succeed(response, **shown):
             return False
-        _store(job, celery_states.SUCCESS, result.body)
+        _store(job, celery_states.SUCCESS, value)
     return True
 
 
@@ -192,23 +254,91 @@ def fail(job: Job, document: Problem, error: BaseException, traceback: str | Non
     Args:
         shown: columns that show the last progress.
     """
-    with transaction.atomic(using=database(), savepoint=False):
-        if not job.fail(document, **shown):
+    answer = getattr(error, "answer", None)
+    kept = _kept(job, answer) if answer is not None else nullcontext((None, None))
+    with kept as (response, value), transaction.atomic(using=database(), savepoint=False):
+        if not job.fail(document, response=response, **shown):
             return False
         kind = type(error)
-        body = encoding.dumps(
-            {
-                "exc_type": kind.__qualname__,
-                "exc_module": kind.__module__,
-                "exc_message": [document["detail"]],
-            }
-        )
-        _store(job, celery_states.FAILURE, body, traceback)
+        told = {
+            "exc_type": kind.__qualname__,
+            "exc_module": kind.__module__,
+            "exc_message": [document["detail"]],
+        }
+        if value is not None:
+            told["answer"] = value
+        _store(job, celery_states.FAILURE, encoding.dumps(told), traceback)
     return True
 
 
+@contextmanager
+def _kept(job: Job, result: Result) -> "Iterator[tuple[dict[str, Any], str | None]]":
+    """Return how *result* is kept: what the job's row says of it, and its body as JSON text.
+
+    A file is saved; it is removed again on an error, unless the database was away: the job may be stored, and only the
+    confirmation was lost. What is left over then, ``remove_orphans()`` finds.
+    """
+    response: dict[str, Any] = {"status": result.status, "headers": result.headers}
+    response["content_type"] = result.content_type
+    match result.body:
+        case None:
+            yield response, None
+        case str() as text:
+            yield response | {"kept": "json"}, text
+        case bytes() as content:
+            yield response | {"kept": "bytes"}, encoding.dumps(_plain(content))
+        case file:
+            name = files.save(job, file)
+            size = {"file": name, "size": file.size}
+            try:
+                yield response | {"kept": "file"} | size, encoding.dumps(size)
+            except BaseException as error:
+                if not is_outage(error) or is_conflict(error):
+                    files.delete([name])
+                raise
+
+
+def _plain(content: bytes) -> Any:
+    """Return *content* as text, so that people can read it in the result storage; else in base64."""
+    with suppress(UnicodeDecodeError):
+        if b"\0" not in content:
+            return content.decode()
+    return {"base64": b64encode(content).decode()}
+
+
+# --- Read ----------------------------------------------------------------------------------------------------
+
+
+def load(job: Job) -> Result:
+    """Return what *job* left, as ``encode()`` has made it; also the own 4xx of a view. A file is open.
+
+    Raises:
+        TaskResult.DoesNotExist: ``stored()`` finds nothing, or the file is gone.
+    """
+    response = job.response or {"status": 200, "headers": {}}
+    text = read(job)
+    if job.problem is not None and text is not None:
+        text = encoding.loads(text).get("answer")
+    kind = response.get("content_type", JSON)
+    return Result(response["status"], response["headers"], _body(response, text), kind)
+
+
+def _body(response: Mapping[str, Any], text: str | None) -> "str | bytes | File[Any] | None":
+    kept = response.get("kept", "json")
+    if kept == "file":
+        try:
+            return files.open(response["file"])
+        except OSError as error:
+            logger.exception("The file of a result is gone; web and workers must share UPLOAD_STORAGE.")
+            raise TaskResult.DoesNotExist from error
+    if text is None or kept == "json":
+        return text
+    value = encoding.loads(text)
+    return b64decode(value["base64"]) if isinstance(value, dict) else str(value).encode()
+
+
 def read(job: Job) -> str | None:
-    """Return the result's body as JSON text; None if the result has no body.
+    """Return what the result storage holds of *job*, as JSON text; None if the result has no body.
 
     Raises:
         TaskResult.DoesNotExist: ``stored()`` finds nothing.

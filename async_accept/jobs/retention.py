@@ -16,22 +16,27 @@ from ..conf import conf
 from ..db.transactions import after_commit
 from ..models import Job, database
 from ..states import FINAL
-from . import uploads
+from . import files, uploads
 
 __all__ = ["forget", "purge", "sweep"]
+
+#: The columns that say which step is due.
+AGES = ("forgotten", "finished_at", "expires_at")
 
 
 def sweep(limit: int) -> int:
     """Expire results and purge rows of at most *limit* jobs that are due; return how many were due."""
-    due = list(Job.objects.to_sweep().order_by("sweep_at").only("id", "uploads")[:limit])
+    due = list(Job.objects.to_sweep().order_by("sweep_at").only("id", "uploads", "response", *AGES)[:limit])
     for job in due:
         if job.uploads:
             uploads.remove(job)
+    # Before the rows: what names the files goes with them.
+    files.delete(files.names(job for job in due if job.is_expired or _row_is_due(job)))
     if due:
         with transaction.atomic(using=database()):
             # Several relays may sweep: each takes the rows that no other has locked.
             mine = Job.objects.to_sweep().filter(pk__in=[job.pk for job in due]).unlocked()
-            _sweep(list(mine.only("id", "forgotten", "finished_at", "expires_at")))
+            _sweep(list(mine.only("id", *AGES)))
     return len(due)
 
 
@@ -52,8 +57,10 @@ def purge(ids: Collection[UUID]) -> int:
     """Delete ended jobs with their results; return how many jobs went."""
     with transaction.atomic(using=database()):
         ended = []
-        for job in Job.objects.filter(pk__in=ids, state__in=FINAL).only("id", "uploads"):
+        for job in Job.objects.filter(pk__in=ids, state__in=FINAL).only("id", "uploads", "response"):
             ended.append(job.pk)
+            if left := files.names([job]):
+                after_commit(files.delete, left, using=database())
             if job.uploads:
                 after_commit(uploads.discard, job, using=database())
         _delete(ended)

@@ -23,7 +23,18 @@ from ..conf import conf
 from ..db.errors import is_conflict, is_outage
 from ..models import Job
 
-__all__ = ["close", "discard", "fingerprints", "keep", "remove", "remove_orphans", "restore"]
+__all__ = [
+    "close",
+    "delete",
+    "discard",
+    "fingerprints",
+    "is_old",
+    "keep",
+    "remove",
+    "remove_orphans",
+    "restore",
+    "storage",
+]
 
 logger = logging.getLogger(__name__)
 
@@ -76,7 +87,7 @@ def keep(job: Job) -> Iterator[None]:
         yield
     except BaseException as error:
         if not is_outage(error) or is_conflict(error):
-            _delete(saved)
+            delete(saved)
         raise
 
 
@@ -94,13 +105,13 @@ def close(job: Job) -> None:
 
 def remove(job: Job) -> None:
     """Remove the files of an ended job, and its input."""
-    _delete(job.uploads or [])
+    delete(job.uploads or [])
     Job.objects.filter(pk=job.pk).update(uploads=None, input=None)
 
 
 def discard(job: Job) -> None:
     """Remove the files of a job without a row: it was purged, or not stored because an earlier job stands for it."""
-    _delete(job.uploads or [])
+    delete(job.uploads or [])
 
 
 def remove_orphans() -> int:
@@ -114,7 +125,7 @@ def remove_orphans() -> int:
         for folder in store.listdir(FOLDER)[0]:
             with suppress(ValueError):
                 if _is_old(folder) and not Job.objects.filter(pk=UUID(folder)).exists():
-                    _delete([f"{FOLDER}/{folder}/{name}" for name in store.listdir(f"{FOLDER}/{folder}")[1]])
+                    delete([f"{FOLDER}/{folder}/{name}" for name in store.listdir(f"{FOLDER}/{folder}")[1]])
                     removed += 1
     return removed
 
@@ -165,12 +176,18 @@ def _digest(file: "File[Any]") -> list[Any]:
     return [getattr(file, "name", ""), file.size, digest.hexdigest()]
 
 
-def _delete(names: list[str]) -> None:
+def is_old(name: str) -> bool:
+    """Whether the file *name* is so old that nobody can be about to store a reference to it."""
+    return storage().get_modified_time(name) < timezone.now() - ORPHAN_AGE
+
+
+def delete(names: list[str]) -> None:
+    """Remove files from the storage, and their folders; what cannot be removed is logged."""
     for name in names:
         try:
             storage().delete(name)
         except Exception:
-            logger.exception("An uploaded file could not be removed; it is left behind.")
+            logger.exception("A stored file could not be removed; it is left behind.")
     for folder in {name.rpartition("/")[0] for name in names}:
         with suppress(Exception):  # object storages have no folders
             storage().delete(folder)

@@ -4,10 +4,7 @@ import re
 from datetime import UTC, timedelta
 
 import pytest
-from django.contrib.auth.models import Permission
-from django.core.cache import cache
 from django.db import connection
-from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone, translation
 
@@ -18,24 +15,11 @@ from async_accept.db.functions import from_now
 from async_accept.models import Job
 from async_accept.states import State
 from async_accept.testing import make_job
+from tests.admin.conftest import page
 
 pytestmark = pytest.mark.django_db
 
 URL = "/admin/async_accept/job/dashboard/"
-
-
-@pytest.fixture(autouse=True)
-def _fresh_cache():
-    cache.clear()
-
-
-@pytest.fixture
-def viewer(django_user_model):
-    user = django_user_model.objects.create_user("viewer", is_staff=True)
-    user.user_permissions.add(Permission.objects.get(codename="view_job"))
-    client = Client()
-    client.force_login(user)
-    return client
 
 
 def ended(
@@ -70,7 +54,7 @@ def test_counts_are_bounded(boss, monkeypatch):
     for _ in range(4):
         make_job()
     assert collect(timezone.now())["waiting"] == 3
-    assert ">2+<" in boss.get(URL).content.decode()
+    assert ">2+<" in page(boss, URL)
 
 
 def test_failures_count_by_when_they_happened():
@@ -127,15 +111,16 @@ def test_the_longest_waiting_job_is_named():
 
 
 @pytest.mark.parametrize("starving", [True, False])
-@pytest.mark.parametrize(("who", "permissions"), [("boss", 0), ("viewer", 2)])
+@pytest.mark.parametrize(("who", "permissions"), [("boss", 0), ("staff", 2)])
 def test_it_costs_six_statements_and_two_for_the_next_fifteen_seconds(request, starving, who, permissions):
     """And two more for those whose permissions have to be read."""
     client = request.getfixturevalue(who)
+    client = client() if who == "staff" else client
     make_job(created_at=timezone.now() - statistics.QUIET * 2)
     if not starving:
         make_job(state="running")
     with CaptureQueriesContext(connection) as first:
-        html = client.get(URL).content.decode()
+        html = page(client, URL)
     with CaptureQueriesContext(connection) as second:
         client.get(URL)
     assert ("No worker is seen" in html) == starving
@@ -178,7 +163,7 @@ def test_the_longest_waiting_leads_to_that_job(boss, mixture):
 
 
 def test_what_is_nothing_leads_nowhere(boss):
-    html = boss.get(URL).content.decode()
+    html = page(boss, URL)
     assert '<div class="aa-card"><span class="aa-card-label">Longest waiting</span>' in html
 
 
@@ -204,32 +189,32 @@ def test_jobs_that_their_owners_deleted_are_in_no_figure(boss):
 
 def test_it_says_when_nobody_works(boss):
     make_job(created_at=timezone.now() - statistics.QUIET * 2)
-    assert "No worker is seen" in boss.get(URL).content.decode()
+    assert "No worker is seen" in page(boss, URL)
 
 
 @pytest.mark.parametrize("state", ["running", "canceling", "succeeded", "failed"])
 def test_a_worker_that_has_a_job_or_just_ended_one_is_seen(boss, state):
     make_job(created_at=timezone.now() - statistics.QUIET * 2)
     make_job(state=state, result=1)
-    assert "No worker is seen" not in boss.get(URL).content.decode()
+    assert "No worker is seen" not in page(boss, URL)
 
 
 @pytest.mark.parametrize("state", ["succeeded", "failed"])
 def test_a_worker_that_ended_its_last_job_long_ago_is_not_seen(boss, state):
     make_job(created_at=timezone.now() - statistics.QUIET * 2)
     ended(state, ago=statistics.QUIET * 2)
-    assert "No worker is seen" in boss.get(URL).content.decode()
+    assert "No worker is seen" in page(boss, URL)
 
 
 def test_a_lease_that_ran_out_is_no_sign_of_life(boss):
     make_job(created_at=timezone.now() - statistics.QUIET * 2)
     make_job(state="running", lease_until=from_now(timedelta(seconds=-5)))
-    assert "No worker is seen" in boss.get(URL).content.decode()
+    assert "No worker is seen" in page(boss, URL)
 
 
 def test_a_job_that_waits_for_its_next_attempt_raises_no_alarm(boss):
     make_job(created_at=timezone.now() - statistics.QUIET * 2, attempt=1)
-    assert "No worker is seen" not in boss.get(URL).content.decode()
+    assert "No worker is seen" not in page(boss, URL)
 
 
 # --- How it is drawn -----------------------------------------------------------------------------------------
@@ -238,7 +223,7 @@ def test_a_job_that_waits_for_its_next_attempt_raises_no_alarm(boss):
 def test_the_chart_is_drawn_with_title_description_and_table(boss):
     make_job()
     ended("failed")
-    html = boss.get(URL).content.decode()
+    html = page(boss, URL)
     assert re.search(r'<svg[^>]*role="img"[^>]*aria-labelledby="aa-chart-title aa-chart-desc"', html)
     assert '<title id="aa-chart-title">' in html
     assert '<desc id="aa-chart-desc">2 jobs in all.' in html
@@ -247,14 +232,14 @@ def test_the_chart_is_drawn_with_title_description_and_table(boss):
 
 
 def test_an_empty_dashboard_is_drawn(boss):
-    html = boss.get(URL).content.decode()
+    html = page(boss, URL)
     assert "Nothing failed." in html
     assert "<rect" not in html
 
 
 def test_operations_are_escaped(boss):
     make_job(state="failed", operation="<script>alert(1)</script>&x=1")
-    html = boss.get(URL).content.decode()
+    html = page(boss, URL)
     assert "<script>alert" not in html
     assert "operation=%3Cscript%3Ealert%281%29%3C%2Fscript%3E%26x%3D1" in html
 

@@ -1,14 +1,11 @@
-"""The detail page: what happened, what it was asked, what it answered, and nothing that one may not see."""
+"""The page of a job: what it was asked, what it answered, and nothing that one may not see."""
 
 import re
-from datetime import UTC, datetime, timedelta
-from pathlib import Path
+from datetime import timedelta
 
 import pytest
 from celery import current_app
-from django.contrib.auth.models import Permission
 from django.contrib.contenttypes.models import ContentType
-from django.core.cache import cache
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
@@ -16,43 +13,15 @@ from django.utils import timezone
 from django_celery_results.backends import DatabaseBackend
 from django_celery_results.models import TaskResult
 
-import async_accept
 from async_accept.admin import detail, statistics
-from async_accept.admin import timeline as admin_timeline
-from async_accept.admin.timeline import timeline
 from async_accept.models import Job
 from async_accept.problems import problem
 from async_accept.states import State
 from async_accept.testing import make_job
+from tests.admin.conftest import LIST, XSS, listed, page
 from tests.testapp.models import Shelf
 
 pytestmark = pytest.mark.django_db
-
-LIST = "/admin/async_accept/job/"
-XSS = "<script>alert(1)</script><img src=x onerror=alert(2)>"
-
-
-@pytest.fixture(autouse=True)
-def _fresh_cache():
-    cache.clear()
-
-
-@pytest.fixture
-def staff(django_user_model):
-    def make(*codenames: str) -> Client:
-        user = django_user_model.objects.create_user(f"staff{len(codenames)}", is_staff=True)
-        user.user_permissions.set(Permission.objects.filter(codename__in=["view_job", *codenames]))
-        client = Client()
-        client.force_login(user)
-        return client
-
-    return make
-
-
-def page(client: Client, job: Job) -> str:
-    response = client.get(f"{LIST}{job.pk}/change/")
-    assert response.status_code == 200
-    return response.content.decode()
 
 
 def failed(**columns) -> Job:
@@ -63,7 +32,9 @@ def failed(**columns) -> Job:
 
 @pytest.mark.parametrize(("who", "most"), [("boss", 4), ("staff", 6)])
 @pytest.mark.parametrize("state", State)
-def test_it_costs_four_statements_at_most_and_staff_two_for_their_permissions(request, who, most, state):
+def test_it_costs_four_statements_at_most_and_staff_two_for_their_permissions(
+    request, cold_caches, who, most, state
+):
     """With cold caches, and where the page says that nobody works."""
     client = request.getfixturevalue(who)
     client = client("view_input", "view_traceback", "view_taskresult") if who == "staff" else client
@@ -76,8 +47,7 @@ def test_it_costs_four_statements_at_most_and_staff_two_for_their_permissions(re
         object_type=ContentType.objects.get_for_model(Shelf),
         object_id="1",
     )
-    cache.clear()
-    ContentType.objects.clear_cache()
+    cold_caches()
     with CaptureQueriesContext(connection) as captured:
         html = page(client, job)
     assert ("No worker is seen" in html) == (state == "accepted")
@@ -92,102 +62,7 @@ def test_the_title_tells_jobs_of_one_operation_apart(boss):
     assert f"<h1><bdi>{title}</bdi></h1>" in html
 
 
-# --- What happened -----------------------------------------------------------------------------------------
-
-
-def test_the_timeline_tells_attempts_waiting_and_running():
-    now = timezone.now()
-    at = {n: now - timedelta(seconds=n) for n in (100, 90, 60, 50, 20)}
-    job = make_job(
-        state="succeeded",
-        result=1,
-        created_at=at[100],
-        attempt=2,
-        started_at=at[50],
-        finished_at=at[20],
-        worker="b",
-        expires_at=now + timedelta(days=1),
-        history=[
-            {
-                "attempt": 1,
-                "worker": "a",
-                "started_at": at[90].isoformat(),
-                "ended_at": at[60].isoformat(),
-                "reason": "lease",
-            }
-        ],
-    )
-    told = [(step.what, [note.replace("\u00a0", " ") for note in step.notes]) for step in timeline(job)]
-    assert told == [
-        ("Accepted", []),
-        ("Attempt 1 began", ["after waiting 10 s", "on a"]),
-        ("Attempt 1 ended without a result", ["Its worker gave no sign of life any more."]),
-        ("Attempt 2 began", ["after waiting 10 s", "on b"]),
-        ("Succeeded", ["after running 30 s"]),
-        ("Result expires", []),
-    ]
-
-
-@pytest.mark.parametrize(
-    ("state", "notes"), [("failed", ["30/100 orders"]), ("canceled", ["30/100 orders"]), ("succeeded", [])]
-)
-def test_the_timeline_tells_how_far_it_got(state, notes):
-    """What succeeded got to its end."""
-    progress = {"current": 30, "total": 100, "unit": "orders", "percent": 30.0}
-    job = make_job(state=state, progress=progress, started_at=None)
-    (end,) = (step for step in timeline(job) if step.when == job.finished_at)
-    assert end.notes == notes
-
-
-def test_the_timeline_keeps_its_notes_apart(boss):
-    job = make_job(state="running", worker="celery@box", created_at=timezone.now() - timedelta(seconds=9))
-    text = re.sub(r"<[^>]+>", "", page(boss, job)).replace("\u00a0", " ")
-    assert re.search(r"Attempt 1 began · after waiting \d+ s · on celery@box", text)
-
-
-def test_the_timeline_shows_each_time_to_the_second(boss):
-    """For all to see: a title is not shown on a touch screen, nor to who uses the keyboard."""
-    created_at = datetime(2026, 3, 1, 12, 34, 56, tzinfo=UTC)
-    job = make_job(
-        state="running", created_at=created_at, started_at=timezone.now() - timedelta(hours=4, minutes=1)
-    )
-    html = page(boss, job)
-    assert f">March 1, 2026, {timezone.localtime(created_at):%H:%M:%S}</time>" in html
-    assert re.search(r"4\u00a0h ago</time> · <bdi>\w+\.? \d+, \d{4}, \d\d:\d\d:\d\d</bdi>", html)
-
-
-@pytest.mark.parametrize(
-    ("code", "sentence"),
-    [
-        ("lease", "Its worker gave no sign of life any more."),
-        ("worker: lost", "Its process died."),
-        ("worker: shut down", "Its worker was shut down."),
-        ("retry", "The task asked for another attempt."),
-        ("retry: KeyError", "The task asked for another attempt: KeyError"),
-        ("database: OperationalError", "The database failed: OperationalError"),
-        ("", None),
-        ("of other making", "of other making"),
-    ],
-)
-def test_why_an_attempt_ended_is_told_as_a_sentence(code, sentence):
-    job = make_job(attempt=1, history=[{"attempt": 1, "reason": code}])
-    (step,) = (step for step in timeline(job) if "ended" in step.what)
-    assert step.notes == ([sentence] if sentence else [])
-
-
-def test_every_code_that_the_package_writes_has_its_sentence():
-    sources = "".join(path.read_text() for path in Path(async_accept.__file__).parent.rglob("*.py"))
-    codes = set(re.findall(r"""\b(?:lose\(|reason = )f?"([a-z: ]+?)(?=["{])""", sources))
-    assert codes == {"lease", "worker: lost", "worker: shut down", "retry: ", "database: "}
-    for code in codes:
-        assert admin_timeline._reason(f"{code}X" if code.endswith(" ") else code) not in (code, f"{code}X")
-
-
-def test_the_timeline_of_a_job_that_waits_again():
-    job = make_job(
-        attempt=1, history=[{"attempt": 1, "started_at": None, "ended_at": "nonsense", "reason": None}]
-    )
-    assert [step.what for step in timeline(job)][-1] == "Waits for its next attempt"
+# --- What stands beside the timeline ----------
 
 
 def test_the_hashes_of_its_keys_are_shown_and_found(boss):
@@ -196,8 +71,7 @@ def test_the_hashes_of_its_keys_are_shown_and_found(boss):
     html = page(boss, job)
     for key in ("a" * 64, "b" * 64):
         assert f'<code class="aa-copy" dir="ltr">{key}</code>' in html
-        found = boss.get(f"{LIST}?q=key:{key}").context["cl"].result_list
-        assert list(found) == [job]
+        assert listed(boss, f"?q=key:{key}") == [job]
     assert "Hash of" not in page(boss, make_job())
 
 
@@ -209,84 +83,6 @@ def test_reruns_are_linked(boss):
     first = make_job(state="failed")
     again = make_job(rerun_of=first.pk)
     assert f"{LIST}{first.pk}/change/" in page(boss, again)
-
-
-# --- Live ------------------------------------------------------------------------------------------------------
-
-
-def live(client: Client, job: Job) -> dict:
-    response = client.get(f"{LIST}{job.pk}/live/")
-    assert response.status_code == 200
-    assert "no-store" in response["Cache-Control"]
-    return response.json()["jobs"].get(job.pk.hex, {})
-
-
-def test_live_tells_the_parts_that_change_with_every_report(boss):
-    job = make_job(
-        state="running",
-        log="12:00 reading <a>",
-        progress={
-            "current": 3,
-            "total": 9,
-            "unit": "",
-            "message": "Row <3>",
-            "percent": 33.3,
-            "stage": "Reading",
-        },
-    )
-    with CaptureQueriesContext(connection) as captured:
-        told = live(boss, job)
-    assert len(captured) == 3  # session, user, job
-    assert told["active"] is True
-    assert "3/<wbr>9" in told["parts"]["state"]
-    assert told["parts"]["message"] == "<strong><bdi>Reading</bdi></strong> <bdi>Row &lt;3&gt;</bdi>"
-    assert told["parts"]["log"] == "12:00 reading &lt;a&gt;"
-    html = page(boss, job)
-    for part in ("state", "duration", "message", "log"):
-        assert re.search(f'data-aa-job="{job.pk.hex}" data-aa-part="{part}"[^>]* data-aa-active>', html)
-
-
-def test_live_reads_no_input(staff):
-    job = make_job(input={"sku": "TEA-1"})
-    client = staff("view_input")
-    with CaptureQueriesContext(connection) as captured:
-        live(client, job)
-    asked = [re.sub(r'"input" IS (NOT )?NULL', "", q["sql"].replace("`", '"')) for q in captured]
-    assert not any('"input"' in sql for sql in asked)
-
-
-def test_the_version_tells_when_more_than_the_parts_has_changed(boss):
-    job = make_job(created_at=timezone.now() - statistics.QUIET * 2)
-    seen = [live(boss, job)["version"]]
-
-    def look() -> bool:
-        seen.append(live(boss, job)["version"])
-        assert f'data-aa-version="{seen[-1]}"' in page(boss, job)
-        return seen[-1] != seen[-2]
-
-    assert not look()
-    assert job.claim("worker@test", 1)
-    assert look()
-    Job.objects.update(progress={"current": 1, "total": 9, "message": "x"})
-    assert not look()
-    Job.objects.update(log="first line")
-    assert look()
-    Job.objects.update(log="first line\nsecond line")
-    assert not look()
-    assert job.give_back(timedelta(0), "retry")
-    assert look()
-    assert job.claim("worker@test", 1)
-    assert look()
-    assert job.cancel()
-    assert look()
-    assert job.end_canceled()
-    assert look()
-
-
-def test_live_tells_nothing_of_a_job_that_is_not_shown(boss):
-    job = make_job(state="running")
-    Job.objects.update(forgotten=True)
-    assert live(boss, job) == {}
 
 
 # --- What it answered -----------------------------------------------------------------------------------------

@@ -14,7 +14,6 @@ import pytest
 import pytest_django
 import requests
 from celery.worker import state as worker_state
-from celery.worker.loops import synloop
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Permission
 from django.core.asgi import get_asgi_application
@@ -29,6 +28,7 @@ from async_accept.testing import make_job
 from example_project.shop.worker import WorkerThread
 from tests.celery import app
 from tests.testapp import contract_tasks
+from tests.workers import quick_loop
 
 #: How long a condition may take to come true before a test fails.
 SECONDS = 20
@@ -106,16 +106,6 @@ def polling() -> None:
         app.conf.broker_transport_options = {"polling_interval": 0.02}
 
 
-def quick_loop(consumer: Any, connection: Any, *args: Any, **kwargs: Any) -> None:
-    """Celery's plain loop, which sees within 50 ms, not two seconds, that the worker is to stop."""
-
-    class Impatient:
-        def drain_events(self, timeout: float) -> None:
-            connection.drain_events(timeout=min(timeout, 0.05))
-
-    synloop(consumer, Impatient(), *args, **kwargs)
-
-
 @pytest.fixture(scope="module")
 def worker_thread(
     polling: None, django_db_setup: None, django_db_blocker: pytest_django.DjangoDbBlocker
@@ -174,7 +164,7 @@ def configure(settings: Any, quick: None) -> Callable[..., None]:
 def unrung(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without the fixture ``worker`` no worker hears of a job: the broker takes its message and loses it."""
     if "worker" not in request.fixturenames:
-        monkeypatch.setattr(publish, "publish", lambda jobs, *via: [pk for pk, _ in jobs])
+        monkeypatch.setattr(publish, "publish", lambda jobs, *via: [pk for pk, *_ in jobs])
 
 
 @pytest.fixture

@@ -73,7 +73,7 @@ def test_a_repeat_is_no_second_request(alice):
     other = alice.post(REFUSE, {"name": "one"}, headers={"Idempotency-Key": "other"})
     assert (again.status_code, other.status_code) == (202, 409)
     assert again.headers["Location"] == first.headers["Location"]
-    assert set(other.json()) == {"detail"}
+    assert set(other.json()) == {"detail", "code"}
 
 
 def test_repeat_of_a_job_that_ended_while_another_is_active(alice, worker):

@@ -10,7 +10,6 @@ from django.utils import timezone
 from rest_framework.renderers import BrowsableAPIRenderer, JSONRenderer
 
 from async_accept.http.not_modified import not_modified
-from async_accept.http.views import JobViewSet
 from async_accept.models import Job
 from async_accept.problems import problem
 from tests.clocks import Clock
@@ -63,8 +62,8 @@ FORMS = ["application/json", "application/json; indent=4", "application/vnd.shop
 
 
 @pytest.fixture
-def forms(monkeypatch):
-    """A project whose views speak several forms of JSON, and others."""
+def forms(settings):
+    """A project that adds further forms of JSON, and others, to those of this library."""
 
     class Vendor(JSONRenderer):
         media_type = "application/vnd.shop+json"
@@ -73,7 +72,8 @@ def forms(monkeypatch):
         media_type = "text/csv"
         format = "csv"
 
-    monkeypatch.setattr(JobViewSet, "renderer_classes", [BrowsableAPIRenderer, Csv, Vendor, JSONRenderer])
+    added = (BrowsableAPIRenderer, Csv, Vendor, JSONRenderer)
+    settings.ASYNC_ACCEPT = settings.ASYNC_ACCEPT | {"RENDERER_CLASSES": added}
 
 
 def test_each_representation_has_its_own_tag(job, alice, forms):

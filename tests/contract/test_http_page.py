@@ -126,7 +126,7 @@ def shop(settings: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iter
 def unheard() -> Iterator[None]:
     """Let no worker hear of what is accepted."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(publish, "publish", lambda jobs, *via: [pk for pk, _ in jobs])
+        patch.setattr(publish, "publish", lambda jobs, *via: [pk for pk, *_ in jobs])
         yield
 
 

@@ -3,8 +3,8 @@
 import pytest
 import requests
 from rest_framework import renderers
+from rest_framework.views import APIView
 
-from async_accept.http.views import JobViewSet
 from async_accept.models import Job
 from tests.contract.conftest import UNKNOWN, url
 
@@ -78,7 +78,17 @@ def test_a_body_that_is_not_read_does_no_harm(job, alice):
 # --- Media types ----------
 
 
-@pytest.mark.parametrize("endpoint", ["", "result/", "cancel/"])
+@pytest.mark.parametrize("state", ["running", "succeeded", "failed"])
+@pytest.mark.parametrize("wish", [{"headers": {"Accept": "application/xml"}}, {"params": {"format": "csv"}}])
+def test_a_result_is_never_406(job, alice, state, wish):
+    """Contract 13: a 406 would be a final failure to every client, so R answers as it does without a wish."""
+    path = url(job(state), "result/")
+    answer, usual = alice.get(path, **wish), alice.get(path)
+    assert (answer.status_code, answer.content) == (usual.status_code, usual.content)
+    assert answer.headers["Content-Type"] == usual.headers["Content-Type"]
+
+
+@pytest.mark.parametrize("endpoint", ["", "cancel/"])
 def test_406(job, alice, endpoint):
     """Contract 11: what cannot be produced is 406, never a 500, and nothing was done."""
     method = "POST" if endpoint == "cancel/" else "GET"
@@ -115,7 +125,7 @@ class Csv(renderers.BaseRenderer):
 )
 def project(request, monkeypatch):
     """A project whose own views speak no JSON, or speak something else first."""
-    monkeypatch.setattr(JobViewSet, "renderer_classes", request.param)
+    monkeypatch.setattr(APIView, "renderer_classes", request.param)
 
 
 def test_documents_are_json(job, alice, project):
@@ -143,7 +153,7 @@ def test_documents_are_json(job, alice, project):
 
 def test_errors_before_the_negotiation_are_json_too(alice, project, base):
     """Contract 11, 15: 406, 401, and 404 for a format that does not exist."""
-    for path in ("/api/jobs/", *(url(UNKNOWN, endpoint) for endpoint in ("", "result/", "events/"))):
+    for path in ("/api/jobs/", *(url(UNKNOWN, endpoint) for endpoint in ("", "events/"))):
         for response, status in (
             (alice.get(path, headers={"Accept": "application/xml"}), 406),
             (requests.get(base + path, headers={"Authorization": "Token nonsense"}, timeout=5), 401),

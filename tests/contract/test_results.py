@@ -56,7 +56,9 @@ class ErrorView(AcceptMixin, APIView):
 
     def post(self, request, kind):
         if kind.isdecimal():
-            return Response({"detail": "Too bad."}, status=int(kind), headers={"Retry-After": "3"})
+            return Response(
+                {"detail": "Too bad."}, status=int(kind), headers={"Retry-After": "3", "X-Own": "yes"}
+            )
         raise ERRORS[kind][0]()
 
 
@@ -139,33 +141,51 @@ def test_result_whose_row_celery_cleaned_up(job, alice):
 # --- Errors in the worker ----------
 
 
+#: What REST framework's exception handler makes of those that are R's as they are.
+OWN = {
+    "invalid": {"x": ["Not this one."]},
+    "forbidden": {"detail": "You do not have permission to perform this action."},
+    "missing": {"detail": "Not found."},
+    "conflict": {"detail": "Somebody else is at it."},
+}
+
+
 @pytest.mark.parametrize("kind", ERRORS)
 def test_what_the_view_raises_in_the_worker_is_a_final_4xx(kind, alice, worker):
-    """Contract 10, 15: its own 4xx, else 409, never 408, 429 or 5xx; no Retry-After; nothing of a crash is told."""
+    """Contract 10, 15: its own 4xx, else 409, never 408, 429 or 5xx; no Retry-After; nothing of a crash is told.
+
+    Its own 4xx has the format that the view's errors have; M tells the same as a problem.
+    """
     accepted = alice.post(f"/api/errors/{kind}/", {})
     answer = alice.follow(accepted)
-    assert answer.status_code == answer.json()["status"] == ERRORS[kind][1]
-    assert answer.headers["Content-Type"] == "application/problem+json"
+    assert answer.status_code == ERRORS[kind][1]
     assert "Retry-After" not in answer.headers
-    assert answer.json()["message"] == answer.json()["detail"]
     assert not re.search(r"hunter2|srv|Traceback|line 7", answer.text)
-    if kind == "invalid":
-        assert answer.json()["errors"] == {"x": ["Not this one."]}
-    if kind == "conflict":
-        assert answer.json()["detail"] == "Somebody else is at it."
     monitor = alice.get(accepted.headers["Operation-Location"])
     assert (monitor.status_code, monitor.json()["status"]) == (200, "failed")
-    assert monitor.json()["error"] == answer.json()
+    error = monitor.json()["error"]
+    assert error["status"] == answer.status_code
+    assert error["message"] == error["detail"]
+    if kind in OWN:
+        assert (answer.headers["Content-Type"], answer.json()) == ("application/json", OWN[kind])
+        assert error.get("errors", {"detail": error["detail"]}) == OWN[kind]
+    else:
+        assert (answer.headers["Content-Type"], answer.json()) == ("application/problem+json", error)
 
 
 @pytest.mark.parametrize(
     ("status", "final"), [(400, 400), (422, 422), (408, 409), (429, 409), (500, 409), (503, 409)]
 )
 def test_an_error_that_the_view_returns_is_one_that_it_raises(status, final, alice, worker):
-    """Contract 10: also if the response has a Retry-After of its own."""
-    answer = alice.follow(alice.post(f"/api/errors/{status}/", {}))
-    assert answer.status_code == answer.json()["status"] == final
+    """Contract 10: also where the view returns it, with a Retry-After of its own."""
+    accepted = alice.post(f"/api/errors/{status}/", {})
+    answer = alice.follow(accepted)
+    error = alice.get(accepted.headers["Operation-Location"]).json()["error"]
+    assert answer.status_code == error["status"] == final
     assert "Retry-After" not in answer.headers
+    own = status == final
+    assert answer.json() == ({"detail": "Too bad."} if own else error)
+    assert answer.headers.get("X-Own") == ("yes" if own else None)
 
 
 def test_unknown_exceptions_say_nothing(alice, worker, caplog):

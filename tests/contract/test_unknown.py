@@ -9,7 +9,6 @@ from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Permission
 
 from async_accept.models import Job
-from async_accept.testing import make_job
 from tests.contract.conftest import ACTIVE, ENDED, UNKNOWN, make_staff, url
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -167,11 +166,3 @@ def test_anonymous_jobs_are_seen_by_whoever_knows_their_url(anybody, bob):
         assert caller.get(accepted.headers["Operation-Location"]).status_code == 200
     assert bob.get("/api/jobs/").json()["results"] == []
     assert anybody.get("/api/jobs/").status_code == 401
-
-
-def test_an_owners_jobs_are_nobodys_when_the_owner_is_gone(job, anybody, bob):
-    """Contract 18: they do not become jobs of anonymous callers."""
-    path = url(job("running"))
-    get_user_model().objects.get(username="alice").delete()
-    assert [caller.get(path).status_code for caller in (anybody, bob)] == [401, 404]
-    assert make_job("tests.testapp.tasks.add", owner=None).pk.version == 4

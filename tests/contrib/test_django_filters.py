@@ -78,15 +78,15 @@ def test_a_plus_that_was_not_escaped_is_understood(kind, alices, jobs):
 GARBAGE = ["%", "%s", "%(why)s", "nonsense", "failed,", "\0", "x" * 5000, "☃", "9999-12-31T23:59:59-23:59"]
 
 
-@pytest.mark.parametrize("name", ["status", "created_after", "created_before"])
-@pytest.mark.parametrize("text", GARBAGE)
-def test_garbage_is_400_with_an_error_for_the_field(kind, alices, name, text):
+def test_garbage_is_400_with_an_error_for_the_field(kind, alices):
     """Contract 15: a problem that names the parameter."""
-    response = alices.get(f"/api/jobs/?{urlencode({name: text})}")
-    assert response.status_code == 400
-    assert response["Content-Type"] == "application/problem+json"
-    assert list(response.json()["errors"]) == [name]
-    assert response.json()["errors"][name][0]
+    for name in ("status", "created_after", "created_before"):
+        for text in GARBAGE:
+            response = alices.get(f"/api/jobs/?{urlencode({name: text})}")
+            assert response.status_code == 400, (name, text)
+            assert response["Content-Type"] == "application/problem+json"
+            assert list(response.json()["errors"]) == [name]
+            assert response.json()["errors"][name][0]
 
 
 def test_every_bad_parameter_is_told_at_once(kind, alices):
@@ -123,18 +123,15 @@ def test_a_project_adds_filters_of_its_own(alices, jobs):
     assert len(alices.get("/more/?status=failed").data["results"]) == 1
 
 
-@pytest.mark.parametrize(
-    ("apps", "backend"), [([], "JobFilter"), (["django_filters"], "DjangoFilterBackend")]
-)
-def test_installing_it_is_enough(apps, backend):
+def test_installing_it_is_enough():
     code = (
-        f"from tests import settings; settings.INSTALLED_APPS += {apps}; import django; django.setup();"
+        "from tests import settings; settings.INSTALLED_APPS += ['django_filters']; import django; django.setup();"
         "from async_accept.http.views import JobViewSet; print(JobViewSet.filter_backends[0].__name__)"
     )
     command = [sys.executable, "-c", code]
     env = os.environ | {"DJANGO_SETTINGS_MODULE": "tests.settings"}
     ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True, env=env)
-    assert ran.stdout.strip() == backend
+    assert ran.stdout.strip() == "DjangoFilterBackend"
 
 
 def test_without_it_the_filter_is_built_in():

@@ -365,20 +365,28 @@ def test_every_kind_of_response_is_replayed(alices, kind):
 
 
 def test_a_stream_without_end_is_refused(alices):
-    """Contract 13: no more than ``MAX_RESULT_BYTES`` is read."""
-    answer = follow(alices, alices.post("/endless/"))
+    """Contract 13: no more than ``MAX_RESULT_FILE_BYTES`` is read."""
+    with override_settings(ASYNC_ACCEPT={"MAX_RESULT_FILE_BYTES": 3_000_000}):
+        answer = follow(alices, alices.post("/endless/"))
     assert (answer.status_code, answer.json()["code"]) == (409, "result-too-large")
 
 
 def test_an_error_as_a_django_response_becomes_a_problem(alices):
-    """Contract 10: without ``WWW-Authenticate``, or clients would log in again. HTML is not copied into the problem."""
+    """Contract 10: without ``WWW-Authenticate``, or clients would log in again."""
     answer = follow(alices, alices.put("/endless/"))
     assert "WWW-Authenticate" not in answer
     problem = answer.json()
     assert (answer.status_code, problem["original_status"]) == (409, 401)
     assert (problem["detail"], problem["code"]) == ("Log in first.", "rejected")
-    page = follow(alices, alices.patch("/endless/"))
-    assert (page.status_code, "Traceback" in page.content.decode()) == (422, False)
+
+
+def test_a_page_that_the_view_refuses_with_is_no_part_of_the_problem(alices):
+    """Contract 13, 15: the result is the page as it is; the status monitor has none of it."""
+    accepted = alices.patch("/endless/")
+    page = follow(alices, accepted)
+    assert (page.status_code, "Traceback" in page.content.decode()) == (422, True)
+    assert page["Content-Type"].startswith("text/html")
+    assert "Traceback" not in alices.get(accepted["Operation-Location"]).content.decode()
 
 
 def file(name, text="text"):

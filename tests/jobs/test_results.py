@@ -13,7 +13,7 @@ from rest_framework.response import Response
 
 from async_accept.exceptions import ResultTooLarge, Unencodable, ViewFailed
 from async_accept.jobs import results
-from async_accept.jobs.results import Result, encode, fail, read, succeed
+from async_accept.jobs.results import Result, encode, fail, load, read, succeed
 from async_accept.models import Job
 from async_accept.problems import problem
 from async_accept.testing import make_job
@@ -37,17 +37,21 @@ def stored(job):
 @pytest.mark.parametrize(
     ("value", "expected"),
     [
-        (None, Result(204, {}, None)),
+        (None, Result(204, {}, None, None)),
         ({"x": 1}, Result(200, {}, '{"x":1}')),
         (Response({"x": 1}, status=201), Result(201, {}, '{"x":1}')),
-        (Response(status=204), Result(204, {}, None)),
-        (Response(), Result(204, {}, None)),
+        (Response(status=204), Result(204, {}, None, None)),
+        (Response(), Result(204, {}, None, None)),
         (Response({"x": 1}, status=202), Result(200, {}, '{"x":1}')),
         (Response({"x": 1}, status=204), Result(204, {}, None)),
         (Response([], headers={"Location": "/x/"}), Result(200, {"Location": "/x/"}, "[]")),
-        (HttpResponse("a", content_type="text/csv"), Result(200, {}, '"a"', "text/csv")),
-        (HttpResponse(status=202), Result(204, {}, None)),
-        (JsonResponse({"x": 1}, status=201), Result(201, {}, '{"x":1}')),
+        (HttpResponse("a", content_type="text/csv"), Result(200, {}, b"a", "text/csv")),
+        (HttpResponse(), Result(200, {}, None, "text/html; charset=utf-8")),
+        (HttpResponse(status=202), Result(204, {}, None, None)),
+        (HttpResponse(b"\xff", content_type="a/b"), Result(200, {}, b"\xff", "a/b")),
+        (HttpResponse("{", content_type="application/json"), Result(200, {}, b"{", "application/json")),
+        (HttpResponse("[1 ]", content_type="a/b+json"), Result(200, {}, "[1 ]", "a/b+json")),
+        (JsonResponse({"x": 1}, status=201), Result(201, {}, '{"x": 1}')),
     ],
 )
 def test_what_the_work_returns_becomes_a_result(value, expected):
@@ -79,7 +83,12 @@ def test_what_was_created_is_the_object_of_a_job_that_has_none():
     succeed(job, told(note))
     job.refresh_from_db()
     assert (job.content_object, job.object_created) == (note, True)
-    assert job.response == {"status": 201, "headers": {}}
+    assert job.response == {
+        "status": 201,
+        "headers": {},
+        "content_type": "application/json",
+        "kept": "json",
+    }
     job = make_job(tasks.add, state="running", content_object=other)
     succeed(job, told(note))
     job.refresh_from_db()
@@ -132,7 +141,7 @@ def test_headers_that_matter_are_kept():
     assert encode(Response({}, headers=headers)).headers == headers
 
 
-@override_settings(ASYNC_ACCEPT={"MAX_RESULT_BYTES": 300_000})
+@override_settings(ASYNC_ACCEPT={"MAX_RESULT_BYTES": 100_000, "MAX_RESULT_FILE_BYTES": 300_000})
 def test_of_a_stream_no_more_is_read_than_can_be_kept():
     """Contract 13: its file is closed either way."""
     file = BytesIO(b"x" * 500_000)
@@ -169,8 +178,9 @@ def test_success_stores_the_value_and_ends_the_job():
     row = stored(job)
     assert (row.status, row.result, row.task_name) == ("SUCCESS", '{"x":1}', "tests.testapp.tasks.add")
     assert (row.worker, row.traceback, row.date_started) == ("worker@host", None, job.started_at)
-    assert Job.objects.get().response == {"status": 201, "headers": {"Location": "/x/"}}
+    assert Job.objects.get().response["headers"] == {"Location": "/x/"}
     assert read(job) == '{"x":1}'
+    assert load(job) == Result(201, {"Location": "/x/"}, '{"x":1}')
 
 
 def test_failure_stores_the_traceback_and_ends_the_job():

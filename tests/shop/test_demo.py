@@ -1,85 +1,133 @@
-import os
+"""The demo, and the lines of the README and of the tour that its readers type."""
+
 import re
+import shutil
 import signal
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from pathlib import Path
+from typing import NamedTuple
 
 import pytest
-import requests
 
 from example_project.shop.seed import ACCOUNTS
+from tests.test_readme import ENVIRONMENT, README, ROOT, agrees, curl_lines
 
-ROOT = Path(__file__).resolve().parents[2]
+
+def run(command, folder):
+    done = subprocess.run(["sh", "-c", command], cwd=folder, capture_output=True, text=True, timeout=60)
+    return done.stdout.replace("\r\n", "\n")
 
 
-def start(tmp_path: Path, *arguments: str) -> subprocess.Popen[str]:
-    environment = {
-        name: value for name, value in os.environ.items() if not name.startswith(("DJANGO_", "CELERY_"))
-    }
-    environment |= {"DATABASE_URL": f"sqlite:///{tmp_path}/shop.sqlite3", "PYTHONUNBUFFERED": "1"}
-    command = [sys.executable, "manage.py", "demo", *arguments]
-    return subprocess.Popen(
-        command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+def run_until(command, folder, status):
+    """What *command* prints once it is answered *status*: a busy machine may need longer than a reader's."""
+    for _ in range(120):
+        got = run(command, folder)
+        if got.startswith(f"HTTP/1.1 {status}"):
+            break
+        time.sleep(0.5)
+    return got
+
+
+class Demo(NamedTuple):
+    #: Host and port.
+    address: str
+    #: What it prints.
+    welcome: str
+
+
+@pytest.fixture(scope="module")
+def started(tmp_path_factory):
+    """Start the demo on a free port with a fresh database; end it with Ctrl-C."""
+    if shutil.which("curl") is None:
+        pytest.skip("needs curl")
+    database = f"sqlite:///{tmp_path_factory.mktemp('demo')}/shop.sqlite3"
+    options = {"GATEWAY_SECONDS": "0", "PRICING_SECONDS": "0", "PYTHONUNBUFFERED": "1"}
+    process = subprocess.Popen(
+        [sys.executable, str(ROOT / "manage.py"), "demo", "--port", "0"],
+        env=ENVIRONMENT | options | {"DATABASE_URL": database},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
     )
+    try:
+        welcome = ""
+        for line in process.stdout:
+            welcome += line
+            if "202.txt | tr" in line:  # the last line
+                break
+        yield Demo(re.search(r"http://([^/]+)/", welcome)[1], welcome)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=20) == 0
+    finally:
+        process.kill()
+        process.wait()
+        process.stdout.close()
 
 
 @pytest.fixture
-def demo(tmp_path) -> Iterator[subprocess.Popen[str]]:
-    process = start(tmp_path, "--port", "0")
-    yield process
-    process.kill()
-    process.wait()
-    process.stdout.close()
+def demo(started):
+    return started.address
 
 
-def read_welcome(demo: subprocess.Popen[str]) -> str:
-    """Read until the last of the printed lines."""
-    text = ""
-    for line in demo.stdout:
-        text += line
-        if "202.txt | tr" in line:
-            break
-    return text
+@pytest.fixture
+def folder(tmp_path):
+    """The folder in which a reader types, with the files that the lines name."""
+    (tmp_path / "example_project").symlink_to(ROOT / "example_project")
+    return tmp_path
 
 
-def test_demo_takes_an_order_and_ends_with_ctrl_c(demo):
-    welcome = read_welcome(demo)
-    assert all(account.token in welcome for account in ACCOUNTS)
-    readme = (ROOT / "README.rst").read_text()
-    follow = re.search(r"^   \$ (curl -i -H 'Prefer.*)$", readme, re.MULTILINE)[1]
-    assert follow in welcome
-    url = re.search(r"http://127\.0\.0\.1:\d+", welcome).group()
-    headers = {"Authorization": f"Token {ACCOUNTS[0].token}"}
+def test_the_demo_prints_its_accounts_and_the_line_of_the_readme(started):
+    assert all(account.token in started.welcome for account in ACCOUNTS)
+    assert curl_lines()[1][0] in started.welcome
 
-    accepted = requests.post(
-        f"{url}/api/orders/",
-        json={"lines": [{"sku": "TEA-ASSAM", "quantity": 2}]},
-        headers=headers,
-        timeout=10,
-    )
-    assert accepted.status_code == 202
-    deadline = time.monotonic() + 30
-    while (
-        result := requests.get(accepted.headers["Location"], headers=headers, timeout=10)
-    ).status_code == 202:
-        assert time.monotonic() < deadline
-        time.sleep(0.2)
-    assert result.status_code == 201
-    assert requests.get(f"{url}/static/admin/css/base.css", timeout=10).status_code == 200
 
-    demo.send_signal(signal.SIGINT)
-    assert demo.wait(timeout=10) == 0
+def test_the_demo_serves_static_files(demo, tmp_path):
+    assert run(f"curl -sI http://{demo}/static/admin/css/base.css", tmp_path).startswith("HTTP/1.1 200")
+
+
+def test_curl_lines_give_the_answers_that_are_printed(demo, folder):
+    lines = curl_lines()
+    assert len(lines) == 3
+    for command, answer in lines:
+        status = answer.split()[1]
+        got = run_until(command.replace("127.0.0.1:8000", demo), folder, status)
+        assert agrees(got, answer.replace("127.0.0.1:8000", demo)), f"{command}\n\nprints\n\n{got}"
+
+    got = run_until(lines[1][0], folder, 200)
+    assert got.startswith("HTTP/1.1 200")
+    outcome = re.search(r'^   (\{"summary":.*\}),\.\.\.$', README, re.MULTILINE)[1]
+    assert outcome in got
+
+
+def test_the_tour_leads_where_it_says(demo, folder):
+    tour = (ROOT / "docs" / "tutorials" / "shop-tour.rst").read_text()
+    lines = [line.replace("127.0.0.1:8000", demo) for line in re.findall(r"^   \$ (.+)$", tour, re.MULTILINE)]
+    account = next(line for line in lines if line.startswith("ALICE="))
+
+    def ask(what, status):
+        line = next(line for line in lines if line.startswith("curl") and what in line)
+        got = run_until(f"{account}; {line}", folder, status)
+        assert got.startswith(f"HTTP/1.1 {status}"), f"{line}\n\nprints\n\n{got}"
+        return got
+
+    ask("200000", 202)
+    assert '"operation":"reports.create"' in ask("[Oo]peration-[Ll]ocation", 200)
+    ask("Prefer: wait", 200)
+    first, again = ask("tour-1", 202), ask("tour-1", 202)
+    assert re.search("Location: (.*)", first)[1] == re.search("Location: (.*)", again)[1]
+    lines = [line.replace('"quantity": 1}]}', '"quantity": 2}]}') for line in lines]
+    ask("tour-1", 422)
+    ask("T-1", 400)
 
 
 def test_busy_port_is_named(tmp_path):
+    environment = ENVIRONMENT | {"DATABASE_URL": f"sqlite:///{tmp_path}/shop.sqlite3"}
     with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
-        process = start(tmp_path, "--port", str(port))
-        output, _ = process.communicate(timeout=60)
-    assert process.returncode == 1
-    assert f"Port {port} is in use" in output
+        port = str(taken.getsockname()[1])
+        command = [sys.executable, "manage.py", "demo", "--port", port]
+        done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1
+    assert f"Port {port} is in use" in done.stdout + done.stderr
     assert not (tmp_path / "shop.sqlite3").exists()

@@ -56,11 +56,15 @@ def test_retry_succeeds_at_the_third_attempt(client):
     assert Effect.objects.count() == 1
 
 
-def test_exit_kills_its_process(monkeypatch):
-    killed = []
-    monkeypatch.setattr(tasks.os, "kill", lambda *args: killed.append(args))
-    tasks._misbehave(tasks.drill, "exit")
-    assert killed == [(tasks.os.getpid(), tasks.signal.SIGKILL)]
+def test_exit_kills_its_process(client, monkeypatch):
+    def kill(*args):
+        assert args == (tasks.os.getpid(), tasks.signal.SIGKILL)
+        raise SystemExit
+
+    monkeypatch.setattr(tasks.os, "kill", kill)
+    with pytest.raises(SystemExit):
+        drill(client, "exit")
+    assert not Effect.objects.exists()
 
 
 def test_task_says_what_it_stands():

@@ -1,8 +1,9 @@
-// Keeps <async-job> current. Events: job:progress, job:done, job:error.
+// Keeps <async-job> current. Events: job:progress, :done, :error.
 (() => {
 const upgrade = async (el) => {
 	const data = el.dataset, url = () => el.getAttribute("url");
-	const all = (css) => el.querySelectorAll(css), part = (name) => all(`[data-part=${name}]`)[0];
+	const own = { Accept: "application/vnd.async-accept+json" };
+	const all = (q) => el.querySelectorAll(q), part = (name) => all(`[data-part=${name}]`)[0];
 	const tell = (name, detail) => el.dispatchEvent(new CustomEvent("job:" + name, { bubbles: true, detail }));
 
 	const page = async () => {
@@ -31,10 +32,10 @@ const upgrade = async (el) => {
 		source = source?.close();
 		if (document.hidden || over || !el.isConnected) return;
 		if (!data.events) return poll();
-		source = new EventSource(`${data.events}${/\?/.test(data.events) ? "&" : "?"}last_event_id=${last}`);
-		source.addEventListener("status", (event) => {
-			last = event.lastEventId;
-			show(JSON.parse(event.data));
+		source = new EventSource(`${data.events}${/\?/.test(data.events) ? "&" : "?"}dialect=async-accept&last_event_id=${last}`);
+		source.addEventListener("status", (it) => {
+			last = it.lastEventId;
+			show(JSON.parse(it.data));
 		});
 		source.onerror = () => source.readyState > 1 && resume(data.events = "");
 		later(30);
@@ -43,12 +44,12 @@ const upgrade = async (el) => {
 	const later = (wait) => timer = setTimeout(poll, wait * (1e3 + Math.random() * 200));
 
 	const poll = async () => {
-		const mine = ++turn;
+		const my = ++turn;
 		let wait = 1;
 		try {
-			const reply = await fetch(url(), { headers: { "If-None-Match": etag } });
+			const reply = await fetch(url(), { headers: { ...own, "If-None-Match": etag } });
 			const { status, headers } = reply, job = reply.ok && await reply.json();
-			if (mine !== turn) return;
+			if (my !== turn) return;
 			wait = headers.get("Retry-After") || 1;
 			if (status > 429) throw 0;
 			fails = 0;
@@ -58,7 +59,7 @@ const upgrade = async (el) => {
 			etag = headers.get("ETag") || "";
 			job && show(job);
 		} catch {
-			if (mine !== turn) return;
+			if (my !== turn) return;
 			wait = Math.max(wait, Math.min(60, 2 ** ++fails));
 			note(words.offline);
 		}
@@ -71,10 +72,16 @@ const upgrade = async (el) => {
 		if (busy) return;
 		busy = true;
 		try {
-			const reply = await fetch(form.action, { method: "POST", body });
+			const reply = await fetch(form.action, { method: "POST", body, headers: own });
 			if (reply.ok) {
 				const job = await reply.json();
-				form === part("cancel") || turnTo(job);
+				if (form !== part("cancel")) {
+					if (data.page) location = job.url;
+					for (const it of all("[data-url]")) it.action = it.href = job[it.dataset.url];
+					el.setAttribute("url", job.url);
+					data.events &&= job.events_url;
+					over = etag = last = "";
+				}
 				show(job);
 			} else if (reply.status !== 409) throw 0;
 			resume();
@@ -84,18 +91,9 @@ const upgrade = async (el) => {
 		busy = false;
 	};
 
-	const turnTo = (job) => {
-		if (data.page) location = job.url;
-		for (const it of all("[data-url]")) it.action = it.href = job[it.dataset.url];
-		el.setAttribute("url", job.url);
-		data.events &&= job.events_url;
-		over = etag = last = "";
-	};
-
-	// Shows what has value. Buttons may be missing.
-	const set = (values) => {
-		for (const name in values) {
-			const it = part(name) || {}, value = values[name];
+	const set = (to) => {
+		for (const name in to) {
+			const it = part(name) || {}, value = to[name];
 			it.hidden = !value;
 			if (value?.trim) it.textContent = value;
 		}

@@ -12,6 +12,7 @@ from tests.foreign.company.works import answers, asks, refusals, writes
 from .twins import Case, accepting, plain
 
 GERMAN, FRENCH = {"Accept-Language": "de"}, {"Accept-Language": "fr"}
+INDIA = {"X-Time-Zone": "Asia/Kolkata"}
 ORDERS, BULK = "/v1/customers/1/orders/", "/v1/customers/1/bulk/"
 ORDER = {
     "reference": "B-1",
@@ -166,6 +167,38 @@ RENDERERS = [
     Case("error read in another language", "/v1/work/raise_missing/", json={}, headers=GERMAN, reader=FRENCH),
 ]  # fmt: skip
 
+TASKS = [
+    Case("stock from a task", "/v1/stock", json={}),
+    Case("stock from a task in version 2", "/v2/stock", json={}),
+    Case("stock from a task as CSV", "/v1/stock", json={}, headers=CSV),
+    Case("stock from a task as XML by format", "/v1/stock?format=xml", json={}, reader=JSON),
+    Case("stock from a task by suffix", "/v1/stock.csv", json={}),
+    Case("stock from a task as XLSX in German", "/v1/stock", json={}, headers=XLSX | GERMAN, reader=FRENCH),
+    Case("restock by a task", "/v1/restock", json={}),
+    Case("restock by a task as CSV", "/v1/restock", json={}, headers=CSV, reader=ANY),
+    Case("restock refused by a task", "/v1/restock", json={"refused": True}),
+    Case("restock refused by a task as XML", "/v1/restock", json={"refused": True}, headers=XML, reader=JSON),
+    Case("table from a task in German", "/v1/table/", json={}, headers=GERMAN, reader=FRENCH),
+]  # fmt: skip
+
+LANGUAGES = [
+    Case(
+        f"{name.replace('_', ' ')} in German",
+        f"/v1/work/{name}/",
+        json={},
+        headers=GERMAN | INDIA,
+        reader=FRENCH,
+    )
+    for name in (
+        "lazy",
+        "own_language",
+        "django_template",
+        "django_text",
+        "return_page_error",
+        "raise_invalid_fields",
+    )
+]
+
 ANSWERS = [
     Case(name.replace("_", " "), f"/v1/work/{name}/", json={}) for name in answers.WORKS | refusals.WORKS
 ]
@@ -241,7 +274,7 @@ TRANSACTIONS = [
 ]
 
 CASES = [
-    *VIEW_SETS, *ACTIONS, *UPLOADS, *RENDERERS, *ANSWERS, *CALLERS, *ASKED, *TRANSACTIONS,
+    *VIEW_SETS, *ACTIONS, *UPLOADS, *RENDERERS, *TASKS, *LANGUAGES, *ANSWERS, *CALLERS, *ASKED, *TRANSACTIONS,
 ]  # fmt: skip
 
 

@@ -183,6 +183,14 @@ class Table(AcceptMixin, plain.Table):
     accept_task = tasks.make_table
 
 
+class Stock(AcceptMixin, plain.Stock):
+    accept_task = tasks.count_stock
+
+
+class Restock(AcceptMixin, plain.Restock):
+    accept_task = tasks.order_stock
+
+
 class Status(AcceptMixin, APIView):
     """Lets a task choose its status."""
 

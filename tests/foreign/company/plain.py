@@ -322,6 +322,22 @@ class Untied(Loose):
     """In no transaction of the request; of the job its accepting twin says nothing."""
 
 
+class Stock(APIView):
+    """What the accepting twin lets a task count; rendered by the view."""
+
+    renderer_classes = Report.renderer_classes
+
+    def post(self, request: Request, **kwargs: Any) -> Any:
+        return Response(tasks.stock(refused=request.data.get("refused", False)))
+
+
+class Restock(Stock):
+    """The same; the task answers with a status of its own."""
+
+    def post(self, request: Request, **kwargs: Any) -> Any:
+        return tasks.restock(refused=request.data.get("refused", False))
+
+
 class Table(APIView):
     """What the accepting twin lets a task make."""
 

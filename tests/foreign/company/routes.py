@@ -22,6 +22,9 @@ def routes(views: Any, *others: Any) -> list[Any]:
         ),
         path("import/", views.Import.as_view()),
         path("me/", views.Me.as_view()),
+        *format_suffix_patterns(
+            [path("stock", views.Stock.as_view()), path("restock", views.Restock.as_view())]
+        ),
         path("office/", views.Office.as_view()),
         path("fixed/", views.Fixed.as_view()),
         path("sheet/", views.Sheet.as_view()),

@@ -1,3 +1,5 @@
+from typing import Any
+
 from celery import shared_task
 from django.http import HttpResponse
 from rest_framework.response import Response
@@ -10,6 +12,26 @@ from .models import Audit
 
 def table() -> HttpResponse:
     return HttpResponse("sku;units\r\nTEA;3\r\n", content_type="text/csv; charset=utf-8")
+
+
+def stock(refused: bool) -> Any:
+    return [{"sku": "TEA", "units_left": 3}, {"sku": "CUP", "units_left": 0}]
+
+
+def restock(refused: bool) -> Response:
+    if refused:
+        return Response({"supplier_state": "closed"}, status=409)
+    return Response(stock(refused), status=201, headers={"X-Checked": "yes"})
+
+
+@shared_task(base=JobTask)
+def count_stock(refused: bool = False) -> Any:
+    return stock(refused)
+
+
+@shared_task(base=JobTask)
+def order_stock(refused: bool = False) -> Any:
+    return restock(refused)
 
 
 @shared_task(base=JobTask)

@@ -1,17 +1,22 @@
 """What a view may answer, by REST framework or by Django."""
 
 import gzip
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
-from django.http import HttpResponse, HttpResponseRedirect, JsonResponse
+from django.http import HttpResponse, HttpResponseRedirect, JsonResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
+from django.template.response import TemplateResponse
+from django.utils import timezone, translation
+from django.utils.translation import gettext_lazy
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from .registry import Works
 
 WORKS = Works()
+MOMENT = datetime(2025, 11, 3, 9, 30, tzinfo=UTC)
 
 #: What REST framework's ``Response`` makes of these is the renderer's business.
 DATA: dict[str, Any] = {
@@ -77,6 +82,66 @@ def django_bytes(request: Request) -> HttpResponseBase:
 def django_large(request: Request) -> HttpResponseBase:
     """Larger than what is kept as JSON."""
     return HttpResponse(b"0123456789abcdef" * 100_000, content_type="application/octet-stream")
+
+
+@WORKS.add
+def django_large_text(request: Request) -> HttpResponseBase:
+    return HttpResponse("sku;ünits\r\n" * 120_000, content_type="text/csv; charset=utf-8")
+
+
+@WORKS.add
+def django_large_stream(request: Request) -> HttpResponseBase:
+    return StreamingHttpResponse(
+        (b"0123456789abcdef" * 1_000 for _ in range(100)), content_type="image/x-noise"
+    )
+
+
+@WORKS.add
+def django_stream_of_json(request: Request) -> HttpResponseBase:
+    return StreamingHttpResponse(['{"rows" : [', "1,\n2", "]}"], content_type="application/json")
+
+
+@WORKS.add
+def django_no_json(request: Request) -> HttpResponseBase:
+    """Says so, and is none."""
+    return HttpResponse(")]}'\n[1]", content_type="application/json; charset=utf-8")
+
+
+@WORKS.add
+def django_json_in_utf_16(request: Request) -> HttpResponseBase:
+    return HttpResponse('{"name": "ü"}'.encode("utf-16"), content_type="application/json; charset=utf-16")
+
+
+@WORKS.add
+def django_lines(request: Request) -> HttpResponseBase:
+    return HttpResponse('{"a": 1}\n{"a": 2}\n', content_type="application/x-ndjson")
+
+
+@WORKS.add
+def django_template(request: Request) -> HttpResponseBase:
+    """Rendered after the view, as Django does it."""
+    return TemplateResponse(
+        request._request, "company/done.html", {"path": request.path, "when": gettext_lazy("January")}
+    )
+
+
+@WORKS.add
+def django_no_type(request: Request) -> HttpResponseBase:
+    response = HttpResponse(b"?")
+    del response["Content-Type"]
+    return response
+
+
+@WORKS.add
+def lazy(request: Request) -> Response:
+    return Response({"month_name": gettext_lazy("January"), "at": timezone.localtime(MOMENT)})
+
+
+@WORKS.add
+def own_language(request: Request) -> Response:
+    """Speaks the language of somebody else from here on."""
+    translation.activate("fr")
+    return Response({"month_name": gettext_lazy("January")})
 
 
 @WORKS.add

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from django.core.exceptions import PermissionDenied
-from django.http import Http404, HttpResponse
+from django.http import Http404, HttpResponse, JsonResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
 from rest_framework import exceptions
 from rest_framework.exceptions import ValidationError
@@ -68,6 +68,21 @@ def return_hal_error(request: Request) -> Response:
 @WORKS.add
 def return_text_error(request: Request) -> HttpResponseBase:
     return HttpResponse("no such shelf\n", status=404, content_type="text/plain; charset=utf-8")
+
+
+@WORKS.add
+def return_large_error(request: Request) -> HttpResponseBase:
+    return HttpResponse(b"\0no" * 500_000, status=422, content_type="application/octet-stream")
+
+
+@WORKS.add
+def return_stream_error(request: Request) -> HttpResponseBase:
+    return StreamingHttpResponse(["no such ", "shelf"], status=404, content_type="text/plain")
+
+
+@WORKS.add
+def return_django_json_error(request: Request) -> HttpResponseBase:
+    return JsonResponse({"shelf_state": "ü"}, status=409)
 
 
 @WORKS.add

@@ -3,25 +3,17 @@
 import re
 
 import pytest
-from django.contrib.auth.models import Permission
 from django.contrib.contenttypes.models import ContentType
-from django.core.cache import cache
-from django.test import Client
 from django.utils import timezone
 
 from async_accept.admin import statistics
 from async_accept.models import Job
 from async_accept.problems import problem
 from async_accept.testing import make_job
+from tests.admin.conftest import page
 from tests.testapp.models import Shelf
 
-pytestmark = pytest.mark.django_db
-
-
-@pytest.fixture(autouse=True)
-def _several_sites(settings):
-    settings.ROOT_URLCONF = "tests.sites"
-    cache.clear()
+pytestmark = [pytest.mark.django_db, pytest.mark.urls("tests.sites")]
 
 
 @pytest.fixture
@@ -38,12 +30,6 @@ def job():
         rerun_of=first.pk,
         rerun_as=first.pk,
     )
-
-
-def page(client: Client, url: str) -> str:
-    response = client.get(url)
-    assert response.status_code == 200, url
-    return response.content.decode()
 
 
 def links(html: str) -> list[str]:
@@ -89,16 +75,13 @@ def test_an_admin_with_media_of_its_own_keeps_ours(boss):
         assert html.count(name) == 1, name
 
 
-def test_where_jobs_are_registered_without_the_mixin_the_index_has_no_dashboard(boss):
+def test_jobs_that_are_registered_without_the_mixin_have_no_dashboard(boss):
     assert "Dashboard of jobs" not in page(boss, "/plain/async_accept/")
     assert "Dashboard of jobs" not in page(boss, "/plain/")
 
 
-def test_an_object_is_linked_for_those_who_may_look_at_it(django_user_model, boss, job):
-    user = django_user_model.objects.create_user("viewer", is_staff=True)
-    user.user_permissions.add(Permission.objects.get(codename="view_job"))
-    viewer = Client()
-    viewer.force_login(user)
+def test_an_object_is_linked_for_those_who_may_look_at_it(staff, boss, job):
+    viewer = staff()
     for url in ("/operations/async_accept/job/", f"/operations/async_accept/job/{job.pk}/change/"):
         assert "/operations/testapp/shelf/1/change/" in page(boss, url)
         html = page(viewer, url)

@@ -1,0 +1,64 @@
+"""Results that are too large for the database: files in the storage of uploads, one folder for each job.
+
+A file's name cannot be guessed, because a project may serve its storage to everybody. The job's row has the name.
+"""
+
+from collections.abc import Iterable
+from contextlib import suppress
+from secrets import token_hex
+from typing import Any
+from uuid import UUID
+
+from django.core.files.base import File
+
+from ..models import Job
+from .uploads import delete, is_old, storage
+
+__all__ = ["delete", "names", "open", "remove_orphans", "save"]
+
+#: The folder in the storage; it has one folder for each job.
+FOLDER = "async_accept/results"
+
+
+def save(job: Job, file: "File[Any]") -> str:
+    """Save *file* and return its name in the storage."""
+    file.seek(0)
+    return storage().save(f"{FOLDER}/{job.pk.hex}/{token_hex(16)}", file)
+
+
+def open(name: str) -> "File[Any]":
+    """Open a file by its name in the storage.
+
+    Raises:
+        FileNotFoundError: it is gone.
+    """
+    return storage().open(name)
+
+
+def names(jobs: Iterable[Job]) -> list[str]:
+    """Return the names of the files that *jobs* have left."""
+    return [job.response["file"] for job in jobs if job.response and "file" in job.response]
+
+
+def _paths(folder: str) -> list[str]:
+    return [f"{folder}/{name}" for name in storage().listdir(folder)[1]]
+
+
+def remove_orphans() -> int:
+    """Remove old files that no job names, left by an attempt whose end was not stored; return how many.
+
+    Storages that cannot list their folders are skipped.
+    """
+    store = storage()
+    removed = 0
+    with suppress(NotImplementedError, FileNotFoundError):
+        for folder in store.listdir(FOLDER)[0]:
+            with suppress(ValueError):
+                path = f"{FOLDER}/{folder}"
+                pk = UUID(folder)
+                old = [name for name in _paths(path) if is_old(name)]
+                kept = names(Job.objects.filter(pk=pk).only("response")) if old else []
+                orphans = [name for name in old if name not in kept]
+                delete(orphans)
+                removed += len(orphans)
+    return removed

@@ -1,0 +1,104 @@
+"""E007, I002, W003, W008, W010: databases."""
+
+from types import SimpleNamespace
+
+import pytest
+from django.core import checks as django_checks
+from django.db import connections
+from django.db.backends.postgresql.psycopg_any import IsolationLevel
+from django.test import override_settings
+
+from async_accept import checks
+from async_accept.checks import check_databases
+from tests.checks.conftest import told
+
+IMMEDIATE = {"transaction_mode": "IMMEDIATE"}
+
+
+def test_results_in_another_database_are_told():
+    class Router:
+        def db_for_write(self, model, **hints):
+            return "results" if model._meta.app_label == "django_celery_results" else None
+
+    with override_settings(DATABASE_ROUTERS=[Router()]):
+        message = told(check_databases)["E007"]
+    assert "django_celery_results" in message.hint
+
+
+def test_sqlite_as_django_sets_it_up_is_told_with_the_whole_mend(database):
+    database()
+    message = told(check_databases)["W003"]
+    assert "journal_mode=WAL and transaction_mode IMMEDIATE" in message.msg
+    mend = eval("{" + message.hint + "}")  # noqa: S307
+    database(**mend["OPTIONS"])
+    assert told(check_databases) == {}
+
+
+def test_sqlite_without_immediate_transactions_is_told(database):
+    database(init_command="PRAGMA journal_mode=WAL;")
+    assert "lacks transaction_mode IMMEDIATE" in told(check_databases)["W003"].msg
+
+
+def test_a_file_that_keeps_a_write_ahead_log_needs_no_command(database):
+    file = database(**IMMEDIATE)
+    file.write_bytes(b"SQLite format 3\0\x10\x00\x02\x02")
+    assert told(check_databases) == {}
+    file.write_bytes(b"SQLite format 3\0\x10\x00\x01\x01")
+    assert "W003" in told(check_databases)
+
+
+def test_sqlite_in_memory_is_not_told(monkeypatch):
+    connection = SimpleNamespace(vendor="sqlite", settings_dict={"NAME": ":memory:"})
+    for module in (checks.celery, checks.databases):
+        monkeypatch.setattr(module, "connections", {"default": connection})
+    assert told(check_databases) == {}
+
+
+@pytest.mark.parametrize("vendor", ["postgresql", "mysql"])
+def test_a_database_server_is_not_told(database, vendor):
+    database(vendor)
+    assert told(check_databases) == {}
+
+
+@pytest.mark.parametrize(("vendor", "is_told"), [("mysql", True), ("postgresql", False)])
+def test_times_without_a_zone_are_told_where_the_database_keeps_none(database, vendor, is_told):
+    database(vendor)
+    with override_settings(USE_TZ=False, TIME_ZONE="Europe/Berlin"):
+        assert ("W008" in told(check_databases)) is is_told
+    with override_settings(USE_TZ=False, TIME_ZONE="UTC"):
+        assert "W008" not in told(check_databases)
+
+
+@pytest.mark.parametrize(
+    ("vendor", "level", "is_told"),
+    [
+        ("postgresql", IsolationLevel.READ_COMMITTED, False),
+        ("postgresql", IsolationLevel.REPEATABLE_READ, True),
+        ("postgresql", IsolationLevel.SERIALIZABLE, True),
+        ("postgresql", IsolationLevel.SERIALIZABLE.value, True),
+        ("mysql", "read committed", False),
+        ("mysql", "READ COMMITTED", False),
+        ("mysql", "repeatable read", True),
+        ("mysql", "serializable", True),
+        ("mysql", None, True),
+    ],
+)
+def test_transactions_that_do_not_see_what_others_commit_are_told(database, vendor, level, is_told):
+    database(vendor, isolation_level=level)
+    messages = told(check_databases)
+    assert ("W010" in messages) is is_told
+    if is_told:
+        mended = eval("{" + messages["W010"].hint + "}", {"IsolationLevel": IsolationLevel})  # noqa: S307
+        database(vendor, **mended)
+        assert told(check_databases) == {}
+
+
+def test_an_outage_around_the_views_is_noted(monkeypatch, settings):
+    assert "I002" not in told(checks.check_atomic_requests)
+    monkeypatch.setitem(connections.settings["default"], "ATOMIC_REQUESTS", True)
+    note = told(checks.check_atomic_requests)["I002"]
+    assert note.level == django_checks.INFO
+    mended = {"MIDDLEWARE": list(settings.MIDDLEWARE)}
+    exec(note.hint, mended)  # noqa: S102
+    settings.MIDDLEWARE = mended["MIDDLEWARE"]
+    assert "I002" not in told(checks.check_atomic_requests)

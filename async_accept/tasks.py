@@ -26,7 +26,7 @@ from .jobs.replay import alone, replay
 from .models import ATTEMPTS_CEILING, Job, database
 from .states import LEASED, State
 from .worker.backend import JobBackend
-from .worker.errors import failure
+from .worker.errors import IN_TRANSACTION, failure
 from .worker.finish import finish_together, leave
 from .worker.heartbeat import heartbeat
 from .worker.message import attempt_of, is_job, job_of_message
@@ -277,15 +277,6 @@ def atomic_from_here() -> None:
     attempt = current_attempt()
     if attempt is not None:
         attempt.begin_transaction()
-
-
-#: Added to what fails only because a view is replayed in a transaction, which its request had not.
-IN_TRANSACTION = (
-    "The request of this view is in no transaction (ATOMIC_REQUESTS), but its replay commits together with the end of "
-    "the job (accept_atomic). So this error came from a transaction, or only at its commit. There are two ways out: "
-    "accept_atomic = False, then the effects of a lost attempt may happen twice; or transaction.atomic() around what "
-    "the view writes, then the request meets the same error."
-)
 
 
 class ReplayTask(JobTask):

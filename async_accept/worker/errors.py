@@ -37,6 +37,15 @@ RESULT_ERRORS = (ResultTooLarge, Unencodable)
 celery_logger = logging.getLogger("celery.app.trace")
 
 
+#: Added to what fails only because a view is replayed in a transaction, which its request had not.
+IN_TRANSACTION = (
+    "The request of this view is in no transaction (ATOMIC_REQUESTS), but its replay commits together with the end of "
+    "the job (accept_atomic). So this error came from a transaction, or only at its commit. There are two ways out: "
+    "accept_atomic = False, then the effects of a lost attempt may happen twice; or transaction.atomic() around what "
+    "the view writes, then the request meets the same error."
+)
+
+
 class Failure(WorkFailed):
     """Carries an error, and the problem that it leaves, from the task to its backend.
 
@@ -173,6 +182,8 @@ def _without_message(error: BaseException, summary: str, seen: set[int]) -> Base
         if before is not None and id(before) not in seen:
             setattr(told, name, _without_message(before, type(before).__name__, seen))
     told.__suppress_context__ = error.__suppress_context__
+    if IN_TRANSACTION in getattr(error, "__notes__", ()):
+        told.add_note(IN_TRANSACTION)
     return told
 
 

@@ -218,7 +218,7 @@ def test_all_that_is_ours_speaks_the_projects_dialect(client, settings):
     assert accepted["STATUS"] == client.get(url(job)).json()["STATUS"] == "accepted"
     assert client.get(url(job, "result/")).json()["STATUS"] == "accepted"
     missing = client.get("/api/jobs/nothing/")
-    assert (missing["Content-Type"], missing.json()["STATUS"]) == ("application/problem+json", 404)
+    assert (missing["Content-Type"], missing.json()["STATUS"]) == ("application/problem+json", 401)
     assert client.post(url(job, "rerun/")).json()["CODE"] == "not-ended"
     assert client.post(url(job, "cancel/")).json()["STATUS"] == "canceled"
     client.force_login(User.objects.create(username="alice"))
@@ -235,7 +235,7 @@ def test_our_own_dialect_is_always_understood(client, settings, wish):
     assert (monitor["Content-Type"], monitor.json()["status"]) == (OWN, "accepted")
     assert client.get(url(job, "result/"), **wish).json()["status"] == "accepted"
     missing = client.get("/api/jobs/nothing/", **wish)
-    assert (missing["Content-Type"], missing.json()["status"]) == ("application/problem+json", 404)
+    assert (missing["Content-Type"], missing.json()["status"]) == ("application/problem+json", 401)
     assert client.get(url(job)).headers["ETag"] != monitor.headers["ETag"]
 
 
@@ -330,7 +330,7 @@ async def _problem(path):
 def test_a_problem_of_events_speaks_the_dialect_too(settings):
     spoken(settings, Shouting)
     problem = asyncio.run(_problem("/api/jobs/nothing/events/"))
-    assert (problem["Content-Type"], problem.json()["STATUS"]) == ("application/problem+json", 404)
+    assert (problem["Content-Type"], problem.json()["STATUS"]) == ("application/problem+json", 401)
 
 
 # --- Languages -------------------------------------------------------------------------------------------

@@ -510,12 +510,12 @@ def test_a_job_is_published_again_as_its_view_says(monkeypatch, clock):
     """The relay may not know the view; the row says how."""
     sent = []
     monkeypatch.setattr(
-        module, "publish", lambda jobs, via=None: sent.extend(jobs) or [job.pk for job in jobs]
+        due_module, "publish", lambda jobs, via=None: sent.extend(jobs) or [job.pk for job in jobs]
     )
     options = {"queue": "slow", "time_limit": 60}
     make_job(tasks.echo, message_options=options, dispatch_at=timezone.now() - AGO)
     make_job(tasks.echo, dispatch_at=timezone.now() - AGO)
-    Relay(Broker(1, clock), clock).publish_due()
+    due_module.publish_due(Broker(1, clock))
     assert sorted((job.options for job in sent), key=str) == sorted([options, None], key=str)
 
 
@@ -528,5 +528,5 @@ def test_a_lost_message_is_looked_for_in_the_queue_of_the_view(relay, monkeypatc
         created_at=timezone.now() - timedelta(days=1),
         updated_at=timezone.now() - timedelta(days=1),
     )
-    relay.find_lost_messages()
+    due_module.find_lost_messages(relay.broker)
     assert asked == ["slow"]

@@ -1,14 +1,21 @@
 """Views as REST framework's generic views know them: operation, object and serializer of a request."""
 
+import logging
 from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
+from django.core.exceptions import PermissionDenied
+from django.db import Error
+from django.http import Http404
+from rest_framework.exceptions import APIException
 from rest_framework.generics import GenericAPIView
 from rest_framework.request import Request
 from rest_framework.utils.formatting import camelcase_to_spaces
 
 __all__ = ["VERBS", "object_of", "operation_of", "validate"]
+
+logger = logging.getLogger(__name__)
 
 #: The methods that can be accepted, and what generic views call their handlers.
 VERBS = {"POST": "create", "PUT": "update", "PATCH": "partial_update", "DELETE": "destroy"}
@@ -33,11 +40,20 @@ def object_of(view: Any) -> Any:
     if not (hasattr(view, "lookup_field") and hasattr(view, "get_object")):
         return None
     verb = getattr(view, "action", None) or VERBS.get(view.request.method, "")
-    if verb in VERBS.values() and hasattr(view, verb):
-        return None if verb == "create" else view.get_object()
-    is_named = (getattr(view, "lookup_url_kwarg", None) or view.lookup_field) in view.kwargs
-    has_objects = getattr(view, "queryset", None) is not None or _defines(view, "get_queryset", "get_object")
-    return view.get_object() if is_named and has_objects else None
+    is_verb = verb in VERBS.values() and hasattr(view, verb)
+    if is_verb and verb == "create":
+        return None
+    if (getattr(view, "lookup_url_kwarg", None) or view.lookup_field) in view.kwargs:
+        has_objects = getattr(view, "queryset", None) is not None or _defines(
+            view, "get_queryset", "get_object"
+        )
+        return view.get_object() if is_verb or has_objects else None
+    if not (is_verb and _defines(view, "get_object")):
+        return None  # many at a time: the URL is that of the list
+    try:
+        return view.get_object()  # the one that every such request is about, such as the caller's own account
+    except AssertionError:  # REST framework's: it found no lookup either
+        return None
 
 
 def validate(view: Any, request: Request, instance: Any = None, serializer_class: Any = None) -> Any:
@@ -50,13 +66,39 @@ def validate(view: Any, request: Request, instance: Any = None, serializer_class
     Raises:
         ValidationError: the input is not valid (400).
     """
-    make = _serializer_maker(view, request, serializer_class)
-    if make is None or (serializer_class is None and request.method == "DELETE"):
-        return request.data if isinstance(request.data, Mapping) else {"data": request.data}
+    unchecked = request.data if isinstance(request.data, Mapping) else {"data": request.data}
+    if serializer_class is None and request.method == "DELETE":
+        return unchecked
+    is_guess = serializer_class is None and not _says_how(view, request)
+    try:
+        make = _serializer_maker(view, request, serializer_class)
+        return unchecked if make is None else _validated(make, request, instance, is_guess)
+    except (APIException, Http404, PermissionDenied, Error):
+        raise
+    except Exception:
+        # The handler uses its serializer in a way of its own. It checks the data, in the worker.
+        if not is_guess:
+            raise
+        logger.debug("%s is not validated when it is accepted", type(view).__name__, exc_info=True)
+        return unchecked
+
+
+def _says_how(view: Any, request: Request) -> bool:
+    """Whether it is known how the serializer of *view* is used: a task or REST framework's own handlers need it so."""
+    if getattr(view, "accept_task", None) is not None:
+        return True
+    name = getattr(view, "action", None) or str(request.method).lower()
+    handler = getattr(type(view), name, None)
+    return name in VERBS.values() or str(getattr(handler, "__module__", "")).startswith("rest_framework.")
+
+
+def _validated(make: Any, request: Request, instance: Any, is_guess: bool) -> Any:
+    """Return what a serializer makes of the data. As a guess, a list is one of what the serializer is of."""
+    options: dict[str, Any] = {"many": True} if is_guess and isinstance(request.data, list) else {}
     if request.method in ("PUT", "PATCH"):
-        serializer = make(instance, data=request.data, partial=request.method == "PATCH")
+        serializer = make(instance, data=request.data, partial=request.method == "PATCH", **options)
     else:
-        serializer = make(data=request.data)
+        serializer = make(data=request.data, **options)
     serializer.is_valid(raise_exception=True)
     return serializer.validated_data
 

@@ -20,7 +20,7 @@ from .http.errors import ExceptionHandler, naming_refusals
 from .http.generic import VERBS
 from .http.metadata import add_terms
 from .http.negotiation import with_panel
-from .http.options import AcceptOptions
+from .http.options import AcceptOptions, accepting_handlers
 from .http.responses import VARY
 from .http.transactions import in_own_transactions
 from .jobs.replay import job_of, note_names
@@ -84,11 +84,6 @@ class AcceptingView(AcceptOptions):
         if request.method in VERBS:
             patch_vary_headers(response, VARY)
         return response
-
-
-def accepting_handlers(view: type) -> set[str]:
-    """Return the names of the handlers of *view* that its mixins let accept."""
-    return {name for base in view.__mro__ for name in vars(base).get("_handlers", ())}
 
 
 def _accept(acceptance: Acceptance, verb: str, work: Any, request: Request, *args: Any, **kwargs: Any) -> Any:

@@ -10,8 +10,9 @@ from django.urls import get_resolver
 from ..conf import conf
 from ..decorators import decorated
 from ..http.generic import VERBS
+from ..http.options import accepting_handlers
 from ..http.urlconf import mounts
-from ..mixins import AcceptingView, accepting_handlers
+from ..mixins import AcceptingView
 from .messages import TAG, warning
 from .views import Routed, routed_views
 

@@ -13,6 +13,7 @@ from rest_framework.response import Response
 from ..conf import conf
 from .accept import Acceptance
 from .generic import VERBS
+from .options import accepting_handlers
 from .transactions import can_wait
 
 __all__ = ["JobMetadata", "add_terms", "terms", "with_terms"]
@@ -74,7 +75,7 @@ def _by_method(view: Any, request: Request, methods: Any) -> dict[str, dict[str,
 
 def _accepting(view: Any) -> Iterator[tuple[str, Mapping[str, Any]]]:
     """Yield the methods whose handler is a mixin's or decorated, with the options of the decorator."""
-    mixed_in = {name for base in type(view).__mro__ for name in vars(base).get("_handlers", ())}
+    mixed_in = accepting_handlers(type(view))
     actions = getattr(view, "action_map", None)
     for method in view.allowed_methods:
         name = actions.get(method.lower()) if actions else method.lower()

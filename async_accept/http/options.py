@@ -8,7 +8,7 @@ from rest_framework.request import Request
 from ..encoding import plain
 from . import generic
 
-__all__ = ["AcceptOptions"]
+__all__ = ["AcceptOptions", "accepting_handlers"]
 
 
 class AcceptOptions:
@@ -106,3 +106,8 @@ class AcceptOptions:
         Set attributes of the request, or context variables: these end with the attempt. If it returns a context
         manager, that is entered now and left when the attempt is over.
         """
+
+
+def accepting_handlers(view: type) -> set[str]:
+    """Return the names of the handlers of *view* that its mixins let accept."""
+    return {name for base in view.__mro__ for name in vars(base).get("_handlers", ())}

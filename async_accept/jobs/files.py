@@ -7,12 +7,11 @@ from collections.abc import Iterable
 from contextlib import suppress
 from secrets import token_hex
 from typing import Any
-from uuid import UUID
 
 from django.core.files.base import File
 
 from ..models import Job
-from .uploads import delete, is_old, storage
+from .uploads import delete, files_by_job, is_old, storage
 
 __all__ = ["delete", "names", "open", "remove_orphans", "save"]
 
@@ -40,25 +39,17 @@ def names(jobs: Iterable[Job]) -> list[str]:
     return [job.response["file"] for job in jobs if job.response and "file" in job.response]
 
 
-def _paths(folder: str) -> list[str]:
-    return [f"{folder}/{name}" for name in storage().listdir(folder)[1]]
-
-
 def remove_orphans() -> int:
     """Remove old files that no job names, left by an attempt whose end was not stored; return how many.
 
     Storages that cannot list their folders are skipped.
     """
-    store = storage()
     removed = 0
-    with suppress(NotImplementedError, FileNotFoundError):
-        for folder in store.listdir(FOLDER)[0]:
-            with suppress(ValueError):
-                path = f"{FOLDER}/{folder}"
-                pk = UUID(folder)
-                old = [name for name in _paths(path) if is_old(name)]
-                kept = names(Job.objects.filter(pk=pk).only("response")) if old else []
-                orphans = [name for name in old if name not in kept]
-                delete(orphans)
-                removed += len(orphans)
+    for pk, found in files_by_job(FOLDER):
+        with suppress(NotImplementedError, FileNotFoundError):  # another relay may be faster
+            old = [name for name in found if is_old(name)]
+            kept = names(Job.objects.filter(pk=pk).only("response")) if old else []
+            orphans = [name for name in old if name not in kept]
+            delete(orphans)
+            removed += len(orphans)
     return removed

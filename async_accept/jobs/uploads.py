@@ -27,6 +27,7 @@ __all__ = [
     "close",
     "delete",
     "discard",
+    "files_by_job",
     "fingerprints",
     "is_old",
     "keep",
@@ -119,26 +120,30 @@ def remove_orphans() -> int:
 
     Storages that cannot list their folders are skipped.
     """
-    store = storage()
     removed = 0
-    with suppress(NotImplementedError, FileNotFoundError):
-        for folder in store.listdir(FOLDER)[0]:
-            with suppress(ValueError):
-                if _is_old(folder) and not Job.objects.filter(pk=UUID(folder)).exists():
-                    delete([f"{FOLDER}/{folder}/{name}" for name in store.listdir(f"{FOLDER}/{folder}")[1]])
-                    removed += 1
+    for pk, names in files_by_job(FOLDER):
+        with suppress(NotImplementedError, FileNotFoundError):  # another relay may be faster
+            if all(map(is_old, names)) and not Job.objects.filter(pk=pk).exists():
+                delete(names)
+                removed += 1
     return removed
+
+
+def files_by_job(folder: str) -> Iterator[tuple[UUID, list[str]]]:
+    """Yield for each job that has a folder in *folder* its id and the names of its files in the storage.
+
+    Nothing if the storage cannot list its folders; folders that are no job's are skipped.
+    """
+    store = storage()
+    with suppress(NotImplementedError, FileNotFoundError):
+        for job in store.listdir(folder)[0]:
+            with suppress(ValueError):
+                pk = UUID(job)
+                yield pk, [f"{folder}/{job}/{name}" for name in store.listdir(f"{folder}/{job}")[1]]
 
 
 class _Reference(dict[str, Any]):
     """A reference to a file in a job's input."""
-
-
-def _is_old(folder: str) -> bool:
-    store = storage()
-    names = store.listdir(f"{FOLDER}/{folder}")[1]
-    youngest = max((store.get_modified_time(f"{FOLDER}/{folder}/{name}") for name in names), default=None)
-    return youngest is None or youngest < timezone.now() - ORPHAN_AGE
 
 
 def _replace(value: Any, kind: type, by: Any) -> Any:

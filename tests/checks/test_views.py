@@ -1,4 +1,4 @@
-"""E005, E006, E008, W005: views."""
+"""E005, E006, E008, E009, E010, W005: views."""
 
 import pytest
 from celery import current_app, shared_task

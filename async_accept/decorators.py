@@ -171,7 +171,7 @@ def _request_of(handler: Callable[..., Any], args: tuple[Any, ...]) -> Request:
     """Return REST framework's request among the arguments of *handler*.
 
     Raises:
-        ImproperlyConfigured: there is none, because Django has called the handler. At import nobody could tell.
+        ImproperlyConfigured: there is none, because Django has called the handler. This cannot be known at import.
     """
     found = next((arg for arg in args if isinstance(arg, Request)), None)
     if found is None:

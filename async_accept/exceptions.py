@@ -71,7 +71,8 @@ class Unencodable(AsyncAcceptError, ValueError):
 class ResultNotFinal(AsyncAcceptError, ValueError):
     """The work answered with a status that ends nothing, such as 103 or 304: the job fails (HTTP 409).
 
-    The problem is ``result-not-final``. Nobody asked the work for an interim answer, or whether something has changed.
+    The problem is ``result-not-final``. A job ends with a final answer, and the work got no condition
+    that a 304 could answer.
     """
 
     def __init__(self, status: int) -> None:

@@ -100,7 +100,7 @@ class JobTask(BaseTask, metaclass=JobTaskType):
     store_errors_even_if_ignored = True
     throws = (WorkEnded,)
 
-    @property  # type: ignore[misc] # nobody sets it
+    @property  # type: ignore[misc] # read only
     def backend(self) -> JobBackend:  # type: ignore[override] # as above
         backend = self.__dict__.get("_job_backend")
         if backend is None or backend.app is not self.app:
@@ -108,7 +108,7 @@ class JobTask(BaseTask, metaclass=JobTaskType):
         return backend
 
     @property
-    def store_eager_result(self) -> bool:  # type: ignore[override] # nobody sets it
+    def store_eager_result(self) -> bool:  # type: ignore[override] # read only
         # Otherwise Celery reports no retry to the backend in eager mode and in tests, and the job would stay running.
         return is_job(self.request) or bool(self.app.conf.task_store_eager_result)
 

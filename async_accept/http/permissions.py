@@ -13,7 +13,7 @@ __all__ = ["lacks_credentials", "may_change"]
 
 
 def lacks_credentials(request: Request) -> bool:
-    """Tell whether the caller could have said who they are, and has not; False where nobody is authenticated.
+    """Tell whether the caller could have said who they are, and has not; False if the view authenticates no one.
 
     Such a caller gets what REST framework answers elsewhere in the project, whether a job exists or not: 401 with
     ``WWW-Authenticate``, or 403 if the first authentication class has none.

@@ -311,7 +311,7 @@ class JobViewSet(ProblemsMixin, GenericViewSet[Job]):
             return None, scheme()
 
     @property
-    def renderer_classes(self) -> Any:  # type: ignore[override] # nobody sets it
+    def renderer_classes(self) -> Any:  # type: ignore[override] # read only
         """The classes of what is offered; OPTIONS tells their media types."""
         return [type(renderer) for renderer in self.get_renderers()]
 

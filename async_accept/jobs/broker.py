@@ -196,7 +196,7 @@ def _bounded(seconds: float) -> dict[str, Any]:
             options["sentinel_kwargs"] = {**options["sentinel_kwargs"], **waits}
     elif "amqp" in str(driver):
         options.update(read_timeout=seconds, write_timeout=seconds, max_retries=0)
-        # The row is the truth: nobody needs the broker's word for each message.
+        # The row is the truth: the broker need not confirm each message.
         options.pop("confirm_publish", None)
     return options
 

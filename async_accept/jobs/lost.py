@@ -25,7 +25,7 @@ _CLOCK = getattr(time, "CLOCK_BOOTTIME", getattr(time, "CLOCK_MONOTONIC", None))
 
 
 def steady() -> float:
-    """Return the seconds of a clock that nobody sets, and that goes on while the machine sleeps."""
+    """Return the seconds of a clock that is never set, and that goes on while the machine sleeps."""
     return time.monotonic() if _CLOCK is None else time.clock_gettime(_CLOCK)
 
 
@@ -89,7 +89,7 @@ class LostJobs:
         return now >= self.trust_at
 
     def distrust(self) -> None:
-        """Believe no lease until two heartbeats after the next query: the database was away, or nobody has asked it."""
+        """Believe no lease until two heartbeats after the next query: the database was away, or was not asked yet."""
         self.seen_at = float("-inf")
         self.trust_at = float("inf")
 

@@ -112,7 +112,7 @@ def publish(jobs: Iterable[Waiting | tuple[UUID, str]], via: Broker = broker) ->
             break
         except Exception as error:
             if len(chunk) > 1:
-                alone = len(done) + len(chunk)  # one by one, to find out whose it is
+                alone = len(done) + len(chunk)  # one by one, to find the job that cannot be published
                 continue
             _pass_over(chunk[0], error)
         done.extend(job.pk for job in chunk)

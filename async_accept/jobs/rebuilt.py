@@ -1,4 +1,4 @@
-"""The request that a replayed view gets in the worker. What it lacks is missed aloud, never quietly.
+"""The request that a replayed view gets in the worker. Reading what it lacks is an error.
 
 Middleware and authentication do not run in the worker. What they had put on the accepting request is known by name
 only, unless the view keeps it (``get_accept_context()``). To read such a name raises ``NotKept``, which is no

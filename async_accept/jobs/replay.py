@@ -347,7 +347,7 @@ class Replayed:
         job: Any = job_of(request)
         stored = job.request
         rebuilt.user = request.user
-        # If one of these is missing, REST framework authenticates again, without credentials: as nobody.
+        # If one of these is missing, REST framework authenticates again, and the caller becomes anonymous.
         if "auth" in stored.get("missing", ()):
             without_auth(rebuilt)
         else:

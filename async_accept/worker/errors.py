@@ -78,7 +78,7 @@ def failure(error: BaseException, job: Job | None = None) -> Failure:
         place = place_of(error) or "no code of the project"
         return Failure(f"{kind} in {place}, reference {document['reference']}", error, document)
     if isinstance(error, RESULT_ERRORS):
-        # Nobody meant to return that, and the client cannot mend it.
+        # A fault of the task or the view, which the client cannot correct.
         where = [f"of {job.operation}" if job else "", f"in {place_of(error) or work_of(job)}"]
         return Failure(f"{kind} {' '.join(filter(None, where))}, {document['code']}", error, document)
     return Ending(f"{kind}, {document['code']}", error, document)

@@ -22,7 +22,7 @@ logger = logging.getLogger(__name__)
 #: How often a worker looks for child processes that died. Celery does so every 5 seconds. It notices at once only the
 #: death of the child that was started last: each child keeps the pipes of those before it open.
 CHILDREN_SECONDS = 1.0
-#: How long a worker that stops waits until its reports about jobs are stored.
+#: How long a worker that stops waits until its reports about jobs are stored, and for its relay.
 SHUTDOWN_SECONDS = 3.0
 
 
@@ -32,28 +32,38 @@ def connect() -> None:
     signals.worker_shutdown.connect(_wait, dispatch_uid="async_accept.worker.shutdown")
 
 
-class RunRelay(bootsteps.StartStopStep):
-    """Run a relay in a thread of the worker; a step of the worker, because leases run out without a broker, too.
+class RelayThread(threading.Thread):
+    """A relay in a thread of its own."""
 
-    It starts after the pool, so that the first processes are forked before there is a thread and a connection.
+    def __init__(self) -> None:
+        super().__init__(name="async_accept relay", daemon=True)
+        self.relay = Relay()
+
+    def run(self) -> None:
+        self.relay.run()
+
+    def stop(self) -> None:
+        """End the relay, and wait for it unless its database or its broker hangs."""
+        self.relay.stop()
+        self.join(SHUTDOWN_SECONDS)
+
+
+class RunRelay(bootsteps.StartStopStep):
+    """Run a relay beside the worker; a step of the worker, because leases run out without a broker, too.
+
+    It starts after the pool, so that the first processes are forked before there is a thread and a connection. Celery
+    stops ``obj`` at a warm and at a cold shutdown.
     """
 
     requires = ("celery.worker.components:Pool",)
-
-    def __init__(self, worker: Any, **kwargs: Any) -> None:
-        self.relay: Relay | None = None
-        super().__init__(worker, **kwargs)
+    obj: RelayThread | None
 
     def include_if(self, worker: Any) -> bool:
         return bool(conf.RELAY_IN_WORKER)
 
     def start(self, worker: Any) -> None:
-        self.relay = Relay()
-        threading.Thread(target=self.relay.run, name="async_accept relay", daemon=True).start()
-
-    def stop(self, worker: Any) -> None:
-        if self.relay is not None:
-            self.relay.stop()
+        self.obj = RelayThread()
+        self.obj.start()
 
 
 class WatchChildren(bootsteps.StartStopStep):

@@ -46,7 +46,7 @@ def serve() -> Iterator[Callable[[Answers], tuple[str, list[str]]]]:
 
         server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         base = f"http://127.0.0.1:{server.server_port}"
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, args=[0.02], daemon=True).start()
         servers.append(server)
         return base, asked
 

@@ -350,7 +350,7 @@ def test_a_relay_goes_on_after_any_error(relay, monkeypatch, caplog):
         raise [OperationalError("hunter2"), KeyError("hunter2"), ValueError("hunter2")][len(ticks) - 1]
 
     monkeypatch.setattr(relay, "tick", tick)
-    monkeypatch.setattr(relay.stopping, "wait", lambda seconds: relay.stopping.is_set())
+    monkeypatch.setattr(relay.woken, "wait", lambda seconds: False)
     monkeypatch.setattr(module, "connections", {module.database(): relay.broker})
     relay.run()
     assert len(ticks) == 3

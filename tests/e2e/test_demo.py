@@ -32,11 +32,15 @@ def alice(driver, shop):
     """A browser in which alice has logged in with one click."""
     browser = Browser(driver, shop)
     browser.reset()
-    browser.visit("/")
-    browser.run("arguments[0].form.submit()", browser.find("form [name=username][value=alice]"))
-    browser.wait(lambda: "Logged in as alice" in browser.text("header"), "Alice should be logged in")
+    log_in(browser, "alice")
     yield browser
     driver.get("about:blank")
+
+
+def log_in(browser, name):
+    browser.visit("/")
+    browser.run("arguments[0].form.submit()", browser.find(f"form [name=username][value={name}]"))
+    browser.wait(lambda: f"Logged in as {name}" in browser.text("header"), f"{name} should be logged in")
 
 
 def order_a_report(browser, rows):
@@ -82,5 +86,8 @@ def test_bob_does_not_see_alices_job(alice):
     order_a_report(alice, "100")
     url = alice.driver.current_url
     alice.cdp("Network.clearBrowserCookies")
+    alice.visit(url)
+    assert alice.text("h1") == "Authentication credentials were not provided"
+    log_in(alice, "bob")
     alice.visit(url)
     assert alice.text("h1") == "No such job"

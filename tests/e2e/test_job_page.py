@@ -263,7 +263,7 @@ def test_an_empty_element_that_finds_no_job_says_so(browser, job, network, statu
     browser.wait(lambda: browser.run("return window.told"), "There should be an event")
     assert browser.run("return told") == {"error": {"status": status}}
     assert told in browser.text("async-job")
-    assert all("401" in complaint or "403" in complaint for complaint in browser.complaints())
+    assert all("404" in complaint for complaint in browser.complaints())
 
 
 def test_the_element_keeps_to_its_own_language(browser, job):

@@ -3,9 +3,9 @@
 import pytest
 from celery import current_app, group, shared_task
 from celery.contrib.django.task import DjangoTask
-from celery.signals import before_task_publish
 from django.db import transaction
 from django.test import TestCase, override_settings
+from kombu import Producer
 from rest_framework.test import APIClient
 
 from async_accept.jobs.accept import accept
@@ -183,17 +183,18 @@ WAYS = {
 
 
 @pytest.fixture
-def published():
-    """What reaches the broker."""
+def published(monkeypatch):
+    """The tasks whose messages reach the broker."""
     names = []
+    publish = Producer.publish
 
-    def publish(sender, **kwargs):
-        names.append(sender)
+    def note(*args, headers, **kwargs):
+        names.append(headers["task"])
+        return publish(*args, headers=headers, **kwargs)
 
-    before_task_publish.connect(publish)
+    monkeypatch.setattr(Producer, "publish", note)
     mails.clear()
-    yield names
-    before_task_publish.disconnect(publish)
+    return names
 
 
 @pytest.mark.parametrize("way", WAYS)

@@ -26,9 +26,12 @@ from rest_framework.views import set_rollback
 from .. import encoding
 from ..conf import conf
 from ..exceptions import InputTooLarge, LengthRequired, Unencodable
-from ..jobs import keys, replay, uploads
+from ..jobs import keys, uploads
 from ..jobs.accept import Terms, accept, task_limits
+from ..jobs.capture import capture
+from ..jobs.parsed import capture_data
 from ..jobs.publish import message_options
+from ..jobs.replay import job_of
 from ..models import Job, new_id
 from . import prefer
 from .conditional import check_if_match
@@ -87,7 +90,7 @@ class Acceptance:
             IdempotencyKeyReused: the key came with another payload before (422).
             AcceptRefused: see ``async_accept.jobs.accept.accept()``; nothing is stored.
         """
-        if work is not None and (self.request.method not in VERBS or replay.job_of(self.request) is not None):
+        if work is not None and (self.request.method not in VERBS or job_of(self.request) is not None):
             return work()
         _ = self.key  # a malformed one is refused in every mode
         if work is not None and not self.is_wanted:
@@ -299,13 +302,13 @@ class Acceptance:
         if task is not None:
             kept = self.hook("get_accept_input")(self.request, validated)
             # The view renders what the task answers.
-            asked = {"request": replay.capture(self.request)}
+            asked = {"request": capture(self.request)}
             return shared | {"task": task.name, "input": kept, **asked, **task_limits(task)}
         atomic = self.option("atomic")
         return shared | {
             "task": "async_accept.replay",
-            "input": replay.capture_data(self.request.data, self.request.FILES),
-            "request": {**replay.capture(self.request, self.kept_headers, self.context()), "atomic": atomic},
+            "input": capture_data(self.request.data, self.request.FILES),
+            "request": {**capture(self.request, self.kept_headers, self.context()), "atomic": atomic},
             "max_attempts": conf.MAX_ATTEMPTS,
             "retry_when_lost": self.option("retry_when_lost", atomic),
         }
@@ -354,7 +357,7 @@ class Acceptance:
         Raises:
             Unencodable: the payload has no strict JSON form.
         """
-        payload = uploads.fingerprints(replay.capture_data(self.request.data))
+        payload = uploads.fingerprints(capture_data(self.request.data))
         return keys.columns(
             self.key or "",
             caller=self.owner and self.owner.pk,

@@ -1,4 +1,4 @@
-"""Capture a request at accept, and run its view in the worker.
+"""Run the view of an accepted request in the worker.
 
 The worker resolves the path as Django did, so nested routes, versions, format suffixes and custom lookups are the same.
 It does not authenticate or throttle again, but it loads the owner and checks the permissions again. The response of the
@@ -6,24 +6,21 @@ view becomes the result of the job.
 """
 
 import inspect
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from contextvars import ContextVar, copy_context
 from functools import lru_cache, partial
 from typing import Any, TypeVar, cast
 
 from django.contrib.auth import get_user_model
-from django.core.files.uploadedfile import UploadedFile
 from django.core.handlers.base import BaseHandler
 from django.db import connections
-from django.http import HttpRequest, QueryDict
-from django.http.request import HttpHeaders
+from django.http import HttpRequest
 from django.urls import get_script_prefix, get_urlconf, resolve, set_script_prefix, set_urlconf
 from django.utils import timezone, translation
-from django.utils.datastructures import MultiValueDict
 from django.utils.functional import SimpleLazyObject
 from rest_framework.exceptions import PermissionDenied
-from rest_framework.parsers import BaseParser, DataAndFiles
+from rest_framework.parsers import BaseParser
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.settings import api_settings
@@ -34,36 +31,14 @@ from ..exceptions import NotKept
 from ..models import Job, database
 from . import uploads
 from .attempt import current_attempt
-from .rebuilt import RebuiltRequest, missing_from, names_on, without_auth
-from .variables import restore_variables, variables
+from .capture import class_path
+from .parsed import restore_data
+from .rebuilt import RebuiltRequest, without_auth
+from .variables import restore_variables
 
-__all__ = ["alone", "capture", "circumstances", "decorated", "finalize", "job_of", "note_names", "replay"]
+__all__ = ["alone", "circumstances", "decorated", "finalize", "job_of", "replay"]
 
 Returned = TypeVar("Returned")
-
-#: The parts of the request's META that are stored: they decide URLs, content and conditions. No cookies, and no
-#: authorization.
-KEPT_META = (
-    "SERVER_NAME",
-    "SERVER_PORT",
-    # For the project's permissions and records; this package does not use them.
-    "REMOTE_ADDR",
-    "HTTP_X_FORWARDED_FOR",
-    "HTTP_USER_AGENT",
-    "HTTP_HOST",
-    "HTTP_X_FORWARDED_HOST",
-    "HTTP_X_FORWARDED_PORT",
-    "HTTP_X_FORWARDED_PROTO",
-    "HTTP_ACCEPT",
-    "HTTP_ACCEPT_LANGUAGE",
-    "HTTP_IF_MATCH",
-    "HTTP_IF_UNMODIFIED_SINCE",
-    "HTTP_X_REQUEST_ID",
-    "HTTP_TRACEPARENT",
-    "HTTP_TRACESTATE",
-    "CONTENT_TYPE",
-    "QUERY_STRING",
-)
 
 
 def job_of(request: Any) -> Job | None:
@@ -84,109 +59,6 @@ def decorated(handler: Any) -> Any:
             return inner
     return None
 
-
-# --- At accept ------------------------------------------------------------------------------------------------
-
-
-def note_names(request: Request) -> None:
-    """Remember what middleware and authentication have put on *request*. Call it right after the authentication."""
-    request._accept_names = names_on(request)  # type: ignore[attr-defined]
-
-
-def capture(request: Request, headers: Iterable[str] = (), context: Any = None) -> dict[str, Any]:
-    """Return what is needed to rebuild *request*, without its data.
-
-    Args:
-        headers: the names of further headers to keep.
-        context: what the view keeps of its request.
-    """
-    django_request = request._request
-    kept = [*KEPT_META, *map(_meta_name, headers)]
-    meta = {name: str(value) for name in kept if (value := django_request.META.get(name))}
-    names = vars(request).get("_accept_names")
-    return {
-        "method": request.method,
-        "path": django_request.path,
-        "path_info": django_request.path_info,
-        "scheme": django_request.scheme,
-        "meta": meta,
-        "script_prefix": get_script_prefix(),
-        "urlconf": _own_urlconf(django_request),
-        "language": translation.get_language(),
-        "time_zone": timezone.get_current_timezone_name(),
-        "missing": missing_from(request, names_on(request) if names is None else names),
-        "found": _found_on(django_request),
-        "authenticator": _path(request.successful_authenticator),
-        "context": context,
-        "variables": variables(),
-    }
-
-
-def _meta_name(header: str) -> str:
-    return str(HttpHeaders.to_wsgi_name(header))
-
-
-def _found_on(request: HttpRequest) -> dict[str, Any]:
-    """Return what Django's own middleware has put on *request*, in a form that JSON can hold."""
-    there = vars(request)
-    site = there.get("site")
-    found = {
-        "LANGUAGE_CODE": there.get("LANGUAGE_CODE"),
-        "site": None if site is None else {"pk": getattr(site, "pk", None)},
-        "auser": "auser" in there or None,
-    }
-    return {name: value for name, value in found.items() if value is not None}
-
-
-def _path(authenticator: Any) -> str | None:
-    kind = type(authenticator)
-    return None if authenticator is None else f"{kind.__module__}.{kind.__qualname__}"
-
-
-def capture_data(data: Any, files: Any = None) -> dict[str, Any]:
-    """Return parsed request data in a form that JSON can hold; forms keep their repeated fields.
-
-    Args:
-        files: the files that the parser returned apart (``request.FILES``). REST framework has added them to the data.
-    """
-    if isinstance(data, MultiValueDict):
-        return {"form": _pairs(data)}
-    if not files:
-        return {"data": data}
-    fields = {
-        key: value for key, value in data.items() if key not in files or value is not dict.get(files, key)
-    }
-    return {"data": fields, "files": _pairs(files) if isinstance(files, MultiValueDict) else dict(files)}
-
-
-def _pairs(data: MultiValueDict[str, Any]) -> list[list[Any]]:
-    return [[key, data.getlist(key)] for key in data]
-
-
-def _own_urlconf(request: HttpRequest) -> str | None:
-    """Return the name of the URLconf that a middleware set; None for the project's own, which may be renamed."""
-    own = getattr(request, "urlconf", None)
-    return own if own is None or isinstance(own, str) else own.__name__
-
-
-def restore_data(stored: Mapping[str, Any] | None) -> Any:
-    """Return what the parser returned when the request was accepted: the files apart from the fields."""
-    if stored is None:
-        return {}
-    if "files" in stored:
-        kept = stored["files"]
-        return DataAndFiles(stored["data"], MultiValueDict(kept) if isinstance(kept, list) else kept)
-    if "form" not in stored:
-        return stored["data"]
-    data = QueryDict(mutable=True)
-    files: MultiValueDict[str, Any] = MultiValueDict()
-    for key, values in stored["form"]:
-        for value in values:
-            (files if isinstance(value, UploadedFile) else data).appendlist(key, value)
-    return DataAndFiles(data, files)
-
-
-# --- In the worker --------------------------------------------------------------------------------------------
 
 #: What ``restore_accept_context()`` has entered; it is left when the attempt is over.
 _entered: ContextVar[ExitStack] = ContextVar("async_accept_entered")
@@ -352,7 +224,7 @@ class Replayed:
             without_auth(rebuilt)
         else:
             rebuilt.auth = None
-        known = [each for each in rebuilt.authenticators if _path(each) == stored.get("authenticator")]
+        known = [each for each in rebuilt.authenticators if class_path(each) == stored.get("authenticator")]
         rebuilt._authenticator = known[0] if known else None
         # Without the one that knew the caller, who is refused would have to say again who they are.
         rebuilt.authenticators = rebuilt.authenticators if known else []

@@ -26,9 +26,10 @@ from rest_framework.views import set_rollback
 from .. import encoding
 from ..conf import conf
 from ..exceptions import InputTooLarge, LengthRequired, Unencodable
-from ..jobs import keys, uploads
+from ..jobs import keys, uploads, values
 from ..jobs.accept import Terms, accept, task_limits
 from ..jobs.capture import capture
+from ..jobs.once import checks_of, in_use
 from ..jobs.parsed import capture_data
 from ..jobs.publish import message_options
 from ..jobs.replay import job_of
@@ -97,7 +98,8 @@ class Acceptance:
             return self.first_answer() or work()
         self.check_body()
         try:
-            prepared = prepare()
+            with in_use(self.request._request):
+                prepared = prepare()
         except (APIException, Http404, PermissionDenied):
             first = self.first_job()
             if first is None:
@@ -300,7 +302,7 @@ class Acceptance:
             "message_options": self.message_options,
         }
         if task is not None:
-            kept = self.hook("get_accept_input")(self.request, validated)
+            kept = values.keep(self.hook("get_accept_input")(self.request, validated))
             # The view renders what the task answers.
             asked = {"request": capture(self.request)}
             return shared | {"task": task.name, "input": kept, **asked, **task_limits(task)}
@@ -308,7 +310,11 @@ class Acceptance:
         return shared | {
             "task": "async_accept.replay",
             "input": capture_data(self.request.data, self.request.FILES),
-            "request": {**capture(self.request, self.kept_headers, self.context()), "atomic": atomic},
+            "request": {
+                **capture(self.request, self.kept_headers, self.context()),
+                "checks": checks_of(self.request._request).keep(),
+                "atomic": atomic,
+            },
             "max_attempts": conf.MAX_ATTEMPTS,
             "retry_when_lost": self.option("retry_when_lost", atomic),
         }
@@ -327,10 +333,10 @@ class Acceptance:
         """
         pair = self.option("context")
         keep = pair[0] if pair else self.hook("get_accept_context")
-        kept = encoding.plain(keep(self.request))
         try:
+            kept = values.keep(keep(self.request))
             encoding.dumps(kept)
-        except Unencodable as error:
+        except (ImproperlyConfigured, Unencodable) as error:
             name = getattr(keep, "__qualname__", keep)
             raise ImproperlyConfigured(
                 f"What {name}() returned for {self.operation} cannot be kept. {error}"

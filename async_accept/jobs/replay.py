@@ -6,18 +6,17 @@ view becomes the result of the job.
 """
 
 import inspect
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from contextvars import ContextVar, copy_context
 from functools import lru_cache, partial
 from typing import Any, TypeVar, cast
 
+from django.apps import apps
 from django.contrib.auth import get_user_model
 from django.core.handlers.base import BaseHandler
 from django.db import connections
 from django.http import HttpRequest
-from django.urls import get_script_prefix, get_urlconf, resolve, set_script_prefix, set_urlconf
-from django.utils import timezone, translation
 from django.utils.functional import SimpleLazyObject
 from rest_framework.exceptions import PermissionDenied
 from rest_framework.parsers import BaseParser
@@ -29,14 +28,16 @@ from rest_framework.views import APIView
 from ..db.autocommit import as_in_autocommit
 from ..exceptions import NotKept
 from ..models import Job, database
-from . import uploads
+from . import uploads, values
 from .attempt import current_attempt
-from .capture import class_path
+from .capture import authenticator_path
+from .circumstances import circumstances, resolved, set_own_urlconf
+from .once import Checks, in_use
 from .parsed import restore_data
 from .rebuilt import RebuiltRequest, without_auth
 from .variables import restore_variables
 
-__all__ = ["alone", "circumstances", "decorated", "finalize", "job_of", "replay"]
+__all__ = ["alone", "decorated", "finalize", "job_of", "replay"]
 
 Returned = TypeVar("Returned")
 
@@ -98,23 +99,9 @@ def finalize(job: Job, response: Response) -> Any:
     return _run_view(job, job.request, response)
 
 
-@contextmanager
-def circumstances(stored: Mapping[str, Any]) -> Iterator[None]:
-    """Restore what is global while a request is handled: URLs, language and time zone."""
-    before = get_script_prefix(), get_urlconf()
-    set_script_prefix(stored["script_prefix"])
-    set_urlconf(stored["urlconf"])
-    try:
-        with translation.override(stored["language"]), timezone.override(stored["time_zone"]):
-            yield
-    finally:
-        set_script_prefix(before[0])
-        set_urlconf(before[1])
-
-
 def _run_view(job: Job, stored: Mapping[str, Any], response: Response | None = None) -> Any:
     """Run the view; with *response*, only what is around its handler, which is taken to have returned that."""
-    match = resolve(stored["path_info"], stored["urlconf"])
+    match = resolved(stored)
     accepting: Any = match.func
     restore_variables(stored.get("variables", {}))
     is_done = response is not None
@@ -131,7 +118,7 @@ def _run_view(job: Job, stored: Mapping[str, Any], response: Response | None = N
         return function(request, *match.args, **match.kwargs)
     # As Django does for a request, if a database has ATOMIC_REQUESTS.
     in_transactions = BaseHandler().make_view_atomic(function)
-    with _outside_of_ours(opted_out):
+    with _outside_of_ours(opted_out), in_use(request):
         return in_transactions(request, *match.args, **match.kwargs)
 
 
@@ -147,19 +134,21 @@ def _outside_of_ours(opted_out: set[str]) -> AbstractContextManager[None]:
 def _rebuild(job: Job, stored: Mapping[str, Any], user: Any) -> HttpRequest:
     # A WSGI request even if it came by ASGI: a view reads both alike.
     environ = {
-        **stored["meta"],
         "REQUEST_METHOD": stored["method"],
+        # Of an earlier release. Not empty if there was data: only then REST framework calls the parser.
+        "CONTENT_LENGTH": "0" if job.input is None else "1",
+        **stored["meta"],
         "SCRIPT_NAME": _wsgi(stored["path"].removesuffix(stored["path_info"])),
         "PATH_INFO": _wsgi(stored["path_info"]),
-        "wsgi.url_scheme": stored["scheme"],
-        # Not empty if there was data: only then REST framework calls the parser, which returns the stored data.
-        "CONTENT_LENGTH": "0" if job.input is None else "1",
     }
-    request: Any = RebuiltRequest(environ, frozenset(stored.get("missing", ())))
-    if stored["urlconf"]:
-        request.urlconf = stored["urlconf"]
+    request: Any = RebuiltRequest(environ, frozenset(stored.get("missing", ())), stored["scheme"])
+    request.method = stored["method"]  # middleware may have changed it
+    if stored.get("encoding") is not None:
+        request.encoding = stored["encoding"]
+    set_own_urlconf(request, stored)
     request.user = user
     request.accept_job = job
+    request.accept_checks = Checks(stored.get("checks", {}))
     request.csrf_processing_done = True  # the token was checked when the request was accepted
     found = stored.get("found", {})
     if "LANGUAGE_CODE" in found:
@@ -196,7 +185,9 @@ def _owner(job: Job) -> Any:
     if job.anonymous:
         nobody: Any = api_settings.UNAUTHENTICATED_USER  # a class, or None
         return nobody and nobody()
-    user = get_user_model()._default_manager.filter(pk=job.owner_id).first() if job.owner_id else None
+    kind = (job.request or {}).get("found", {}).get("user")
+    model: Any = apps.get_model(kind) if kind else get_user_model()
+    user = model._default_manager.filter(pk=job.owner_id).first() if job.owner_id else None
     if user is None or not user.is_active:
         raise PermissionDenied("The account that made this request may not act any more.")
     return user
@@ -224,7 +215,9 @@ class Replayed:
             without_auth(rebuilt)
         else:
             rebuilt.auth = None
-        known = [each for each in rebuilt.authenticators if class_path(each) == stored.get("authenticator")]
+        known = [
+            each for each in rebuilt.authenticators if authenticator_path(each) == stored.get("authenticator")
+        ]
         rebuilt._authenticator = known[0] if known else None
         # Without the one that knew the caller, who is refused would have to say again who they are.
         rebuilt.authenticators = rebuilt.authenticators if known else []
@@ -238,7 +231,7 @@ class Replayed:
         view.request = request
         handler = decorated(getattr(view, str(request.method).lower(), None))
         pair = (handler and handler.accept_options.get("context")) or getattr(view, "accept_context", None)
-        restored = (pair[1] if pair else view.restore_accept_context)(request, context)
+        restored = (pair[1] if pair else view.restore_accept_context)(request, values.restore(context))
         if isinstance(restored, AbstractContextManager):
             _entered.get().enter_context(restored)
 

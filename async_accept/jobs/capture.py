@@ -4,9 +4,14 @@ from collections.abc import Iterable
 from typing import Any
 
 from django.contrib.auth import get_user_model
+from django.core.exceptions import ImproperlyConfigured
 from django.http.request import HttpHeaders
 from rest_framework.request import Request
+from rest_framework.settings import api_settings
 
+from .. import encoding
+from ..exceptions import Unencodable
+from . import values
 from .circumstances import capture_circumstances
 from .rebuilt import missing_from, names_on
 from .variables import variables
@@ -59,6 +64,7 @@ def capture(request: Request, headers: Iterable[str] = (), context: Any = None) 
         "scheme": django_request.scheme,
         "encoding": django_request.encoding,
         "meta": meta,
+        "kwargs": _kwargs(request),
         **capture_circumstances(django_request),
         "missing": missing_from(request, names_on(request) if names is None else names),
         "found": _found_on(request),
@@ -76,6 +82,21 @@ def _told(value: Any) -> Any:
     return value if isinstance(value, str | int) else str(value)
 
 
+def _kwargs(request: Request) -> dict[str, Any]:
+    """Return the view's keyword arguments; the ``process_view()`` of a middleware may have changed those of the path.
+
+    None stands for one that cannot be kept: the path tells it again.
+    """
+    kept: dict[str, Any] = {}
+    for name, value in (request.parser_context or {}).get("kwargs", {}).items():
+        try:
+            kept[name] = [values.keep(value)]
+            encoding.dumps(kept[name])
+        except (ImproperlyConfigured, Unencodable):
+            kept[name] = None
+    return kept
+
+
 def _found_on(request: Request) -> dict[str, Any]:
     """Return what Django's own middleware, and authentication, have put on *request*, in a form that JSON can hold."""
     there = vars(request._request)
@@ -85,6 +106,7 @@ def _found_on(request: Request) -> dict[str, Any]:
         "site": None if site is None else {"pk": getattr(site, "pk", None)},
         "auser": "auser" in there or None,
         "user": _kind_of_user(request.user),
+        "anonymous": _kind_of_nobody(request.user),
     }
     return {name: value for name, value in found.items() if value is not None}
 
@@ -96,6 +118,21 @@ def _kind_of_user(user: Any) -> str | None:
     return (
         kind._meta.label if isinstance(kind, type) and issubclass(kind, model) and kind is not model else None
     )
+
+
+def _kind_of_nobody(user: Any) -> str | None:
+    """Return the class of an anonymous user, if it is not the usual one; empty if it cannot be made again."""
+    usual: Any = api_settings.UNAUTHENTICATED_USER
+    if isinstance(user, get_user_model()) or (user is None and usual is None):
+        return None
+    kind = getattr(user, "__class__", type(user))  # of a lazy user, too
+    if usual is not None and kind is usual:
+        return None
+    path = values.class_path(kind)
+    try:
+        return path if path and vars(kind()) == vars(user) else ""
+    except TypeError:
+        return ""
 
 
 def authenticator_path(authenticator: Any) -> str | None:

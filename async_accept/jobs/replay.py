@@ -34,12 +34,14 @@ from .capture import authenticator_path
 from .circumstances import circumstances, resolved, set_own_urlconf
 from .once import Checks, in_use
 from .parsed import restore_data
-from .rebuilt import RebuiltRequest, without_auth
+from .rebuilt import Missing, RebuiltRequest, without_auth
 from .variables import restore_variables
 
 __all__ = ["alone", "decorated", "finalize", "job_of", "replay"]
 
 Returned = TypeVar("Returned")
+#: The task of a job whose work is its view's.
+REPLAY = "async_accept.replay"
 
 
 def job_of(request: Any) -> Job | None:
@@ -102,6 +104,7 @@ def finalize(job: Job, response: Response) -> Any:
 def _run_view(job: Job, stored: Mapping[str, Any], response: Response | None = None) -> Any:
     """Run the view; with *response*, only what is around its handler, which is taken to have returned that."""
     match = resolved(stored)
+    match.kwargs = _kwargs(match.kwargs, stored)
     accepting: Any = match.func
     restore_variables(stored.get("variables", {}))
     is_done = response is not None
@@ -120,6 +123,18 @@ def _run_view(job: Job, stored: Mapping[str, Any], response: Response | None = N
     in_transactions = BaseHandler().make_view_atomic(function)
     with _outside_of_ours(opted_out), in_use(request):
         return in_transactions(request, *match.args, **match.kwargs)
+
+
+def _kwargs(of_path: dict[str, Any], stored: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the view's keyword arguments: of the path, as middleware had changed them."""
+    kept = stored.get("kwargs")
+    if kept is None:  # of an earlier release
+        return of_path
+    if lost := [name for name, value in kept.items() if value is None and name not in of_path]:
+        raise NotKept(f"view.kwargs[{lost[0]!r}]")
+    return {
+        name: of_path[name] if value is None else values.restore(value)[0] for name, value in kept.items()
+    }
 
 
 def _outside_of_ours(opted_out: set[str]) -> AbstractContextManager[None]:
@@ -182,15 +197,21 @@ def _wsgi(path: str) -> str:
 
 def _owner(job: Job) -> Any:
     """Load the owner again: one who was deleted or locked out meanwhile may not act any more."""
+    found = (job.request or {}).get("found", {})
     if job.anonymous:
-        nobody: Any = api_settings.UNAUTHENTICATED_USER  # a class, or None
-        return nobody and nobody()
-    kind = (job.request or {}).get("found", {}).get("user")
-    model: Any = apps.get_model(kind) if kind else get_user_model()
+        return _nobody(found)
+    model: Any = apps.get_model(found["user"]) if "user" in found else get_user_model()
     user = model._default_manager.filter(pk=job.owner_id).first() if job.owner_id else None
     if user is None or not user.is_active:
         raise PermissionDenied("The account that made this request may not act any more.")
     return user
+
+
+def _nobody(found: Mapping[str, Any]) -> Any:
+    kind: Any = api_settings.UNAUTHENTICATED_USER  # a class, or None
+    if "anonymous" in found:
+        kind = values.load_class(found["anonymous"]) if found["anonymous"] else partial(Missing, "user")
+    return kind and kind()
 
 
 class StoredData(BaseParser):
@@ -199,7 +220,10 @@ class StoredData(BaseParser):
     media_type = "*/*"
 
     def parse(self, stream: Any, media_type: Any = None, parser_context: Any = None) -> Any:
-        return restore_data(uploads.restore(parser_context["request"].accept_job))
+        job = parser_context["request"].accept_job
+        if job.task != REPLAY:
+            raise NotKept("data")  # a task has it, and the view only renders what that returns
+        return restore_data(uploads.restore(job))
 
 
 class Replayed:
@@ -264,4 +288,5 @@ class Finalized(Replayed):
 
 @lru_cache(maxsize=1024)
 def _replayed(view: type[APIView], how: type[Replayed]) -> type[APIView]:
-    return type(view.__name__, (how, view), {"__module__": view.__module__, "__doc__": view.__doc__})
+    same = {name: getattr(view, name) for name in ("__module__", "__qualname__", "__doc__")}
+    return type(view.__name__, (how, view), same)

@@ -205,8 +205,8 @@ NAMES = {kind.type: name for name, kind in KINDS.items()}
 
 # --- Classes of the project's, and of packages ----------------------------------------------------------------
 
-#: Instances of these, and of their subclasses, are kept as what they extend or are made of. Only such classes are called
-#: when a value is restored.
+#: Instances of these, and of their subclasses, are kept as what they extend or are made of. Only such classes are
+#: called when a value is restored.
 BASES: dict[type, Callable[[Any], Any]] = {
     str: str.__str__,
     int: int.__int__,

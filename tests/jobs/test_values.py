@@ -61,7 +61,7 @@ class India(dt.tzinfo):
         return dt.timedelta(hours=5, minutes=30)
 
     def dst(self, when):
-        return None
+        return dt.timedelta(0)
 
     def tzname(self, when):
         return "India"

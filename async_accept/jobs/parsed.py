@@ -1,6 +1,6 @@
 """The parsed data of a request: kept in a job's input, and given back to the replayed view as its parser gave it."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from copy import copy
 from typing import Any
 
@@ -46,11 +46,11 @@ def capture_data(data: Any, files: Any = None) -> dict[str, Any]:
         return _form(data)
     if not files:
         return {"data": values.keep(data)}
-    fields = {
-        key: value for key, value in data.items() if key not in files or value is not dict.get(files, key)
-    }
     kept = values.keep(files)
-    return {"data": values.keep(fields), "files": kept if type(files) is dict else _pairs(files)}
+    return {
+        "data": values.keep(_fields(data, files)),
+        "files": kept if type(files) is dict else _pairs(files),
+    }
 
 
 def _form(data: QueryDict) -> dict[str, Any]:
@@ -61,6 +61,23 @@ def _form(data: QueryDict) -> dict[str, Any]:
     if data._mutable and not any(_is_file(value) for _, each in data.lists() for value in each):
         kept["mutable"] = True
     return kept
+
+
+def _fields(data: Any, files: Any) -> Any:
+    """Return *data* without what REST framework has added of *files*."""
+    if isinstance(data, MultiValueDict):
+        added = {id(file) for each in _lists(files) for file in each}
+        lists = {key: [value for value in data.getlist(key) if id(value) not in added] for key in data}
+        return type(data)({key: each for key, each in lists.items() if each or not data.getlist(key)})
+    return {
+        key: value for key, value in data.items() if key not in files or value is not dict.get(files, key)
+    }
+
+
+def _lists(files: Any) -> Iterable[list[Any]]:
+    return (
+        [each for _, each in files.lists()] if isinstance(files, MultiValueDict) else [list(files.values())]
+    )
 
 
 def _pairs(data: MultiValueDict[str, Any]) -> list[list[Any]]:

@@ -335,7 +335,7 @@ ASKS = {
     "GET": lambda request: [request.GET, type(request.GET), request.query_params],
     "POST": lambda request: [request.POST, type(request.POST), request._request.POST],
     "data": lambda request: [request.data, type(request.data), getattr(request.data, "_mutable", None)],
-    "accepts": lambda request: [request.accepts("text/html"), request._request.accepted_types],
+    "accepts": lambda request: [request.accepts("text/html"), list(map(str, request._request.accepted_types))],
     "headers": lambda request: [request.headers["hOST"], request.headers.get("x-requested-with")],
     "user": lambda request: [type(request.user), request.user.is_anonymous, request.auth],
     "renderer": lambda request: [type(request.accepted_renderer), request.accepted_media_type],

@@ -120,7 +120,7 @@ KEPT = [
     *(NOON, NOON.replace(fold=1), NOON.replace(tzinfo=dt.UTC), NOON.replace(tzinfo=BERLIN, fold=1)),
     *(NOON.replace(tzinfo=timezone.get_fixed_timezone(330)), NOON.replace(tzinfo=India()), dt.date(1, 1, 1)),
     *(dt.time(1, 2, 3, 4), dt.time(1, tzinfo=dt.UTC), dt.timedelta(-1, 5, 7), dt.timedelta.max),
-    *(dt.timezone(dt.timedelta(hours=1)), dt.timezone(dt.timedelta(seconds=-1), "odd"), BERLIN),
+    *(India(), dt.timezone(dt.timedelta(hours=1)), dt.timezone(dt.timedelta(seconds=-1), "odd"), BERLIN),
     *((), (1, (2,)), {1, 2}, {"a", "b"}, frozenset({b"x"}), {(1, 2)}),
     *({1: "a", None: "b", False: 2}, {("a", 1): [2]}, OrderedDict(b=1, a=2), Counter("aab")),
     *(QueryDict("a=1&a=2&b="), QueryDict("a=1", mutable=True), QueryDict("a=%E4", encoding="latin-1")),

@@ -21,7 +21,7 @@ __all__ = ["authenticator_path", "capture", "note_names"]
 #: What is kept of the request's META beside HTTP headers: what servers set. No environment variables, which some
 #: servers mix in, and no objects.
 SERVER_META = (
-    *("REQUEST_METHOD", "QUERY_STRING", "CONTENT_TYPE", "CONTENT_LENGTH"),
+    *("REQUEST_METHOD", "SCRIPT_NAME", "PATH_INFO", "QUERY_STRING", "CONTENT_TYPE", "CONTENT_LENGTH"),
     *("SERVER_NAME", "SERVER_PORT", "SERVER_PROTOCOL", "SERVER_SOFTWARE", "GATEWAY_INTERFACE"),
     # For the project's permissions and records; this package does not use them.
     *("REMOTE_ADDR", "REMOTE_HOST", "REMOTE_PORT", "REMOTE_USER"),

@@ -69,9 +69,11 @@ def _fields(data: Any, files: Any) -> Any:
         added = {id(file) for each in _lists(files) for file in each}
         lists = {key: [value for value in data.getlist(key) if id(value) not in added] for key in data}
         return type(data)({key: each for key, each in lists.items() if each or not data.getlist(key)})
-    return {
-        key: value for key, value in data.items() if key not in files or value is not dict.get(files, key)
-    }
+    rest = copy(data)
+    for key in files:
+        if rest.get(key) is dict.get(files, key):
+            del rest[key]
+    return rest
 
 
 def _lists(files: Any) -> Iterable[list[Any]]:

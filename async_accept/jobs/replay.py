@@ -148,16 +148,21 @@ def _outside_of_ours(opted_out: set[str]) -> AbstractContextManager[None]:
 
 def _rebuild(job: Job, stored: Mapping[str, Any], user: Any) -> HttpRequest:
     # A WSGI request even if it came by ASGI: a view reads both alike.
+    meta = stored["meta"]
     environ = {
         "REQUEST_METHOD": stored["method"],
         # Of an earlier release. Not empty if there was data: only then REST framework calls the parser.
         "CONTENT_LENGTH": "0" if job.input is None else "1",
-        **stored["meta"],
+        **meta,
         "SCRIPT_NAME": _wsgi(stored["path"].removesuffix(stored["path_info"])),
         "PATH_INFO": _wsgi(stored["path_info"]),
     }
     request: Any = RebuiltRequest(environ, frozenset(stored.get("missing", ())), stored["scheme"])
-    request.method = stored["method"]  # middleware may have changed it
+    # Middleware may have changed these, without their part of the META.
+    request.method, request.path, request.path_info = (
+        stored[name] for name in ("method", "path", "path_info")
+    )
+    request.META.update({name: meta[name] for name in ("SCRIPT_NAME", "PATH_INFO") if name in meta})
     if stored.get("encoding") is not None:
         request.encoding = stored["encoding"]
     set_own_urlconf(request, stored)

@@ -72,6 +72,8 @@ def restore(kept: Any) -> Any:
 def class_path(kind: type) -> str | None:
     """Return where to find the class *kind*, as ``module:class``; None if it is not there."""
     path = f"{kind.__module__}:{kind.__qualname__}"
+    if kind.__module__ == "__main__":  # another one in the worker
+        return None
     try:
         return path if attrgetter(kind.__qualname__)(sys.modules[kind.__module__]) is kind else None
     except (AttributeError, KeyError):

@@ -377,6 +377,10 @@ CHANGES = {
     "the method": (lambda request: setattr(request, "method", "PUT"), ASKS["method"]),
     "the encoding": (lambda request: setattr(request, "encoding", "latin-1"), ASKS["encoding"]),
     "the scheme": (lambda request: request.META.update({"HTTP_X_SCHEME": "https"}), ASKS["host"]),
+    "the path": (
+        lambda request: setattr(request, "path_info", "/ask/"),
+        lambda request: [request.path, request.path_info, request.META["SCRIPT_NAME"], request.META["PATH_INFO"]],
+    ),
     "the query": (lambda request: request.META.update({"QUERY_STRING": "q=2"}), ASKS["GET"]),
     "the address": (
         lambda request: request.META.update({"REMOTE_ADDR": "203.0.113.7"}),
@@ -390,7 +394,7 @@ def test_what_middleware_has_changed_stays_changed(kind, settings):
     settings.SECURE_PROXY_SSL_HEADER = ("HTTP_X_SCHEME", "https")
     change, ask = CHANGES[kind]
     before.append(change)
-    now, later = twins(ask, "/ask/?q=1")
+    now, later = twins(ask, "/de/ask/?q=1" if kind == "the path" else "/ask/?q=1")
     assert later == now
 
 

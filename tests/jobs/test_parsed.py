@@ -1,5 +1,6 @@
 """What a parser returned, and what was validated for a task, reaches the work equal and of the same type."""
 
+from collections import OrderedDict
 from decimal import Decimal
 
 import pytest
@@ -192,6 +193,7 @@ def file(name):
 FORMS = {
     "in a tuple": lambda: {"a": ({"b": file("x")}, Decimal(1)), "c": b"\0"},
     "apart": lambda: DataAndFiles({"n": Decimal("1.10")}, MultiValueDict({"f": [file("x"), file("y")]})),
+    "apart from a dict of its own": lambda: DataAndFiles(OrderedDict(n=1), {"f": file("x")}),
     "apart in a dict": lambda: DataAndFiles({"n": 1}, {"f": file("x")}),
     "apart from lists": lambda: DataAndFiles(
         MultiValueDict({"n": ["1", Decimal(2)]}), MultiValueDict({"f": [file("x")]})
@@ -208,7 +210,7 @@ def contents(value):
     if isinstance(value, MultiValueDict):
         return [type(value), {key: contents(value.getlist(key)) for key in value}]
     if isinstance(value, dict):
-        return {key: contents(item) for key, item in value.items()}
+        return [type(value), {key: contents(item) for key, item in value.items()}]
     return [type(value), *map(contents, value)] if isinstance(value, list | tuple) else value
 
 

@@ -23,7 +23,8 @@ from .http.negotiation import with_panel
 from .http.options import AcceptOptions, accepting_handlers
 from .http.responses import VARY
 from .http.transactions import in_own_transactions
-from .jobs.replay import job_of, note_names
+from .jobs.capture import note_names
+from .jobs.replay import job_of
 
 __all__ = [
     "AcceptCreateMixin",

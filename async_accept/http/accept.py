@@ -26,9 +26,13 @@ from rest_framework.views import set_rollback
 from .. import encoding
 from ..conf import conf
 from ..exceptions import InputTooLarge, LengthRequired, Unencodable
-from ..jobs import keys, replay, uploads
+from ..jobs import keys, uploads, values
 from ..jobs.accept import Terms, accept, task_limits
+from ..jobs.capture import capture
+from ..jobs.once import checks_of, in_use
+from ..jobs.parsed import capture_data
 from ..jobs.publish import message_options
+from ..jobs.replay import job_of
 from ..models import Job, new_id
 from . import prefer
 from .conditional import check_if_match
@@ -87,14 +91,15 @@ class Acceptance:
             IdempotencyKeyReused: the key came with another payload before (422).
             AcceptRefused: see ``async_accept.jobs.accept.accept()``; nothing is stored.
         """
-        if work is not None and (self.request.method not in VERBS or replay.job_of(self.request) is not None):
+        if work is not None and (self.request.method not in VERBS or job_of(self.request) is not None):
             return work()
         _ = self.key  # a malformed one is refused in every mode
         if work is not None and not self.is_wanted:
             return self.first_answer() or work()
         self.check_body()
         try:
-            prepared = prepare()
+            with in_use(self.request._request):
+                prepared = prepare()
         except (APIException, Http404, PermissionDenied):
             first = self.first_job()
             if first is None:
@@ -297,15 +302,19 @@ class Acceptance:
             "message_options": self.message_options,
         }
         if task is not None:
-            kept = self.hook("get_accept_input")(self.request, validated)
+            kept = values.keep(self.hook("get_accept_input")(self.request, validated))
             # The view renders what the task answers.
-            asked = {"request": replay.capture(self.request)}
+            asked = {"request": capture(self.request)}
             return shared | {"task": task.name, "input": kept, **asked, **task_limits(task)}
         atomic = self.option("atomic")
         return shared | {
             "task": "async_accept.replay",
-            "input": replay.capture_data(self.request.data, self.request.FILES),
-            "request": {**replay.capture(self.request, self.kept_headers, self.context()), "atomic": atomic},
+            "input": capture_data(self.request.data, self.request.FILES),
+            "request": {
+                **capture(self.request, self.kept_headers, self.context()),
+                "checks": checks_of(self.request._request).keep(),
+                "atomic": atomic,
+            },
             "max_attempts": conf.MAX_ATTEMPTS,
             "retry_when_lost": self.option("retry_when_lost", atomic),
         }
@@ -324,10 +333,10 @@ class Acceptance:
         """
         pair = self.option("context")
         keep = pair[0] if pair else self.hook("get_accept_context")
-        kept = encoding.plain(keep(self.request))
         try:
+            kept = values.keep(keep(self.request))
             encoding.dumps(kept)
-        except Unencodable as error:
+        except (ImproperlyConfigured, Unencodable) as error:
             name = getattr(keep, "__qualname__", keep)
             raise ImproperlyConfigured(
                 f"What {name}() returned for {self.operation} cannot be kept. {error}"
@@ -354,7 +363,7 @@ class Acceptance:
         Raises:
             Unencodable: the payload has no strict JSON form.
         """
-        payload = uploads.fingerprints(replay.capture_data(self.request.data))
+        payload = uploads.fingerprints(capture_data(self.request.data))
         return keys.columns(
             self.key or "",
             caller=self.owner and self.owner.pk,

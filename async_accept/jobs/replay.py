@@ -1,4 +1,4 @@
-"""Capture a request at accept, and run its view in the worker.
+"""Run the view of an accepted request in the worker.
 
 The worker resolves the path as Django did, so nested routes, versions, format suffixes and custom lookups are the same.
 It does not authenticate or throttle again, but it loads the owner and checks the permissions again. The response of the
@@ -6,24 +6,20 @@ view becomes the result of the job.
 """
 
 import inspect
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from contextvars import ContextVar, copy_context
 from functools import lru_cache, partial
 from typing import Any, TypeVar, cast
 
+from django.apps import apps
 from django.contrib.auth import get_user_model
-from django.core.files.uploadedfile import UploadedFile
 from django.core.handlers.base import BaseHandler
 from django.db import connections
-from django.http import HttpRequest, QueryDict
-from django.http.request import HttpHeaders
-from django.urls import get_script_prefix, get_urlconf, resolve, set_script_prefix, set_urlconf
-from django.utils import timezone, translation
-from django.utils.datastructures import MultiValueDict
+from django.http import HttpRequest
 from django.utils.functional import SimpleLazyObject
 from rest_framework.exceptions import PermissionDenied
-from rest_framework.parsers import BaseParser, DataAndFiles
+from rest_framework.parsers import BaseParser
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.settings import api_settings
@@ -32,38 +28,20 @@ from rest_framework.views import APIView
 from ..db.autocommit import as_in_autocommit
 from ..exceptions import NotKept
 from ..models import Job, database
-from . import uploads
+from . import uploads, values
 from .attempt import current_attempt
-from .rebuilt import RebuiltRequest, missing_from, names_on, without_auth
-from .variables import restore_variables, variables
+from .capture import authenticator_path
+from .circumstances import circumstances, resolved, set_own_urlconf
+from .once import Checks, in_use
+from .parsed import restore_data
+from .rebuilt import Missing, RebuiltRequest, without_auth
+from .variables import restore_variables
 
-__all__ = ["alone", "capture", "circumstances", "decorated", "finalize", "job_of", "note_names", "replay"]
+__all__ = ["alone", "decorated", "finalize", "job_of", "replay"]
 
 Returned = TypeVar("Returned")
-
-#: The parts of the request's META that are stored: they decide URLs, content and conditions. No cookies, and no
-#: authorization.
-KEPT_META = (
-    "SERVER_NAME",
-    "SERVER_PORT",
-    # For the project's permissions and records; this package does not use them.
-    "REMOTE_ADDR",
-    "HTTP_X_FORWARDED_FOR",
-    "HTTP_USER_AGENT",
-    "HTTP_HOST",
-    "HTTP_X_FORWARDED_HOST",
-    "HTTP_X_FORWARDED_PORT",
-    "HTTP_X_FORWARDED_PROTO",
-    "HTTP_ACCEPT",
-    "HTTP_ACCEPT_LANGUAGE",
-    "HTTP_IF_MATCH",
-    "HTTP_IF_UNMODIFIED_SINCE",
-    "HTTP_X_REQUEST_ID",
-    "HTTP_TRACEPARENT",
-    "HTTP_TRACESTATE",
-    "CONTENT_TYPE",
-    "QUERY_STRING",
-)
+#: The task of a job whose work is its view's.
+REPLAY = "async_accept.replay"
 
 
 def job_of(request: Any) -> Job | None:
@@ -84,109 +62,6 @@ def decorated(handler: Any) -> Any:
             return inner
     return None
 
-
-# --- At accept ------------------------------------------------------------------------------------------------
-
-
-def note_names(request: Request) -> None:
-    """Remember what middleware and authentication have put on *request*. Call it right after the authentication."""
-    request._accept_names = names_on(request)  # type: ignore[attr-defined]
-
-
-def capture(request: Request, headers: Iterable[str] = (), context: Any = None) -> dict[str, Any]:
-    """Return what is needed to rebuild *request*, without its data.
-
-    Args:
-        headers: the names of further headers to keep.
-        context: what the view keeps of its request.
-    """
-    django_request = request._request
-    kept = [*KEPT_META, *map(_meta_name, headers)]
-    meta = {name: str(value) for name in kept if (value := django_request.META.get(name))}
-    names = vars(request).get("_accept_names")
-    return {
-        "method": request.method,
-        "path": django_request.path,
-        "path_info": django_request.path_info,
-        "scheme": django_request.scheme,
-        "meta": meta,
-        "script_prefix": get_script_prefix(),
-        "urlconf": _own_urlconf(django_request),
-        "language": translation.get_language(),
-        "time_zone": timezone.get_current_timezone_name(),
-        "missing": missing_from(request, names_on(request) if names is None else names),
-        "found": _found_on(django_request),
-        "authenticator": _path(request.successful_authenticator),
-        "context": context,
-        "variables": variables(),
-    }
-
-
-def _meta_name(header: str) -> str:
-    return str(HttpHeaders.to_wsgi_name(header))
-
-
-def _found_on(request: HttpRequest) -> dict[str, Any]:
-    """Return what Django's own middleware has put on *request*, in a form that JSON can hold."""
-    there = vars(request)
-    site = there.get("site")
-    found = {
-        "LANGUAGE_CODE": there.get("LANGUAGE_CODE"),
-        "site": None if site is None else {"pk": getattr(site, "pk", None)},
-        "auser": "auser" in there or None,
-    }
-    return {name: value for name, value in found.items() if value is not None}
-
-
-def _path(authenticator: Any) -> str | None:
-    kind = type(authenticator)
-    return None if authenticator is None else f"{kind.__module__}.{kind.__qualname__}"
-
-
-def capture_data(data: Any, files: Any = None) -> dict[str, Any]:
-    """Return parsed request data in a form that JSON can hold; forms keep their repeated fields.
-
-    Args:
-        files: the files that the parser returned apart (``request.FILES``). REST framework has added them to the data.
-    """
-    if isinstance(data, MultiValueDict):
-        return {"form": _pairs(data)}
-    if not files:
-        return {"data": data}
-    fields = {
-        key: value for key, value in data.items() if key not in files or value is not dict.get(files, key)
-    }
-    return {"data": fields, "files": _pairs(files) if isinstance(files, MultiValueDict) else dict(files)}
-
-
-def _pairs(data: MultiValueDict[str, Any]) -> list[list[Any]]:
-    return [[key, data.getlist(key)] for key in data]
-
-
-def _own_urlconf(request: HttpRequest) -> str | None:
-    """Return the name of the URLconf that a middleware set; None for the project's own, which may be renamed."""
-    own = getattr(request, "urlconf", None)
-    return own if own is None or isinstance(own, str) else own.__name__
-
-
-def restore_data(stored: Mapping[str, Any] | None) -> Any:
-    """Return what the parser returned when the request was accepted: the files apart from the fields."""
-    if stored is None:
-        return {}
-    if "files" in stored:
-        kept = stored["files"]
-        return DataAndFiles(stored["data"], MultiValueDict(kept) if isinstance(kept, list) else kept)
-    if "form" not in stored:
-        return stored["data"]
-    data = QueryDict(mutable=True)
-    files: MultiValueDict[str, Any] = MultiValueDict()
-    for key, values in stored["form"]:
-        for value in values:
-            (files if isinstance(value, UploadedFile) else data).appendlist(key, value)
-    return DataAndFiles(data, files)
-
-
-# --- In the worker --------------------------------------------------------------------------------------------
 
 #: What ``restore_accept_context()`` has entered; it is left when the attempt is over.
 _entered: ContextVar[ExitStack] = ContextVar("async_accept_entered")
@@ -226,23 +101,10 @@ def finalize(job: Job, response: Response) -> Any:
     return _run_view(job, job.request, response)
 
 
-@contextmanager
-def circumstances(stored: Mapping[str, Any]) -> Iterator[None]:
-    """Restore what is global while a request is handled: URLs, language and time zone."""
-    before = get_script_prefix(), get_urlconf()
-    set_script_prefix(stored["script_prefix"])
-    set_urlconf(stored["urlconf"])
-    try:
-        with translation.override(stored["language"]), timezone.override(stored["time_zone"]):
-            yield
-    finally:
-        set_script_prefix(before[0])
-        set_urlconf(before[1])
-
-
 def _run_view(job: Job, stored: Mapping[str, Any], response: Response | None = None) -> Any:
     """Run the view; with *response*, only what is around its handler, which is taken to have returned that."""
-    match = resolve(stored["path_info"], stored["urlconf"])
+    match = resolved(stored)
+    match.kwargs = _kwargs(match.kwargs, stored)
     accepting: Any = match.func
     restore_variables(stored.get("variables", {}))
     is_done = response is not None
@@ -259,8 +121,20 @@ def _run_view(job: Job, stored: Mapping[str, Any], response: Response | None = N
         return function(request, *match.args, **match.kwargs)
     # As Django does for a request, if a database has ATOMIC_REQUESTS.
     in_transactions = BaseHandler().make_view_atomic(function)
-    with _outside_of_ours(opted_out):
+    with _outside_of_ours(opted_out), in_use(request):
         return in_transactions(request, *match.args, **match.kwargs)
+
+
+def _kwargs(of_path: dict[str, Any], stored: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the view's keyword arguments: of the path, as middleware had changed them."""
+    kept = stored.get("kwargs")
+    if kept is None:  # of an earlier release
+        return of_path
+    if lost := [name for name, value in kept.items() if value is None and name not in of_path]:
+        raise NotKept(f"view.kwargs[{lost[0]!r}]")
+    return {
+        name: of_path[name] if value is None else values.restore(value)[0] for name, value in kept.items()
+    }
 
 
 def _outside_of_ours(opted_out: set[str]) -> AbstractContextManager[None]:
@@ -274,20 +148,27 @@ def _outside_of_ours(opted_out: set[str]) -> AbstractContextManager[None]:
 
 def _rebuild(job: Job, stored: Mapping[str, Any], user: Any) -> HttpRequest:
     # A WSGI request even if it came by ASGI: a view reads both alike.
+    meta = stored["meta"]
     environ = {
-        **stored["meta"],
         "REQUEST_METHOD": stored["method"],
+        # Of an earlier release. Not empty if there was data: only then REST framework calls the parser.
+        "CONTENT_LENGTH": "0" if job.input is None else "1",
+        **meta,
         "SCRIPT_NAME": _wsgi(stored["path"].removesuffix(stored["path_info"])),
         "PATH_INFO": _wsgi(stored["path_info"]),
-        "wsgi.url_scheme": stored["scheme"],
-        # Not empty if there was data: only then REST framework calls the parser, which returns the stored data.
-        "CONTENT_LENGTH": "0" if job.input is None else "1",
     }
-    request: Any = RebuiltRequest(environ, frozenset(stored.get("missing", ())))
-    if stored["urlconf"]:
-        request.urlconf = stored["urlconf"]
+    request: Any = RebuiltRequest(environ, frozenset(stored.get("missing", ())), stored["scheme"])
+    # Middleware may have changed these, without their part of the META.
+    request.method, request.path, request.path_info = (
+        stored[name] for name in ("method", "path", "path_info")
+    )
+    request.META.update({name: meta[name] for name in ("SCRIPT_NAME", "PATH_INFO") if name in meta})
+    if stored.get("encoding") is not None:
+        request.encoding = stored["encoding"]
+    set_own_urlconf(request, stored)
     request.user = user
     request.accept_job = job
+    request.accept_checks = Checks(stored.get("checks", {}))
     request.csrf_processing_done = True  # the token was checked when the request was accepted
     found = stored.get("found", {})
     if "LANGUAGE_CODE" in found:
@@ -321,13 +202,21 @@ def _wsgi(path: str) -> str:
 
 def _owner(job: Job) -> Any:
     """Load the owner again: one who was deleted or locked out meanwhile may not act any more."""
+    found = (job.request or {}).get("found", {})
     if job.anonymous:
-        nobody: Any = api_settings.UNAUTHENTICATED_USER  # a class, or None
-        return nobody and nobody()
-    user = get_user_model()._default_manager.filter(pk=job.owner_id).first() if job.owner_id else None
+        return _nobody(found)
+    model: Any = apps.get_model(found["user"]) if "user" in found else get_user_model()
+    user = model._default_manager.filter(pk=job.owner_id).first() if job.owner_id else None
     if user is None or not user.is_active:
         raise PermissionDenied("The account that made this request may not act any more.")
     return user
+
+
+def _nobody(found: Mapping[str, Any]) -> Any:
+    kind: Any = api_settings.UNAUTHENTICATED_USER  # a class, or None
+    if "anonymous" in found:
+        kind = values.load_class(found["anonymous"]) if found["anonymous"] else partial(Missing, "user")
+    return kind and kind()
 
 
 class StoredData(BaseParser):
@@ -336,7 +225,10 @@ class StoredData(BaseParser):
     media_type = "*/*"
 
     def parse(self, stream: Any, media_type: Any = None, parser_context: Any = None) -> Any:
-        return restore_data(uploads.restore(parser_context["request"].accept_job))
+        job = parser_context["request"].accept_job
+        if job.task != REPLAY:
+            raise NotKept("data")  # a task has it, and the view only renders what that returns
+        return restore_data(uploads.restore(job))
 
 
 class Replayed:
@@ -352,7 +244,9 @@ class Replayed:
             without_auth(rebuilt)
         else:
             rebuilt.auth = None
-        known = [each for each in rebuilt.authenticators if _path(each) == stored.get("authenticator")]
+        known = [
+            each for each in rebuilt.authenticators if authenticator_path(each) == stored.get("authenticator")
+        ]
         rebuilt._authenticator = known[0] if known else None
         # Without the one that knew the caller, who is refused would have to say again who they are.
         rebuilt.authenticators = rebuilt.authenticators if known else []
@@ -366,7 +260,7 @@ class Replayed:
         view.request = request
         handler = decorated(getattr(view, str(request.method).lower(), None))
         pair = (handler and handler.accept_options.get("context")) or getattr(view, "accept_context", None)
-        restored = (pair[1] if pair else view.restore_accept_context)(request, context)
+        restored = (pair[1] if pair else view.restore_accept_context)(request, values.restore(context))
         if isinstance(restored, AbstractContextManager):
             _entered.get().enter_context(restored)
 
@@ -399,4 +293,5 @@ class Finalized(Replayed):
 
 @lru_cache(maxsize=1024)
 def _replayed(view: type[APIView], how: type[Replayed]) -> type[APIView]:
-    return type(view.__name__, (how, view), {"__module__": view.__module__, "__doc__": view.__doc__})
+    same = {name: getattr(view, name) for name in ("__module__", "__qualname__", "__doc__")}
+    return type(view.__name__, (how, view), same)

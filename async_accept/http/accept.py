@@ -14,7 +14,7 @@ from django.contrib.auth import get_user_model
 from django.contrib.contenttypes.models import ContentType
 from django.core.exceptions import ImproperlyConfigured, PermissionDenied
 from django.core.handlers.asgi import ASGIRequest
-from django.db import models
+from django.db import models, transaction
 from django.http import Http404
 from django.http.response import HttpResponseBase
 from rest_framework.exceptions import APIException, ParseError, ValidationError
@@ -27,17 +27,18 @@ from .. import encoding
 from ..conf import conf
 from ..exceptions import InputTooLarge, LengthRequired, Unencodable
 from ..jobs import keys, uploads
-from ..jobs.accept import Terms, accept, task_limits
+from ..jobs.accept import Terms, accept, active_columns, rerun, task_limits
 from ..jobs.capture import capture
 from ..jobs.parsed import capture_data
 from ..jobs.publish import message_options
 from ..jobs.replay import job_of
-from ..models import Job, new_id
+from ..models import Job, database, new_id
 from . import prefer
 from .conditional import check_if_match
 from .generic import VERBS, operation_of
 from .options import AcceptOptions
 from .renderers import adopt_form_key
+from .rerun import Rerun, rerun_of
 from .responses import promised
 
 __all__ = ["Acceptance"]
@@ -92,6 +93,8 @@ class Acceptance:
         """
         if work is not None and (self.request.method not in VERBS or job_of(self.request) is not None):
             return work()
+        if self.rerun is not None:
+            return self.decide_again(self.rerun, prepare)
         _ = self.key  # a malformed one is refused in every mode
         if work is not None and not self.is_wanted:
             return self.first_answer() or work()
@@ -107,6 +110,44 @@ class Acceptance:
         if isinstance(prepared, HttpResponseBase):
             return self.first_answer() or prepared
         return self.store(*prepared)
+
+    def decide_again(self, again: Rerun, prepare: Callable[[], Prepared]) -> HttpResponseBase:
+        """Accept a rerun, whatever the mode of the view; a repeat gets the first new job again.
+
+        The new job has the input of the old one. So what *prepare* stores in the database is rolled back, and if it
+        would answer at once, there is a job all the same.
+
+        Returns:
+            An empty 202, and ``again.stored`` has the job; or the refusal that *prepare* has returned.
+        """
+        self.check_body()
+        try:
+            with transaction.atomic(using=database()):
+                prepared = prepare()
+                transaction.set_rollback(True, using=database())
+        except (APIException, Http404, PermissionDenied):
+            again.stored = keys.earlier_by_key(Job(**again.key_columns))
+            if again.stored is None:
+                raise
+            return Response(status=202)
+        active = None
+        if isinstance(prepared, HttpResponseBase):
+            if prepared.status_code >= 400:
+                return prepared
+        elif again.has_data:
+            active = self.active_columns(prepared[0])
+        again.stored = rerun(again.job, self.terms, active, **again.key_columns)
+        return Response(status=202)
+
+    @cached_property
+    def rerun(self) -> Rerun | None:
+        """The rerun that this request is; None for an ordinary request."""
+        return rerun_of(self.request)
+
+    @property
+    def has_data(self) -> bool:
+        """Whether the request has its data, so that they can be validated."""
+        return self.rerun is None or self.rerun.has_data
 
     @cached_property
     def key(self) -> str | None:
@@ -255,17 +296,20 @@ class Acceptance:
             anonymous=owner is None,
             operation=self.operation,
             **self.work_columns(validated),
+            **self.active_columns(validated),
             **(self.key_columns if self.key is not None else {}),
         )
         if isinstance(instance, models.Model):
             job.object_type = ContentType.objects.get_for_model(instance, for_concrete_model=False)
             job.object_id = str(instance.pk)
-        active_key = self.option("active_key")
-        active = None if active_key is None else active_key(self.request, validated)
-        if active is not None:
-            job.active_key = job.active_hash = keys.fingerprint([job.operation, active])
-            job.joins_active = self.option("when_active") == "join"
         return job
+
+    def active_columns(self, validated: Any) -> dict[str, Any]:
+        """Return the columns of the active key that the view makes of the request."""
+        make = self.option("active_key")
+        active = None if make is None else make(self.request, validated)
+        hashed = None if active is None else keys.fingerprint([self.operation, active])
+        return active_columns(hashed, joins=active is None or self.option("when_active") == "join")
 
     @property
     def operation(self) -> str:
@@ -301,8 +345,8 @@ class Acceptance:
         }
         if task is not None:
             kept = self.hook("get_accept_input")(self.request, validated)
-            # The view renders what the task answers.
-            asked = {"request": capture(self.request)}
+            # The view renders what the task answers, and decides about a rerun.
+            asked = {"request": {**capture(self.request), "input_is_data": self._is_data(kept)}}
             return shared | {"task": task.name, "input": kept, **asked, **task_limits(task)}
         atomic = self.option("atomic")
         return shared | {
@@ -312,6 +356,13 @@ class Acceptance:
             "max_attempts": conf.MAX_ATTEMPTS,
             "retry_when_lost": self.option("retry_when_lost", atomic),
         }
+
+    def _is_data(self, kept: Any) -> bool:
+        """Whether *kept*, a task's input, still has all that the client sent, so that it could be sent again."""
+        data = self.request.data
+        if not isinstance(data, Mapping) or not isinstance(kept, Mapping):
+            return False
+        return all(name in kept and str(kept[name]) == str(value) for name, value in data.items())
 
     @property
     def kept_headers(self) -> list[str]:

@@ -42,8 +42,9 @@ from .monitor import JobSerializer, etags, job_id, monitor
 from .negotiation import AnyNegotiation, WeighedNegotiation, admits, can_stream, offered
 from .not_modified import document_or_304, has_older_document, not_modified, remembered_304
 from .pagination import JobPagination
-from .permissions import lacks_credentials, may_change
+from .permissions import is_mine, lacks_credentials, may_change
 from .renderers import EventStreamRenderer
+from .rerun import Rerun
 from .responses import VARY, accepted, promised, result_response
 from .throttling import PollThrottle
 
@@ -138,14 +139,17 @@ class JobViewSet(ProblemsMixin, GenericViewSet[Job]):
             return problem_response("already-ended")
 
     def rerun(self, request: Request, *args: Any, **kwargs: Any) -> Response:
-        """Accept a new job with the input of one that has ended; the same ``Idempotency-Key`` is the same new job."""
+        """Accept a new job with the input of one that has ended; the same ``Idempotency-Key`` is the same new job.
+
+        The view that accepted the first one decides, and its refusals are problem documents.
+        """
         columns = self._key_columns()
         try:
             with self._one_change():
                 job = self._get_for("rerun_job")
                 if not job.is_final:
                     return problem_response("not-ended")
-                again = rerun(job, **columns)
+                again = self._rerun(job, columns)
         except (InputGone, PreconditionFailed):
             # The first request has changed the tag, and the input may be gone by now.
             first = keys.earlier_by_key(Job(**columns))
@@ -153,6 +157,13 @@ class JobViewSet(ProblemsMixin, GenericViewSet[Job]):
                 raise
             again = first
         return promised(again, request, prefer.parse(request.META.get("HTTP_PREFER")))
+
+    def _rerun(self, job: Job, columns: dict[str, Any]) -> Job:
+        user = self.request.user
+        by_permission = not is_mine(user, job) and user.has_perm("async_accept.rerun_job")
+        if by_permission or not job.can_rerun or not (job.request or {}).get("path_info"):
+            return rerun(job, **columns)  # for staff; or code has accepted the job, and no view
+        return Rerun(job, self.request, columns).decide()
 
     def destroy(self, request: Request, *args: Any, **kwargs: Any) -> Response:
         """Forget the job, which is 404 from now on: 204 if it has ended; 202 if it is active, and is asked to stop.

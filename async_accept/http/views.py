@@ -222,6 +222,12 @@ class JobViewSet(ProblemsMixin, GenericViewSet[Job]):
             return self._columns().owned_by(self.request.user, also).filter(forgotten=False)
         return self._columns().visible_to(self.request.user, also)
 
+    @property
+    def owners_see_theirs(self) -> bool:
+        """Whether every active user sees their own jobs: no permission class and no other query decides."""
+        is_ours = type(self).get_queryset is JobViewSet.get_queryset
+        return is_ours and all(type(each) is AllowAny for each in self.get_permissions())
+
     def also_visible(self) -> Q | None:
         """Return which jobs of others the caller may see as well; None for none. Override it to let in a team.
 

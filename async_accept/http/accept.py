@@ -6,26 +6,23 @@ Every check comes before the job is stored; after that, only a deletion of the j
 import math
 from collections.abc import Callable, Mapping
 from functools import cached_property
-from io import SEEK_END
 from typing import Any
 
 from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.contrib.contenttypes.models import ContentType
 from django.core.exceptions import ImproperlyConfigured, PermissionDenied
-from django.core.handlers.asgi import ASGIRequest
 from django.db import models, transaction
 from django.http import Http404
 from django.http.response import HttpResponseBase
-from rest_framework.exceptions import APIException, ParseError, ValidationError
-from rest_framework.parsers import FileUploadParser, MultiPartParser
+from rest_framework.exceptions import APIException, ValidationError
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import set_rollback
 
 from .. import encoding
 from ..conf import conf
-from ..exceptions import InputTooLarge, LengthRequired, Unencodable
+from ..exceptions import InputTooLarge, Unencodable
 from ..jobs import keys, uploads
 from ..jobs.accept import Terms, accept, active_columns, rerun, task_limits
 from ..jobs.capture import capture
@@ -33,7 +30,7 @@ from ..jobs.parsed import capture_data
 from ..jobs.publish import message_options
 from ..jobs.replay import job_of
 from ..models import Job, database, new_id
-from . import prefer
+from . import body, prefer
 from .conditional import check_if_match
 from .generic import VERBS, operation_of
 from .options import AcceptOptions
@@ -192,39 +189,14 @@ class Acceptance:
         """
         if self.is_too_long:
             raise InputTooLarge
-        try:
-            deep = encoding.is_deep(self.request.data)
-        except RecursionError:
-            deep = True
-        if deep:
-            raise ParseError(f"The request is nested more than {encoding.DEPTH} levels deep.")
+        body.check_depth(self.request)
 
     @cached_property
     def is_too_long(self) -> bool:
-        length = self._content_length()
-        negotiator: Any = self.request.negotiator
-        parser = negotiator.select_parser(self.request, self.request.parsers)
-        is_upload = isinstance(parser, MultiPartParser | FileUploadParser)
-        limit = self.option("max_bytes", conf.MAX_UPLOAD_BYTES if is_upload else conf.MAX_INPUT_BYTES)
-        return limit is not None and length.isdecimal() and int(length[:20]) > limit
-
-    def _content_length(self) -> str:
-        """Return the length of the body as it was sent; an ASGI body without one (chunked) is measured.
-
-        REST framework reads no body of length 0, and Django's WSGI handler hands over none without a length.
-
-        Raises:
-            LengthRequired: there is a body that cannot be read (411).
-        """
-        meta = self.request.META
-        if not meta.get("CONTENT_LENGTH") and self.request.method in VERBS:
-            stream: Any = self.request._request._stream
-            if isinstance(self.request._request, ASGIRequest):
-                meta["CONTENT_LENGTH"] = str(stream.seek(0, SEEK_END))
-                stream.seek(0)
-            elif "chunked" in meta.get("HTTP_TRANSFER_ENCODING", "").lower():
-                raise LengthRequired
-        return str(meta.get("CONTENT_LENGTH") or "0")
+        length = body.length_bytes(self.request)
+        usual = conf.MAX_UPLOAD_BYTES if body.is_upload(self.request) else conf.MAX_INPUT_BYTES
+        limit = self.option("max_bytes", usual)
+        return limit is not None and length > limit
 
     def check_if_match(self) -> None:
         """Compare ``If-Match`` with the entity tag of the view's object, if the view has tags.

@@ -7,15 +7,14 @@ has none), and values that are nested too deeply for some readers.
 
 import json
 import re
-from collections.abc import Iterable, Mapping
-from decimal import Decimal
+from collections.abc import Iterable
 from typing import Any
 
 from django.db import models
 
 from .exceptions import Unencodable
 
-__all__ = ["Encoded", "canonical", "check", "dumps", "is_deep", "loads", "plain", "size_bytes", "text"]
+__all__ = ["Encoded", "canonical", "check", "dumps", "is_deep", "loads", "size_bytes", "text", "with_keys"]
 
 loads = json.loads
 
@@ -127,21 +126,20 @@ def is_deep(data: Any) -> bool:
     return False
 
 
-def plain(value: Any) -> Any:
-    """Replace model instances by their primary keys, and decimals by their text, because the encoder may round them."""
+def with_keys(value: Any) -> Any:
+    """Replace model instances in dicts, lists, tuples and sets by their primary keys, query sets by lists of them."""
     match value:
         case models.Model():
             return value.pk
-        case Decimal():
-            return str(value)
-        case Mapping():
-            return {key: plain(item) for key, item in value.items()}
-        case list() | tuple() | set() | models.QuerySet():
-            return [plain(item) for item in value]
-    return value
+        case models.QuerySet():
+            return [item.pk for item in value]
+    kind = type(value)
+    if kind is dict:
+        return {key: with_keys(item) for key, item in value.items()}
+    return kind(map(with_keys, value)) if kind in (list, tuple, set, frozenset) else value
 
 
 def _items(value: Any) -> Iterable[Any]:
     if isinstance(value, dict):
         return value.values()
-    return value if isinstance(value, list) else ()
+    return value if isinstance(value, list | tuple | set | frozenset) else ()

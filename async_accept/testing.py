@@ -18,7 +18,7 @@ from django.utils import timezone
 
 from . import encoding
 from .conf import conf
-from .jobs import publish, results
+from .jobs import publish, results, values
 from .jobs.accept import task_limits
 from .jobs.attempt import Attempt, observed
 from .jobs.broker import Broker
@@ -164,7 +164,7 @@ def run_job(task: Any, *, raises: bool = True, owner: Any = None, **kwargs: Any)
         raises: as in ``run_accepted_jobs()``.
         kwargs: the task's input.
     """
-    job = make_job(task, owner=owner, input=kwargs)
+    job = make_job(task, owner=owner, input=values.keep(kwargs))
     shown: list[dict[str, Any]] = []
 
     def watch(attempt: Attempt) -> None:

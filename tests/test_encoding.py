@@ -178,12 +178,12 @@ def test_text_is_cut():
 # --- Validated data on its way to a task ----------
 
 
-def test_plain_data_has_keys_for_rows_and_lists_for_sets():
-    value = {"note": Note(pk=7), "price": [Decimal("1.50")], "pair": (1, {"x"})}
-    assert encoding.plain(value) == {"note": 7, "price": ["1.50"], "pair": [1, ["x"]]}
+def test_rows_become_their_keys_and_nothing_else_changes():
+    value = {"note": Note(pk=7), "price": [Decimal("1.50")], "pair": (Note(pk=8), {"x"})}
+    assert encoding.with_keys(value) == {"note": 7, "price": [Decimal("1.50")], "pair": (8, {"x"})}
 
 
 @pytest.mark.django_db
 def test_a_query_set_becomes_its_keys():
     note = Note.objects.create(slug="a", title="A")
-    assert encoding.plain(Note.objects.all()) == [note.pk]
+    assert encoding.with_keys(Note.objects.all()) == [note.pk]

@@ -23,9 +23,10 @@ from rest_framework.views import set_rollback
 from .. import encoding
 from ..conf import conf
 from ..exceptions import InputTooLarge, Unencodable
-from ..jobs import keys, uploads
+from ..jobs import keys, uploads, values
 from ..jobs.accept import Terms, accept, active_columns, rerun, task_limits
 from ..jobs.capture import capture
+from ..jobs.once import Checks, checks_of, in_use
 from ..jobs.parsed import capture_data
 from ..jobs.publish import message_options
 from ..jobs.replay import job_of
@@ -97,7 +98,8 @@ class Acceptance:
             return self.first_answer() or work()
         self.check_body()
         try:
-            prepared = prepare()
+            with in_use(self.request._request):
+                prepared = prepare()
         except (APIException, Http404, PermissionDenied):
             first = self.first_job()
             if first is None:
@@ -118,8 +120,9 @@ class Acceptance:
             An empty 202, and ``again.stored`` has the job; or the refusal that *prepare* has returned.
         """
         self.check_body()
+        checks = self._checks_again(again)
         try:
-            with transaction.atomic(using=database()):
+            with transaction.atomic(using=database()), in_use(self.request._request):
                 prepared = prepare()
                 transaction.set_rollback(True, using=database())
         except (APIException, Http404, PermissionDenied):
@@ -133,8 +136,23 @@ class Acceptance:
                 return prepared
         elif again.has_data:
             active = self.active_columns(prepared[0])
-        again.stored = rerun(again.job, self.terms, active, **again.key_columns)
+        again.stored = rerun(again.job, self.terms, active, checks, **again.key_columns)
         return Response(status=202)
+
+    def _checks_again(self, again: Rerun) -> dict[str, Any] | None:
+        """Let the ``@once`` checks of the input stand, such as that of a code which can be used once.
+
+        Permissions of the view were checked before, anew.
+
+        Returns:
+            What the new job keeps of its checks; None for a task, which keeps none.
+        """
+        if "checks" not in again.job.request:
+            return None
+        kept: dict[str, Any] = again.job.request["checks"]
+        anew = checks_of(self.request._request).keep()
+        self.request._request.accept_checks = Checks(kept)  # type: ignore[attr-defined]
+        return kept | anew
 
     @cached_property
     def rerun(self) -> Rerun | None:
@@ -316,15 +334,20 @@ class Acceptance:
             "message_options": self.message_options,
         }
         if task is not None:
-            kept = self.hook("get_accept_input")(self.request, validated)
+            given = self.hook("get_accept_input")(self.request, validated)
+            kept = values.keep(given)
             # The view renders what the task answers, and decides about a rerun.
-            asked = {"request": {**capture(self.request), "input_is_data": self._is_data(kept)}}
+            asked = {"request": {**capture(self.request), "input_is_data": self._is_data(given)}}
             return shared | {"task": task.name, "input": kept, **asked, **task_limits(task)}
         atomic = self.option("atomic")
         return shared | {
             "task": "async_accept.replay",
             "input": capture_data(self.request.data, self.request.FILES),
-            "request": {**capture(self.request, self.kept_headers, self.context()), "atomic": atomic},
+            "request": {
+                **capture(self.request, self.kept_headers, self.context()),
+                "checks": checks_of(self.request._request).keep(),
+                "atomic": atomic,
+            },
             "max_attempts": conf.MAX_ATTEMPTS,
             "retry_when_lost": self.option("retry_when_lost", atomic),
         }
@@ -350,10 +373,10 @@ class Acceptance:
         """
         pair = self.option("context")
         keep = pair[0] if pair else self.hook("get_accept_context")
-        kept = encoding.plain(keep(self.request))
         try:
+            kept = values.keep(keep(self.request))
             encoding.dumps(kept)
-        except Unencodable as error:
+        except (ImproperlyConfigured, Unencodable) as error:
             name = getattr(keep, "__qualname__", keep)
             raise ImproperlyConfigured(
                 f"What {name}() returned for {self.operation} cannot be kept. {error}"

@@ -13,6 +13,8 @@ from rest_framework.generics import GenericAPIView
 from rest_framework.request import Request
 from rest_framework.utils.formatting import camelcase_to_spaces
 
+from ..jobs.parsed import without_csrf_token
+
 __all__ = ["VERBS", "object_of", "operation_of", "validate"]
 
 logger = logging.getLogger(__name__)
@@ -66,7 +68,8 @@ def validate(view: Any, request: Request, instance: Any = None, serializer_class
     Raises:
         ValidationError: the input is not valid (400).
     """
-    unchecked = request.data if isinstance(request.data, Mapping) else {"data": request.data}
+    data = without_csrf_token(request.data)
+    unchecked = data if isinstance(data, Mapping) else {"data": data}
     if serializer_class is None and request.method == "DELETE":
         return unchecked
     is_guess = serializer_class is None and not _says_how(view, request)

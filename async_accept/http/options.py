@@ -1,11 +1,12 @@
 """What a view says about accepting: attributes with a default each, and four methods to override."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from django.db import models
 from rest_framework.request import Request
 
-from ..encoding import plain
+from ..encoding import with_keys
 from . import generic
 
 __all__ = ["AcceptOptions", "accepting_handlers"]
@@ -78,12 +79,13 @@ class AcceptOptions:
         return generic.validate(self, request, instance)
 
     def get_accept_input(self, request: Request, validated: Any) -> Any:
-        """Return the keyword arguments of ``accept_task`` as a dict of JSON values; a replay has no use for it.
+        """Return the keyword arguments of ``accept_task`` as a dict; a replay has no use for it.
 
-        By default the validated data: model instances become their primary keys, a list becomes ``items``.
+        By default the validated data: model instances become their primary keys, a list becomes ``items``. The task
+        gets each value as it is here: a Decimal, a date or a UUID stays one.
         """
-        kept = plain({} if validated is None else validated)
-        return kept if isinstance(kept, dict) else {"items": kept}
+        kept = {} if validated is None else validated
+        return with_keys(dict(kept.items()) if isinstance(kept, Mapping) else {"items": kept})
 
     def get_accept_etag(self, instance: models.Model) -> str | None:
         """Return the entity tag of *instance*, quoted; None if the view has none.
@@ -93,7 +95,7 @@ class AcceptOptions:
         return None
 
     def get_accept_context(self, request: Request) -> Any:
-        """Return what the view needs of its request in the worker, as JSON; None for nothing.
+        """Return what the view needs of its request in the worker, as values that can be kept; None for nothing.
 
         What middleware and authentication have put on the request, such as the tenant or ``request.auth``, is not there
         in the worker, and to read it there fails the job. It is stored with the job, so return no secret.

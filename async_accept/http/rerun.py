@@ -14,7 +14,7 @@ from typing import Any, cast
 
 from django.core.handlers.base import BaseHandler
 from django.http import Http404, HttpRequest
-from django.urls import Resolver404, ResolverMatch, resolve
+from django.urls import Resolver404, ResolverMatch
 from django.utils import translation
 from rest_framework.exceptions import APIException, NotFound
 from rest_framework.parsers import BaseParser
@@ -22,10 +22,12 @@ from rest_framework.request import Request
 from rest_framework.views import APIView
 
 from ..exceptions import InputGone, NotKept, ViewGone
+from ..jobs import values
 from ..jobs.capture import KEPT_META
+from ..jobs.circumstances import circumstances, resolved, set_own_urlconf
 from ..jobs.parsed import restore_data
 from ..jobs.rebuilt import RebuiltRequest, names_on
-from ..jobs.replay import Replayed, alone, circumstances, decorated
+from ..jobs.replay import REPLAY, Replayed, alone, decorated, view_kwargs
 from ..jobs.variables import restore_variables
 from ..models import Job
 
@@ -66,7 +68,7 @@ class Rerun:
     def data(self) -> Any:
         """The data of the request that the view gets: a copy of the input."""
         kept = deepcopy(self.job.input)
-        return restore_data(kept) if self.job.task == "async_accept.replay" else kept or {}
+        return restore_data(kept) if self.job.task == REPLAY else values.restore(kept) or {}
 
     @property
     def has_data(self) -> bool:
@@ -74,7 +76,7 @@ class Rerun:
 
         A task's input is what the view's validation made. That it is the same is noted when the job is accepted.
         """
-        return self.job.task == "async_accept.replay" or bool(self.job.request.get("input_is_data"))
+        return self.job.task == REPLAY or bool(self.job.request.get("input_is_data"))
 
     def decide(self) -> Job:
         """Let the view decide; return the new job, or the earlier one that stands for this request.
@@ -121,14 +123,12 @@ class Rerun:
             "REQUEST_METHOD": stored["method"],
             "SCRIPT_NAME": _wsgi(stored["path"].removesuffix(stored["path_info"])),
             "PATH_INFO": _wsgi(stored["path_info"]),
-            "wsgi.url_scheme": stored["scheme"],
             "HTTP_PREFER": "respond-async",  # a rerun is always a job
             # Not empty: only then REST framework calls the parser.
             "CONTENT_LENGTH": "1",
         }
-        request: Any = RebuiltRequest(environ, frozenset(stored.get("missing", ())))
-        if stored["urlconf"]:
-            request.urlconf = stored["urlconf"]
+        request: Any = RebuiltRequest(environ, frozenset(stored.get("missing", ())), stored["scheme"])
+        set_own_urlconf(request, stored)
         there = vars(asking)
         for name in FROM_MIDDLEWARE:
             if name in there:
@@ -154,8 +154,9 @@ def _route(stored: Mapping[str, Any]) -> ResolverMatch:
         ViewGone: to no view of REST framework's (410).
     """
     with suppress(Resolver404):
-        match = resolve(stored["path_info"], stored["urlconf"])
+        match = resolved(stored)
         if hasattr(match.func, "cls") and hasattr(match.func, "initkwargs"):
+            match.kwargs = view_kwargs(match.kwargs, stored)
             return match
     raise ViewGone
 

@@ -86,13 +86,18 @@ def accept(job: Job, terms: Terms = FREE) -> Job:
 
 
 def rerun(
-    job: Job, terms: Terms | None = None, active: dict[str, Any] | None = None, **key_columns: str
+    job: Job,
+    terms: Terms | None = None,
+    active: dict[str, Any] | None = None,
+    checks: dict[str, Any] | None = None,
+    **key_columns: str,
 ) -> Job:
     """Accept a new job with the input of one that has ended, for the same owner; final stays final.
 
     Args:
         terms: those of the view that accepted it; None: the caps of the settings.
         active: the columns of its active key; None: it takes that of the old job again.
+        checks: what the view's ``@once`` checks have returned for this request; None: those of the old job stand.
         key_columns: the columns of its own idempotency key.
 
     Returns:
@@ -117,7 +122,7 @@ def rerun(
         object_id=None if job.object_created else job.object_id,
         rerun_of=job.pk,
         input=job.input,
-        request=job.request,
+        request=job.request if checks is None else {**job.request, "checks": checks},
         message_options=job.message_options,
         max_attempts=job.max_attempts,
         retry_when_lost=job.retry_when_lost,

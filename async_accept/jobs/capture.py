@@ -3,39 +3,38 @@
 from collections.abc import Iterable
 from typing import Any
 
-from django.http import HttpRequest
+from django.contrib.auth import get_user_model
+from django.core.exceptions import ImproperlyConfigured
 from django.http.request import HttpHeaders
-from django.urls import get_script_prefix
-from django.utils import timezone, translation
 from rest_framework.request import Request
+from rest_framework.settings import api_settings
 
+from .. import encoding
+from ..exceptions import Unencodable
+from . import values
+from .circumstances import capture_circumstances
 from .rebuilt import missing_from, names_on
 from .variables import variables
 
-__all__ = ["capture", "class_path", "note_names"]
+__all__ = ["authenticator_path", "capture", "note_names"]
 
-#: The parts of the request's META that are stored: they decide URLs, content and conditions. No cookies, and no
-#: authorization.
-KEPT_META = (
-    "SERVER_NAME",
-    "SERVER_PORT",
+#: What is kept of the request's META beside HTTP headers: what servers set. No environment variables, which some
+#: servers mix in, and no objects.
+SERVER_META = (
+    *("REQUEST_METHOD", "SCRIPT_NAME", "PATH_INFO", "QUERY_STRING", "CONTENT_TYPE", "CONTENT_LENGTH"),
+    *("SERVER_NAME", "SERVER_PORT", "SERVER_PROTOCOL", "SERVER_SOFTWARE", "GATEWAY_INTERFACE"),
     # For the project's permissions and records; this package does not use them.
-    "REMOTE_ADDR",
-    "HTTP_X_FORWARDED_FOR",
-    "HTTP_USER_AGENT",
-    "HTTP_HOST",
-    "HTTP_X_FORWARDED_HOST",
-    "HTTP_X_FORWARDED_PORT",
-    "HTTP_X_FORWARDED_PROTO",
-    "HTTP_ACCEPT",
-    "HTTP_ACCEPT_LANGUAGE",
-    "HTTP_IF_MATCH",
-    "HTTP_IF_UNMODIFIED_SINCE",
-    "HTTP_X_REQUEST_ID",
-    "HTTP_TRACEPARENT",
-    "HTTP_TRACESTATE",
-    "CONTENT_TYPE",
-    "QUERY_STRING",
+    *("REMOTE_ADDR", "REMOTE_HOST", "REMOTE_PORT", "REMOTE_USER"),
+    *("wsgi.url_scheme", "wsgi.multithread", "wsgi.multiprocess", "wsgi.run_once"),
+)
+#: The headers that are kept: they decide URLs, content and conditions. No cookies, and no authorization.
+KEPT_META = (
+    *SERVER_META,
+    *("HTTP_HOST", "HTTP_X_FORWARDED_HOST", "HTTP_X_FORWARDED_PORT", "HTTP_X_FORWARDED_PROTO"),
+    *("HTTP_X_FORWARDED_FOR", "HTTP_USER_AGENT", "HTTP_ORIGIN", "HTTP_X_REQUESTED_WITH"),
+    *("HTTP_ACCEPT", "HTTP_ACCEPT_LANGUAGE", "HTTP_PREFER"),
+    *("HTTP_IF_MATCH", "HTTP_IF_NONE_MATCH", "HTTP_IF_MODIFIED_SINCE", "HTTP_IF_UNMODIFIED_SINCE"),
+    *("HTTP_X_REQUEST_ID", "HTTP_TRACEPARENT", "HTTP_TRACESTATE"),
 )
 
 
@@ -49,25 +48,27 @@ def capture(request: Request, headers: Iterable[str] = (), context: Any = None) 
 
     Args:
         headers: the names of further headers to keep.
-        context: what the view keeps of its request.
+        context: what the view keeps of its request, in a form that JSON can hold.
+
+    Raises:
+        ImproperlyConfigured: the time zone or a URLconf cannot be kept.
     """
     django_request = request._request
     kept = [*KEPT_META, *map(_meta_name, headers)]
-    meta = {name: str(value) for name in kept if (value := django_request.META.get(name))}
+    meta = {name: _told(django_request.META[name]) for name in kept if name in django_request.META}
     names = vars(request).get("_accept_names")
     return {
         "method": request.method,
         "path": django_request.path,
         "path_info": django_request.path_info,
         "scheme": django_request.scheme,
+        "encoding": django_request.encoding,
         "meta": meta,
-        "script_prefix": get_script_prefix(),
-        "urlconf": _own_urlconf(django_request),
-        "language": translation.get_language(),
-        "time_zone": timezone.get_current_timezone_name(),
+        "kwargs": _kwargs(request),
+        **capture_circumstances(django_request),
         "missing": missing_from(request, names_on(request) if names is None else names),
-        "found": _found_on(django_request),
-        "authenticator": class_path(request.successful_authenticator),
+        "found": _found_on(request),
+        "authenticator": authenticator_path(request.successful_authenticator),
         "context": context,
         "variables": variables(),
     }
@@ -77,25 +78,64 @@ def _meta_name(header: str) -> str:
     return str(HttpHeaders.to_wsgi_name(header))
 
 
-def _found_on(request: HttpRequest) -> dict[str, Any]:
-    """Return what Django's own middleware has put on *request*, in a form that JSON can hold."""
-    there = vars(request)
+def _told(value: Any) -> Any:
+    return value if isinstance(value, str | int) else str(value)
+
+
+def _kwargs(request: Request) -> dict[str, Any]:
+    """Return the view's keyword arguments; the ``process_view()`` of a middleware may have changed those of the path.
+
+    None stands for one that cannot be kept: the path tells it again.
+    """
+    kept: dict[str, Any] = {}
+    for name, value in (request.parser_context or {}).get("kwargs", {}).items():
+        try:
+            kept[name] = [values.keep(value)]
+            encoding.dumps(kept[name])
+        except (ImproperlyConfigured, Unencodable):
+            kept[name] = None
+    return kept
+
+
+def _found_on(request: Request) -> dict[str, Any]:
+    """Return what Django's own middleware, and authentication, have put on *request*, in a form that JSON can hold."""
+    there = vars(request._request)
     site = there.get("site")
     found = {
         "LANGUAGE_CODE": there.get("LANGUAGE_CODE"),
         "site": None if site is None else {"pk": getattr(site, "pk", None)},
         "auser": "auser" in there or None,
+        "user": _kind_of_user(request.user),
+        "anonymous": _kind_of_nobody(request.user),
     }
     return {name: value for name, value in found.items() if value is not None}
 
 
-def class_path(authenticator: Any) -> str | None:
+def _kind_of_user(user: Any) -> str | None:
+    """Return the model of a user that is a subclass of the project's, such as a proxy; None for any other user."""
+    kind = getattr(user, "__class__", None)  # of a lazy user, too
+    model = get_user_model()
+    return (
+        kind._meta.label if isinstance(kind, type) and issubclass(kind, model) and kind is not model else None
+    )
+
+
+def _kind_of_nobody(user: Any) -> str | None:
+    """Return the class of an anonymous user, if it is not the usual one; empty if it cannot be made again."""
+    usual: Any = api_settings.UNAUTHENTICATED_USER
+    if isinstance(user, get_user_model()) or (user is None and usual is None):
+        return None
+    kind = getattr(user, "__class__", type(user))  # of a lazy user, too
+    if usual is not None and kind is usual:
+        return None
+    path = values.class_path(kind)
+    try:
+        return path if path and vars(kind()) == vars(user) else ""
+    except TypeError:
+        return ""
+
+
+def authenticator_path(authenticator: Any) -> str | None:
     """Return the dotted path of the class of *authenticator*; None for None."""
     kind = type(authenticator)
     return None if authenticator is None else f"{kind.__module__}.{kind.__qualname__}"
-
-
-def _own_urlconf(request: HttpRequest) -> str | None:
-    """Return the name of the URLconf that a middleware set; None for the project's own, which may be renamed."""
-    own = getattr(request, "urlconf", None)
-    return own if own is None or isinstance(own, str) else own.__name__

@@ -1,38 +1,101 @@
 """The parsed data of a request: kept in a job's input, and given back to the replayed view as its parser gave it."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from copy import copy
 from typing import Any
 
+from django.conf import settings
 from django.core.files.uploadedfile import UploadedFile
 from django.http import QueryDict
 from django.utils.datastructures import MultiValueDict
 from rest_framework.parsers import DataAndFiles
 
-__all__ = ["capture_data", "restore_data"]
+from . import values
+
+__all__ = ["capture_data", "restore_data", "without_csrf_token"]
+
+#: The field of Django's forms that says whose form it is. It was checked, is a secret, and differs each time.
+CSRF_FIELD = "csrfmiddlewaretoken"
+
+
+def without_csrf_token(data: Any) -> Any:
+    """Return *data* without the CSRF token of a form; it was checked before, and nobody else needs it."""
+    if not isinstance(data, Mapping) or CSRF_FIELD not in data:
+        return data
+    if not isinstance(data, QueryDict):
+        rest: Any = copy(data)
+        del rest[CSRF_FIELD]
+        return rest
+    form = data.copy()
+    del form[CSRF_FIELD]
+    form._mutable = data._mutable
+    return form
 
 
 def capture_data(data: Any, files: Any = None) -> dict[str, Any]:
-    """Return parsed request data in a form that JSON can hold; forms keep their repeated fields.
+    """Return parsed request data in a form that JSON can hold; files in it stay what they are.
 
     Args:
         files: the files that the parser returned apart (``request.FILES``). REST framework has added them to the data.
+
+    Raises:
+        ImproperlyConfigured: a value in it cannot be kept.
     """
-    if isinstance(data, MultiValueDict):
-        return {"form": _pairs(data)}
+    data = without_csrf_token(data)
+    if type(data) is QueryDict:
+        return _form(data)
     if not files:
-        return {"data": data}
-    fields = {
-        key: value for key, value in data.items() if key not in files or value is not dict.get(files, key)
+        return {"data": values.keep(data)}
+    kept = values.keep(files)
+    return {
+        "data": values.keep(_fields(data, files)),
+        "files": kept if type(files) is dict else _pairs(files),
     }
-    return {"data": fields, "files": _pairs(files) if isinstance(files, MultiValueDict) else dict(files)}
+
+
+def _form(data: QueryDict) -> dict[str, Any]:
+    kept: dict[str, Any] = {"form": values.keep(_pairs(data))}
+    if data.encoding != settings.DEFAULT_CHARSET:
+        kept["encoding"] = data.encoding
+    # With files, REST framework makes a mutable copy by itself.
+    if data._mutable and not any(_is_file(value) for _, each in data.lists() for value in each):
+        kept["mutable"] = True
+    return kept
+
+
+def _fields(data: Any, files: Any) -> Any:
+    """Return *data* without what REST framework has added of *files*."""
+    if isinstance(data, MultiValueDict):
+        added = {id(file) for each in _lists(files) for file in each}
+        lists = {key: [value for value in data.getlist(key) if id(value) not in added] for key in data}
+        return type(data)({key: each for key, each in lists.items() if each or not data.getlist(key)})
+    rest = copy(data)
+    for key in files:
+        if rest.get(key) is dict.get(files, key):
+            del rest[key]
+    return rest
+
+
+def _lists(files: Any) -> Iterable[list[Any]]:
+    return (
+        [each for _, each in files.lists()] if isinstance(files, MultiValueDict) else [list(files.values())]
+    )
 
 
 def _pairs(data: MultiValueDict[str, Any]) -> list[list[Any]]:
     return [[key, data.getlist(key)] for key in data]
 
 
+def _is_file(value: Any) -> bool:
+    return isinstance(value, UploadedFile)
+
+
 def restore_data(stored: Mapping[str, Any] | None) -> Any:
-    """Return what the parser returned when the request was accepted: the files apart from the fields."""
+    """Return what the parser returned when the request was accepted: the files apart from the fields.
+
+    Args:
+        stored: the input of a job, with its files, as ``uploads.restore()`` returns it.
+    """
     if stored is None:
         return {}
     if "files" in stored:
@@ -40,9 +103,14 @@ def restore_data(stored: Mapping[str, Any] | None) -> Any:
         return DataAndFiles(stored["data"], MultiValueDict(kept) if isinstance(kept, list) else kept)
     if "form" not in stored:
         return stored["data"]
-    data = QueryDict(mutable=True)
+    data = QueryDict(mutable=True, encoding=stored.get("encoding"))
     files: MultiValueDict[str, Any] = MultiValueDict()
-    for key, values in stored["form"]:
-        for value in values:
-            (files if isinstance(value, UploadedFile) else data).appendlist(key, value)
+    for key, each in stored["form"]:
+        uploaded = [value for value in each if _is_file(value)]
+        fields = [value for value in each if not _is_file(value)]
+        if uploaded:
+            files.setlist(key, uploaded)
+        if fields or not uploaded:
+            data.setlist(key, fields)
+    data._mutable = bool(stored.get("mutable"))
     return DataAndFiles(data, files)

@@ -5,6 +5,7 @@ only, unless the view keeps it (``get_accept_context()``). To read such a name r
 AttributeError: ``getattr(request, "tenant", "public")`` must not mean another tenant.
 """
 
+import sys
 from functools import cache
 from io import BytesIO
 from typing import Any
@@ -43,8 +44,8 @@ THEIRS = frozenset(
             "_body",
             "_upload_handlers",
         ),
-        *("accepted_renderer", "accepted_media_type", "version", "versioning_scheme", "accept_job"),
-        "accept_transactions",
+        *("accepted_renderer", "accepted_media_type", "version", "versioning_scheme"),
+        *("accept_job", "accept_checks", "accept_transactions"),
     }
 )
 
@@ -94,12 +95,26 @@ class RebuiltRequest(WSGIRequest):
     """A WSGI request, even if the accepted one came by ASGI: a view reads both alike.
 
     Args:
+        environ: what was kept of the META; what PEP 3333 demands is added.
         missing: the names of what the accepted request had and this one has not.
+        scheme: ``http`` or ``https``, as the accepted request had it: a header may have said so that is not kept.
     """
 
-    def __init__(self, environ: dict[str, Any], missing: frozenset[str]) -> None:
-        super().__init__({**environ, "wsgi.input": Unread() if "body" in missing else BytesIO()})
+    def __init__(self, environ: dict[str, Any], missing: frozenset[str], scheme: str) -> None:
+        usual = {
+            "QUERY_STRING": "",
+            "SERVER_PROTOCOL": "HTTP/1.1",
+            "wsgi.version": (1, 0),
+            "wsgi.url_scheme": scheme,
+            "wsgi.errors": sys.stderr,
+            "wsgi.multithread": False,
+            "wsgi.multiprocess": True,
+            "wsgi.run_once": False,
+        }
+        body = Unread() if "body" in missing else BytesIO()
+        super().__init__({**usual, **environ, "wsgi.input": body})
         self._not_kept = missing
+        self._scheme = scheme
         # Django asks whether a request has these. So they are there, and nothing can be done with them.
         if "session" in missing:
             self.session: Any = Missing("session")
@@ -107,6 +122,9 @@ class RebuiltRequest(WSGIRequest):
             self._messages = MissingMessages("_messages")
         if "COOKIES" in missing and "HTTP_COOKIE" not in environ:
             self.COOKIES: Any = Missing("COOKIES")
+
+    def _get_scheme(self) -> str:
+        return self._scheme
 
     def __getattr__(self, name: str) -> Any:
         # Only called for what is not there.

@@ -20,6 +20,7 @@ from rest_framework.response import Response
 from ..exceptions import Unencodable
 from ..models import Job
 from . import replay, results
+from .circumstances import circumstances
 
 __all__ = ["encode", "render"]
 
@@ -32,7 +33,7 @@ def encode(job: Job, value: Any) -> results.Result:
     """
     if job.request is None:
         return results.encode(value)
-    with replay.circumstances(job.request):
+    with circumstances(job.request):
         # A stream is read in here.
         return results.encode(value if value is None else _answered(job, value))
 

@@ -6,18 +6,17 @@ view becomes the result of the job.
 """
 
 import inspect
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from contextvars import ContextVar, copy_context
 from functools import lru_cache, partial
 from typing import Any, TypeVar, cast
 
+from django.apps import apps
 from django.contrib.auth import get_user_model
 from django.core.handlers.base import BaseHandler
 from django.db import connections
 from django.http import HttpRequest
-from django.urls import get_script_prefix, get_urlconf, resolve, set_script_prefix, set_urlconf
-from django.utils import timezone, translation
 from django.utils.functional import SimpleLazyObject
 from rest_framework.exceptions import PermissionDenied
 from rest_framework.parsers import BaseParser
@@ -29,16 +28,20 @@ from rest_framework.views import APIView
 from ..db.autocommit import as_in_autocommit
 from ..exceptions import NotKept
 from ..models import Job, database
-from . import uploads
+from . import uploads, values
 from .attempt import current_attempt
-from .capture import class_path
+from .capture import authenticator_path
+from .circumstances import circumstances, resolved, set_own_urlconf
+from .once import Checks, in_use
 from .parsed import restore_data
-from .rebuilt import RebuiltRequest, without_auth
+from .rebuilt import Missing, RebuiltRequest, without_auth
 from .variables import restore_variables
 
-__all__ = ["alone", "circumstances", "decorated", "finalize", "job_of", "replay"]
+__all__ = ["alone", "decorated", "finalize", "job_of", "replay", "view_kwargs"]
 
 Returned = TypeVar("Returned")
+#: The task of a job whose work is its view's.
+REPLAY = "async_accept.replay"
 
 
 def job_of(request: Any) -> Job | None:
@@ -98,23 +101,10 @@ def finalize(job: Job, response: Response) -> Any:
     return _run_view(job, job.request, response)
 
 
-@contextmanager
-def circumstances(stored: Mapping[str, Any]) -> Iterator[None]:
-    """Restore what is global while a request is handled: URLs, language and time zone."""
-    before = get_script_prefix(), get_urlconf()
-    set_script_prefix(stored["script_prefix"])
-    set_urlconf(stored["urlconf"])
-    try:
-        with translation.override(stored["language"]), timezone.override(stored["time_zone"]):
-            yield
-    finally:
-        set_script_prefix(before[0])
-        set_urlconf(before[1])
-
-
 def _run_view(job: Job, stored: Mapping[str, Any], response: Response | None = None) -> Any:
     """Run the view; with *response*, only what is around its handler, which is taken to have returned that."""
-    match = resolve(stored["path_info"], stored["urlconf"])
+    match = resolved(stored)
+    match.kwargs = view_kwargs(match.kwargs, stored)
     accepting: Any = match.func
     restore_variables(stored.get("variables", {}))
     is_done = response is not None
@@ -131,8 +121,20 @@ def _run_view(job: Job, stored: Mapping[str, Any], response: Response | None = N
         return function(request, *match.args, **match.kwargs)
     # As Django does for a request, if a database has ATOMIC_REQUESTS.
     in_transactions = BaseHandler().make_view_atomic(function)
-    with _outside_of_ours(opted_out):
+    with _outside_of_ours(opted_out), in_use(request):
         return in_transactions(request, *match.args, **match.kwargs)
+
+
+def view_kwargs(of_path: dict[str, Any], stored: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the view's keyword arguments: of the path, as middleware had changed them."""
+    kept = stored.get("kwargs")
+    if kept is None:  # of an earlier release
+        return of_path
+    if lost := [name for name, value in kept.items() if value is None and name not in of_path]:
+        raise NotKept(f"view.kwargs[{lost[0]!r}]")
+    return {
+        name: of_path[name] if value is None else values.restore(value)[0] for name, value in kept.items()
+    }
 
 
 def _outside_of_ours(opted_out: set[str]) -> AbstractContextManager[None]:
@@ -146,20 +148,27 @@ def _outside_of_ours(opted_out: set[str]) -> AbstractContextManager[None]:
 
 def _rebuild(job: Job, stored: Mapping[str, Any], user: Any) -> HttpRequest:
     # A WSGI request even if it came by ASGI: a view reads both alike.
+    meta = stored["meta"]
     environ = {
-        **stored["meta"],
         "REQUEST_METHOD": stored["method"],
+        # Of an earlier release. Not empty if there was data: only then REST framework calls the parser.
+        "CONTENT_LENGTH": "0" if job.input is None else "1",
+        **meta,
         "SCRIPT_NAME": _wsgi(stored["path"].removesuffix(stored["path_info"])),
         "PATH_INFO": _wsgi(stored["path_info"]),
-        "wsgi.url_scheme": stored["scheme"],
-        # Not empty if there was data: only then REST framework calls the parser, which returns the stored data.
-        "CONTENT_LENGTH": "0" if job.input is None else "1",
     }
-    request: Any = RebuiltRequest(environ, frozenset(stored.get("missing", ())))
-    if stored["urlconf"]:
-        request.urlconf = stored["urlconf"]
+    request: Any = RebuiltRequest(environ, frozenset(stored.get("missing", ())), stored["scheme"])
+    # Middleware may have changed these, without their part of the META.
+    request.method, request.path, request.path_info = (
+        stored[name] for name in ("method", "path", "path_info")
+    )
+    request.META.update({name: meta[name] for name in ("SCRIPT_NAME", "PATH_INFO") if name in meta})
+    if stored.get("encoding") is not None:
+        request.encoding = stored["encoding"]
+    set_own_urlconf(request, stored)
     request.user = user
     request.accept_job = job
+    request.accept_checks = Checks(stored.get("checks", {}))
     request.csrf_processing_done = True  # the token was checked when the request was accepted
     found = stored.get("found", {})
     if "LANGUAGE_CODE" in found:
@@ -193,13 +202,21 @@ def _wsgi(path: str) -> str:
 
 def _owner(job: Job) -> Any:
     """Load the owner again: one who was deleted or locked out meanwhile may not act any more."""
+    found = (job.request or {}).get("found", {})
     if job.anonymous:
-        nobody: Any = api_settings.UNAUTHENTICATED_USER  # a class, or None
-        return nobody and nobody()
-    user = get_user_model()._default_manager.filter(pk=job.owner_id).first() if job.owner_id else None
+        return _nobody(found)
+    model: Any = apps.get_model(found["user"]) if "user" in found else get_user_model()
+    user = model._default_manager.filter(pk=job.owner_id).first() if job.owner_id else None
     if user is None or not user.is_active:
         raise PermissionDenied("The account that made this request may not act any more.")
     return user
+
+
+def _nobody(found: Mapping[str, Any]) -> Any:
+    kind: Any = api_settings.UNAUTHENTICATED_USER  # a class, or None
+    if "anonymous" in found:
+        kind = values.load_class(found["anonymous"]) if found["anonymous"] else partial(Missing, "user")
+    return kind and kind()
 
 
 class StoredData(BaseParser):
@@ -208,7 +225,10 @@ class StoredData(BaseParser):
     media_type = "*/*"
 
     def parse(self, stream: Any, media_type: Any = None, parser_context: Any = None) -> Any:
-        return restore_data(uploads.restore(parser_context["request"].accept_job))
+        job = parser_context["request"].accept_job
+        if job.task != REPLAY:
+            raise NotKept("data")  # a task has it, and the view only renders what that returns
+        return restore_data(uploads.restore(job))
 
 
 class Replayed:
@@ -224,7 +244,9 @@ class Replayed:
             without_auth(rebuilt)
         else:
             rebuilt.auth = None
-        known = [each for each in rebuilt.authenticators if class_path(each) == stored.get("authenticator")]
+        known = [
+            each for each in rebuilt.authenticators if authenticator_path(each) == stored.get("authenticator")
+        ]
         rebuilt._authenticator = known[0] if known else None
         # Without the one that knew the caller, who is refused would have to say again who they are.
         rebuilt.authenticators = rebuilt.authenticators if known else []
@@ -238,7 +260,7 @@ class Replayed:
         view.request = request
         handler = decorated(getattr(view, str(request.method).lower(), None))
         pair = (handler and handler.accept_options.get("context")) or getattr(view, "accept_context", None)
-        restored = (pair[1] if pair else view.restore_accept_context)(request, context)
+        restored = (pair[1] if pair else view.restore_accept_context)(request, values.restore(context))
         if isinstance(restored, AbstractContextManager):
             _entered.get().enter_context(restored)
 
@@ -271,4 +293,5 @@ class Finalized(Replayed):
 
 @lru_cache(maxsize=1024)
 def _replayed(view: type[APIView], how: type[Replayed]) -> type[APIView]:
-    return type(view.__name__, (how, view), {"__module__": view.__module__, "__doc__": view.__doc__})
+    same = {name: getattr(view, name) for name in ("__module__", "__qualname__", "__doc__")}
+    return type(view.__name__, (how, view), same)

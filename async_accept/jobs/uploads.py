@@ -22,6 +22,7 @@ from django.utils import timezone
 from ..conf import conf
 from ..db.errors import is_conflict, is_outage
 from ..models import Job
+from . import values
 
 __all__ = [
     "close",
@@ -93,9 +94,10 @@ def keep(job: Job) -> Iterator[None]:
 
 
 def restore(job: Job) -> Any:
-    """Return the input of *job* with its files, opened in the storage until ``close()``."""
+    """Return the input of *job* as it was given, with its files, opened in the storage until ``close()``."""
     # A client can send what looks like a reference. So only the names of this job's own files are opened.
-    return _replace(job.input, _Reference, partial(_open, job)) if job.uploads else job.input
+    opened = _replace(job.input, _Reference, partial(_open, job)) if job.uploads else job.input
+    return values.restore(opened)
 
 
 def close(job: Job) -> None:

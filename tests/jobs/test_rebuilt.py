@@ -3,6 +3,9 @@
 import asyncio
 from contextlib import contextmanager
 from contextvars import ContextVar
+from decimal import Decimal
+from enum import StrEnum
+from uuid import UUID
 
 import pytest
 from django.contrib import messages
@@ -34,6 +37,17 @@ holder: ContextVar[object] = ContextVar("holder", default=None)
 api_token: ContextVar[str] = ContextVar("api_token", default="")
 #: What was seen of context variables after the commit, and of context managers.
 seen: list[str] = []
+
+
+class Shop(StrEnum):
+    ACME = "acme"
+
+
+@contextmanager
+def variable_set(variable, value):
+    token = variable.set(value)
+    yield
+    variable.reset(token)
 
 
 def middleware(get_response):
@@ -399,6 +413,24 @@ def test_a_default_is_not_stored(client):
     client._credentials["HTTP_X_TENANT"] = "public"
     client.post("/ask/context variable/", {})
     assert Job.objects.get().request["variables"] == {"kept": {}, "missing": []}
+
+
+@pytest.mark.parametrize("value", ["acme", 7, UUID(int=7), Shop.ACME, None, Decimal("1.10")])
+def test_a_variable_comes_back_as_it_was(value, client, monkeypatch):
+    monkeypatch.setitem(ASKS, "holder", lambda request: repr(holder.get()))
+    with variable_set(holder, value):
+        client.post("/ask/holder/", {})
+    run_accepted_jobs()
+    assert client.get(f"/api/jobs/{Job.objects.get().pk}/result/").json() == {"told": repr(value)}
+
+
+@pytest.mark.parametrize("value", [float("nan"), "a\0", ["acme"], {"a": 1}, object()])
+def test_a_variable_that_is_no_plain_value_is_missed_aloud(value, client, monkeypatch):
+    monkeypatch.setitem(ASKS, "holder", lambda request: bool(holder.get()))
+    with variable_set(holder, value):
+        assert client.post("/ask/holder/", {}).status_code == 202
+    run_accepted_jobs(raises=False)
+    assert "test_rebuilt.holder, which is not kept" in Job.objects.get().problem["detail"]
 
 
 def test_secrets_are_not_stored(client):

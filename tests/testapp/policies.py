@@ -233,7 +233,7 @@ class ExactView(AcceptMixin, APIView):
     """The input of its task has a decimal."""
 
     permission_classes = (IsAuthenticated,)
-    accept_task = tasks.echo
+    accept_task = tasks.describe
 
     class serializer_class(serializers.Serializer):  # noqa: N801
         price = serializers.DecimalField(max_digits=30, decimal_places=2)

@@ -23,6 +23,11 @@ def echo(**kwargs: Any) -> dict[str, Any]:
 
 
 @shared_task(base=JobTask)
+def describe(**kwargs: Any) -> dict[str, Any]:
+    return {name: repr(value) for name, value in kwargs.items()}
+
+
+@shared_task(base=JobTask)
 def refuse(detail: str = "No.", code: str = "refused", status: int = 422) -> None:
     raise JobFailed(detail, code=code, status=status)
 

@@ -1,5 +1,4 @@
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,7 +8,6 @@ from django.utils import translation
 from tests.foreign.celery import app
 
 from . import world
-from .today import TODAY_WRONG
 
 
 def _name(item: Any) -> str:
@@ -18,20 +16,13 @@ def _name(item: Any) -> str:
 
 
 def pytest_collection_modifyitems(items: list[Any]) -> None:
-    """Expect the failures that are listed; one that does not come has to leave the list."""
+    """Refuse two cases of one name."""
     # A module here imports the shop's worker, and with it the shop's app.
     app.set_default()
     app.set_current()
-    for item in items:
-        if reason := TODAY_WRONG.get(_name(item)):
-            wrong = (AssertionError, pytest.fail.Exception)
-            item.add_marker(pytest.mark.xfail(reason=reason, strict=True, raises=wrong))
-    if {item.path for item in items} == set(Path(__file__).parent.glob("test_*.py")):
-        names = [_name(item) for item in items]
-        twice = {name for name in names if names.count(name) > 1}
-        unknown = TODAY_WRONG.keys() - set(names)
-        if twice or unknown:
-            raise pytest.UsageError(f"Two cases of one name: {twice}; listed, but no case: {unknown}.")
+    names = [_name(item) for item in items]
+    if twice := {name for name in names if names.count(name) > 1}:
+        raise pytest.UsageError(f"Two cases of one name: {twice}.")
 
 
 @pytest.fixture(autouse=True)

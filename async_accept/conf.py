@@ -94,8 +94,12 @@ DEFAULTS: dict[str, Any] = {
     "MAX_WAIT_SECONDS": 10,
     # How many threads of one process may wait at a time; further ones are answered at once.
     "MAX_WAITERS": 4,
-    # How often one caller may ask for one job; None: no limit. A scope of its own, so that
-    # a project-wide throttle does not stop polls.
+    # How many event streams (ASGI) one process holds at a time, and how many of them one caller has: a user, or an
+    # address. Further ones are answered 503, and 429. None: no cap. A stream costs memory, about 100 KB.
+    "MAX_STREAMS": 10_000,
+    "MAX_STREAMS_PER_CALLER": 1_000,
+    # How often one caller may ask one process for one job; None: no limit. A scope of its own, so that a project-wide
+    # throttle does not stop polls.
     "POLL_RATE": "100/s",
     # Where the documentation of the problem types is found: the code is appended.
     "PROBLEM_TYPE_BASE": "https://django-async-accept.readthedocs.io/en/stable/problems.html#",

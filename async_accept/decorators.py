@@ -56,7 +56,7 @@ def accepts(*, serializer_class: Any = None, **options: Any) -> Callable[[Handle
 
         def prepare() -> Prepared:
             instance = acceptance.hook("get_accept_object")()
-            if serializer_class is None:
+            if serializer_class is None or not acceptance.has_data:
                 return None, instance
             return generic.validate(view, request, instance, serializer_class), instance
 
@@ -85,6 +85,8 @@ def accepts_task(task: Any, **options: Any) -> Callable[[Handler], Handler]:
 
     def run_now(acceptance: Acceptance, work: Callable[[], Any]) -> Any:
         def prepare() -> Prepared:
+            if not acceptance.has_data:  # a rerun; the handler would read other data
+                return None, acceptance.hook("get_accept_object")()
             found = work()
             if isinstance(found, HttpResponseBase):
                 return found

@@ -36,6 +36,7 @@ __all__ = [
     "Unavailable",
     "Unencodable",
     "ViewFailed",
+    "ViewGone",
     "WorkEnded",
     "WorkFailed",
 ]
@@ -254,6 +255,14 @@ class InputGone(AcceptRefused):
     status_code = 410
     default_code = "input-gone"
     default_detail = "The job's input is no longer kept."
+
+
+class ViewGone(AcceptRefused):
+    """The job cannot be rerun, because its URL leads to no view that accepts (410): nothing decides about it."""
+
+    status_code = 410
+    default_code = "view-gone"
+    default_detail = "Nothing accepts this request any more."
 
 
 class InputTooLarge(AcceptRefused):

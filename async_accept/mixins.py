@@ -101,7 +101,9 @@ def _accept(acceptance: Acceptance, verb: str, work: Any, request: Request, *arg
         if has_tag:
             acceptance.check_if_match()
         instance = view.get_accept_object()
-        return None if verb == "destroy" else view.validate_accept(request, instance), instance
+        if verb == "destroy" or not acceptance.has_data:
+            return None, instance
+        return view.validate_accept(request, instance), instance
 
     def work_now() -> Any:
         if has_tag:

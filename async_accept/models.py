@@ -158,7 +158,7 @@ class Job(models.Model):
     problem = JSONTextField(_("problem"), null=True, blank=True)
     #: How many seconds a client should wait between polls, if the view or the task says so.
     retry_after = models.PositiveIntegerField(_("retry after"), null=True, blank=True)
-    #: Its owner deleted the job while it ran: nobody sees it, and the row is purged once the job has ended.
+    #: Its owner deleted the job while it ran: only staff see it, and the row is purged once the job has ended.
     forgotten = models.BooleanField(_("forgotten"), default=False)
 
     created_at = models.DateTimeField(_("created at"), default=timezone.now)
@@ -269,9 +269,11 @@ class Job(models.Model):
     def can_rerun(self) -> bool:
         """Whether the job has ended and its input is still there. Uploaded files are removed at the end.
 
+        What its owner has deleted is not run again.
+
         Rows of ``JobQuerySet.light()`` have no input, but know whether there is one: they need no query.
         """
-        if not self.is_final or self.uploads is not None:
+        if not self.is_final or self.uploads is not None or self.forgotten:
             return False
         known: bool | None = vars(self).get("input_kept")
         return self.input is not None if known is None else known

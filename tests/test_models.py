@@ -216,6 +216,7 @@ def test_a_job_can_be_rerun_when_it_has_ended_and_its_input_is_kept():
         assert make_job(state=state, input={"x": 1}).can_rerun is (state in FINAL)
         assert make_job(state=state, input={"x": 1}, uploads=["a"]).can_rerun is False
         assert make_job(state=state).can_rerun is False
+        assert make_job(state=state, input={"x": 1}, forgotten=True).can_rerun is False
 
 
 def test_a_forgotten_job_is_swept_at_its_end():

@@ -116,7 +116,7 @@ class Cancel(PerJobAction):
 class Rerun(PerJobAction):
     name, button, yes = "rerun", gettext_lazy("Run again"), pgettext_lazy("answer", "Yes, run again")
     # Uploads are removed right after a job has ended, and without them its input is of no use.
-    condition = Q(state__in=FINAL, input__isnull=False, uploads__isnull=True)
+    condition = Q(state__in=FINAL, input__isnull=False, uploads__isnull=True, forgotten=False)
     excuse = gettext_lazy("Left alone, because they have not ended or their input is gone")
 
     def applies(self, job: Job) -> bool:

@@ -136,5 +136,11 @@ def message(job: Job) -> SafeString:
 
 
 def state_cell(job: Job, now: datetime | None = None) -> SafeString:
-    """Return the state, and the progress of a running job."""
-    return SafeString(badge(job.state) + bar(job, now))
+    """Return the state, whether the owner has deleted the job, and the progress of a running one."""
+    return SafeString(badge(job.state) + _deleted(job) + bar(job, now))
+
+
+def _deleted(job: Job) -> SafeString:
+    if not job.forgotten:
+        return SafeString("")
+    return format_html(' <span class="aa-aside">{}</span>', gettext("deleted by its owner"))

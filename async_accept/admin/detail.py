@@ -153,7 +153,7 @@ class DetailMixin(SiteMixin):
     def detail_queryset(self, request: HttpRequest) -> Any:
         """Return the jobs, with the columns that the user may see."""
         user: Any = request.user
-        jobs = with_stalled(Job.objects.filter(forgotten=False).select_related("owner", "object_type"))
+        jobs = with_stalled(Job.objects.select_related("owner", "object_type"))
         # Who may not see the input may still rerun the job, if there is an input.
         kept = ExpressionWrapper(Q(input__isnull=False), output_field=BooleanField())
         jobs = jobs.annotate(input_kept=kept)
@@ -240,6 +240,8 @@ class DetailMixin(SiteMixin):
         return model_url(self.admin_site, TaskResult._meta, "change", stored["pk"])
 
     def _monitor_url(self, job: Job) -> str:
+        if job.forgotten:
+            return ""
         try:
             return reverse("async_accept:job-detail", kwargs={"pk": str(job.pk)})
         except NoReverseMatch:

@@ -36,6 +36,7 @@ COLUMNS: dict[str, Callable[[Job], Any]] = {
     "worker": lambda job: job.worker,
     "queue": lambda job: job.queue,
     "problem": lambda job: (job.problem or {}).get("code", ""),
+    "deleted_by_owner": lambda job: "yes" if job.forgotten else "",
 }
 #: Without it, Excel reads UTF-8 in the code page of its country.
 BYTE_ORDER_MARK = "\ufeff"

@@ -56,7 +56,7 @@ def page_parts(job: Job) -> dict[str, SafeString]:
 
 def version(job: Job) -> str:
     """Return a token that changes when the page must be fetched again, because more than its parts changes."""
-    marks = {"stalled": getattr(job, "stalled", False), "log": bool(job.log)}
+    marks = {"stalled": getattr(job, "stalled", False), "log": bool(job.log), "deleted": job.forgotten}
     return " ".join([job.state, str(job.attempt), *(name for name, is_so in marks.items() if is_so)])
 
 

@@ -112,7 +112,7 @@ class JobAdminMixin(ColumnsMixin, ActionsMixin, DetailMixin, LiveMixin, ModelAdm
 
     def get_queryset(self, request: HttpRequest) -> JobQuerySet:
         jobs: JobQuerySet = super().get_queryset(request)
-        return with_stalled(jobs.light().defer(*UNLISTED).filter(forgotten=False))
+        return with_stalled(jobs.light().defer(*UNLISTED))
 
     def get_list_display(self, request: HttpRequest) -> list[Any]:
         more = self.more_columns if request.GET.get(COLUMNS_VAR) == "all" else ()

@@ -1,7 +1,7 @@
 """Figures about all jobs: how many wait, run and fail, and whether any worker works.
 
 Each reads a bounded range of an index, so that a million jobs cost no more than a few. Jobs that their owners deleted
-while they ran are not counted, because no list shows them.
+while they ran count as well, until they have ended: they use a worker.
 """
 
 from collections.abc import Iterable
@@ -109,19 +109,14 @@ def _no_worker_seen(now: datetime) -> Case:
 # --- The figures -----------------------------------------------------------------------------------------
 
 
-def _listed() -> JobQuerySet:
-    jobs: Any = Job.objects
-    return jobs.filter(forgotten=False)  # type: ignore[no-any-return]
-
-
 def _active(now: datetime) -> dict[str, Any]:
     """Return the figures of active jobs: how many wait and run, the one that waits longest, whether a worker works."""
-    waiting = _listed().filter(state=State.ACCEPTED)
+    waiting = Job.objects.filter(state=State.ACCEPTED)
     oldest = waiting.filter(attempt=0).order_by("created_at")
     # Subqueries need a row to be selected with, and any job will do. Without a job, all figures are 0.
     rows = Job.objects.order_by("-pk").values(
         waiting=CountOf(waiting, COUNT_CAP + 1),
-        running=CountOf(_listed().filter(state__in=LEASED), COUNT_CAP + 1),
+        running=CountOf(Job.objects.filter(state__in=LEASED), COUNT_CAP + 1),
         oldest=Subquery(oldest.values("pk")[:1]),
         since=Subquery(oldest.values("created_at")[:1]),
         no_worker_seen=_no_worker_seen(now),
@@ -139,7 +134,7 @@ def _active(now: datetime) -> dict[str, Any]:
 
 def _failing(now: datetime) -> list[dict[str, Any]]:
     """Return the operations of jobs that failed lately, the most frequent first."""
-    failed = _listed().filter(failed_lately(now)).order_by()
+    failed = Job.objects.filter(failed_lately(now)).order_by()
     rows = failed.values("operation").annotate(count=Count("pk"), last=Max("finished_at"))
     return sorted(map(dict, rows), key=lambda row: (-row["count"], row["operation"]))
 
@@ -149,7 +144,7 @@ def _hours(now: datetime) -> list[dict[str, Any]]:
     this = now.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
     first = this - timedelta(hours=HOURS - 1)
     # With all states named, the index on (state, created_at) is enough, and the table is not read.
-    jobs = _listed().filter(state__in=State.values, created_at__gte=first).order_by()
+    jobs = Job.objects.filter(state__in=State.values, created_at__gte=first).order_by()
     # In UTC, because MariaDB knows other time zones only if somebody loaded their tables.
     hour = TruncHour("created_at", tzinfo=UTC)
     counts = {
@@ -162,7 +157,7 @@ def _hours(now: datetime) -> list[dict[str, Any]]:
 
 def _percentiles(since: datetime) -> dict[str, Any]:
     """Return median and 95th percentile of how long the newest jobs that succeeded waited and ran."""
-    jobs = _listed().filter(state=State.SUCCEEDED, created_at__gte=since).order_by("-created_at")
+    jobs = Job.objects.filter(state=State.SUCCEEDED, created_at__gte=since).order_by("-created_at")
     rows = list(jobs.values_list("created_at", "started_at", "finished_at", "attempt")[:SAMPLE])
     waits = sorted(started - created for created, started, _, attempt in rows if started and attempt == 1)
     runs = sorted(finished - started for _, started, finished, _ in rows if started and finished)

@@ -154,6 +154,13 @@ CLASSES: Rule = (
 )
 
 
+#: For streams.
+CAP: Rule = (
+    lambda value: value is None or _whole(value, 0),
+    "a whole number, or None; 0 for no streams",
+)
+
+
 def _is_renderer(value: Any) -> bool:
     kind = import_string(value) if isinstance(value, str) else value
     # A template belongs to a view.
@@ -182,6 +189,8 @@ RULES: dict[str, Rule] = {
         lambda value: not isinstance(value, bool) and value >= 0,
         "a number of seconds; 0 for no waiting",
     ),
+    "MAX_STREAMS": CAP,
+    "MAX_STREAMS_PER_CALLER": CAP,
     "MAX_WAITERS": (lambda value: _whole(value, 0), "a whole number; 0 for no waiting"),
     "REDACT_KEYS": (lambda value: re.compile(value) is not None, "a regular expression"),
     "RENDERER_CLASSES": (

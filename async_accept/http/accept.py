@@ -6,39 +6,37 @@ Every check comes before the job is stored; after that, only a deletion of the j
 import math
 from collections.abc import Callable, Mapping
 from functools import cached_property
-from io import SEEK_END
 from typing import Any
 
 from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.contrib.contenttypes.models import ContentType
 from django.core.exceptions import ImproperlyConfigured, PermissionDenied
-from django.core.handlers.asgi import ASGIRequest
-from django.db import models
+from django.db import models, transaction
 from django.http import Http404
 from django.http.response import HttpResponseBase
-from rest_framework.exceptions import APIException, ParseError, ValidationError
-from rest_framework.parsers import FileUploadParser, MultiPartParser
+from rest_framework.exceptions import APIException, ValidationError
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import set_rollback
 
 from .. import encoding
 from ..conf import conf
-from ..exceptions import InputTooLarge, LengthRequired, Unencodable
+from ..exceptions import InputTooLarge, Unencodable
 from ..jobs import keys, uploads, values
-from ..jobs.accept import Terms, accept, task_limits
+from ..jobs.accept import Terms, accept, active_columns, rerun, task_limits
 from ..jobs.capture import capture
-from ..jobs.once import checks_of, in_use
+from ..jobs.once import Checks, checks_of, in_use
 from ..jobs.parsed import capture_data
 from ..jobs.publish import message_options
 from ..jobs.replay import job_of
-from ..models import Job, new_id
-from . import prefer
+from ..models import Job, database, new_id
+from . import body, prefer
 from .conditional import check_if_match
 from .generic import VERBS, operation_of
 from .options import AcceptOptions
 from .renderers import adopt_form_key
+from .rerun import Rerun, rerun_of
 from .responses import promised
 
 __all__ = ["Acceptance"]
@@ -93,6 +91,8 @@ class Acceptance:
         """
         if work is not None and (self.request.method not in VERBS or job_of(self.request) is not None):
             return work()
+        if self.rerun is not None:
+            return self.decide_again(self.rerun, prepare)
         _ = self.key  # a malformed one is refused in every mode
         if work is not None and not self.is_wanted:
             return self.first_answer() or work()
@@ -109,6 +109,60 @@ class Acceptance:
         if isinstance(prepared, HttpResponseBase):
             return self.first_answer() or prepared
         return self.store(*prepared)
+
+    def decide_again(self, again: Rerun, prepare: Callable[[], Prepared]) -> HttpResponseBase:
+        """Accept a rerun, whatever the mode of the view; a repeat gets the first new job again.
+
+        The new job has the input of the old one. So what *prepare* stores in the database is rolled back, and if it
+        would answer at once, there is a job all the same.
+
+        Returns:
+            An empty 202, and ``again.stored`` has the job; or the refusal that *prepare* has returned.
+        """
+        self.check_body()
+        checks = self._checks_again(again)
+        try:
+            with transaction.atomic(using=database()), in_use(self.request._request):
+                prepared = prepare()
+                transaction.set_rollback(True, using=database())
+        except (APIException, Http404, PermissionDenied):
+            again.stored = keys.earlier_by_key(Job(**again.key_columns))
+            if again.stored is None:
+                raise
+            return Response(status=202)
+        active = None
+        if isinstance(prepared, HttpResponseBase):
+            if prepared.status_code >= 400:
+                return prepared
+        elif again.has_data:
+            active = self.active_columns(prepared[0])
+        again.stored = rerun(again.job, self.terms, active, checks, **again.key_columns)
+        return Response(status=202)
+
+    def _checks_again(self, again: Rerun) -> dict[str, Any] | None:
+        """Let the ``@once`` checks of the input stand, such as that of a code which can be used once.
+
+        Permissions of the view were checked before, anew.
+
+        Returns:
+            What the new job keeps of its checks; None for a task, which keeps none.
+        """
+        if "checks" not in again.job.request:
+            return None
+        kept: dict[str, Any] = again.job.request["checks"]
+        anew = checks_of(self.request._request).keep()
+        self.request._request.accept_checks = Checks(kept)  # type: ignore[attr-defined]
+        return kept | anew
+
+    @cached_property
+    def rerun(self) -> Rerun | None:
+        """The rerun that this request is; None for an ordinary request."""
+        return rerun_of(self.request)
+
+    @property
+    def has_data(self) -> bool:
+        """Whether the request has its data, so that they can be validated."""
+        return self.rerun is None or self.rerun.has_data
 
     @cached_property
     def key(self) -> str | None:
@@ -153,39 +207,14 @@ class Acceptance:
         """
         if self.is_too_long:
             raise InputTooLarge
-        try:
-            deep = encoding.is_deep(self.request.data)
-        except RecursionError:
-            deep = True
-        if deep:
-            raise ParseError(f"The request is nested more than {encoding.DEPTH} levels deep.")
+        body.check_depth(self.request)
 
     @cached_property
     def is_too_long(self) -> bool:
-        length = self._content_length()
-        negotiator: Any = self.request.negotiator
-        parser = negotiator.select_parser(self.request, self.request.parsers)
-        is_upload = isinstance(parser, MultiPartParser | FileUploadParser)
-        limit = self.option("max_bytes", conf.MAX_UPLOAD_BYTES if is_upload else conf.MAX_INPUT_BYTES)
-        return limit is not None and length.isdecimal() and int(length[:20]) > limit
-
-    def _content_length(self) -> str:
-        """Return the length of the body as it was sent; an ASGI body without one (chunked) is measured.
-
-        REST framework reads no body of length 0, and Django's WSGI handler hands over none without a length.
-
-        Raises:
-            LengthRequired: there is a body that cannot be read (411).
-        """
-        meta = self.request.META
-        if not meta.get("CONTENT_LENGTH") and self.request.method in VERBS:
-            stream: Any = self.request._request._stream
-            if isinstance(self.request._request, ASGIRequest):
-                meta["CONTENT_LENGTH"] = str(stream.seek(0, SEEK_END))
-                stream.seek(0)
-            elif "chunked" in meta.get("HTTP_TRANSFER_ENCODING", "").lower():
-                raise LengthRequired
-        return str(meta.get("CONTENT_LENGTH") or "0")
+        length = body.length_bytes(self.request)
+        usual = conf.MAX_UPLOAD_BYTES if body.is_upload(self.request) else conf.MAX_INPUT_BYTES
+        limit = self.option("max_bytes", usual)
+        return limit is not None and length > limit
 
     def check_if_match(self) -> None:
         """Compare ``If-Match`` with the entity tag of the view's object, if the view has tags.
@@ -257,17 +286,20 @@ class Acceptance:
             anonymous=owner is None,
             operation=self.operation,
             **self.work_columns(validated),
+            **self.active_columns(validated),
             **(self.key_columns if self.key is not None else {}),
         )
         if isinstance(instance, models.Model):
             job.object_type = ContentType.objects.get_for_model(instance, for_concrete_model=False)
             job.object_id = str(instance.pk)
-        active_key = self.option("active_key")
-        active = None if active_key is None else active_key(self.request, validated)
-        if active is not None:
-            job.active_key = job.active_hash = keys.fingerprint([job.operation, active])
-            job.joins_active = self.option("when_active") == "join"
         return job
+
+    def active_columns(self, validated: Any) -> dict[str, Any]:
+        """Return the columns of the active key that the view makes of the request."""
+        make = self.option("active_key")
+        active = None if make is None else make(self.request, validated)
+        hashed = None if active is None else keys.fingerprint([self.operation, active])
+        return active_columns(hashed, joins=active is None or self.option("when_active") == "join")
 
     @property
     def operation(self) -> str:
@@ -302,9 +334,10 @@ class Acceptance:
             "message_options": self.message_options,
         }
         if task is not None:
-            kept = values.keep(self.hook("get_accept_input")(self.request, validated))
-            # The view renders what the task answers.
-            asked = {"request": capture(self.request)}
+            given = self.hook("get_accept_input")(self.request, validated)
+            kept = values.keep(given)
+            # The view renders what the task answers, and decides about a rerun.
+            asked = {"request": {**capture(self.request), "input_is_data": self._is_data(given)}}
             return shared | {"task": task.name, "input": kept, **asked, **task_limits(task)}
         atomic = self.option("atomic")
         return shared | {
@@ -318,6 +351,13 @@ class Acceptance:
             "max_attempts": conf.MAX_ATTEMPTS,
             "retry_when_lost": self.option("retry_when_lost", atomic),
         }
+
+    def _is_data(self, kept: Any) -> bool:
+        """Whether *kept*, a task's input, still has all that the client sent, so that it could be sent again."""
+        data = self.request.data
+        if not isinstance(data, Mapping) or not isinstance(kept, Mapping):
+            return False
+        return all(name in kept and str(kept[name]) == str(value) for name, value in data.items())
 
     @property
     def kept_headers(self) -> list[str]:

@@ -9,7 +9,7 @@ from rest_framework.request import Request
 
 from ..models import Job
 
-__all__ = ["lacks_credentials", "may_change"]
+__all__ = ["is_mine", "lacks_credentials", "may_change"]
 
 
 def lacks_credentials(request: Request) -> bool:
@@ -27,5 +27,9 @@ def may_change(user: Any, job: Job, permission: str) -> bool:
     Everybody may change their own jobs, and those of anonymous callers: there the URL is the key. Staff need the
     permission for jobs of others.
     """
-    mine = job.anonymous or job.owner_id == user.pk
-    return mine or bool(user.has_perm(f"async_accept.{permission}"))
+    return is_mine(user, job) or bool(user.has_perm(f"async_accept.{permission}"))
+
+
+def is_mine(user: Any, job: Job) -> bool:
+    """Tell whether *job* is the caller's own: its owner's, or everybody's who has its URL."""
+    return bool(job.anonymous or job.owner_id == user.pk)

@@ -1,24 +1,34 @@
 """Server-sent events: the status document now, and again whenever it changes.
 
 A stream costs a coroutine on ASGI. On WSGI it would cost a thread, so it is not offered there. All streams of a process
-share one watcher, which reads all their jobs in one query.
+share one watcher, which reads all their jobs in one query. A stream ends with its job, or when its reader may not see
+the job any more.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
+from copy import copy
+from functools import partial
 from typing import Any
+from uuid import UUID
+from weakref import finalize
 
+from django.contrib.auth import get_user_model
+from django.core.exceptions import PermissionDenied
 from django.db import connections
-from django.http import HttpResponse, StreamingHttpResponse
+from django.http import Http404, HttpResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
+from rest_framework.exceptions import APIException
 from rest_framework.renderers import BaseRenderer
-from rest_framework.request import Request
+from rest_framework.request import Request, clone_request
 from rest_framework.response import Response
 
-from ..jobs.watcher import watcher
+from ..jobs.watcher import Reader, watcher
 from ..models import Job
+from ..querysets import acting
 from .monitor import JobSerializer
 from .negotiation import spoken
 from .renderers import EventStreamRenderer
+from .seats import Seat, seats
 
 __all__ = ["event_id", "last_event_id", "stream"]
 
@@ -47,13 +57,23 @@ def stream(job: Job, view: Any) -> HttpResponseBase:
     """Return the stream of *job*: the present state if the client has not seen it, then every change, until the end.
 
     HEAD gets the headers only: an ASGI server would run the stream to its end, and throw it away.
+
+    Raises:
+        Throttled: the caller has as many streams in this process as one may have (429).
+        Unavailable: the process has as many as it may have (503).
     """
     request = view.request
     response: HttpResponseBase
     if request.method == "HEAD":
         response = HttpResponse(content_type=EventStreamRenderer.media_type)
     else:
-        response = StreamingHttpResponse(_events(job, view), content_type=EventStreamRenderer.media_type)
+        seat = seats.take(request)
+        events = _events(job, view, seat)
+        streaming: Any = StreamingHttpResponse(events, content_type=EventStreamRenderer.media_type)
+        # If the client is gone before the first event, nothing runs the generator; or nobody closes the response.
+        streaming._resource_closers.append(seat.leave)
+        finalize(streaming, seat.leave).atexit = False
+        response = streaming
         # Django would keep this thread's connection until the stream ends: one connection for each client.
         for connection in connections.all(initialized_only=True):
             if not connection.in_atomic_block:
@@ -65,7 +85,16 @@ def stream(job: Job, view: Any) -> HttpResponseBase:
     return response
 
 
-async def _events(job: Job, view: Any) -> AsyncIterator[bytes]:
+async def _events(job: Job, view: Any, seat: Seat) -> AsyncIterator[bytes]:
+    try:
+        async for event in _told(job, view):
+            yield event
+    finally:
+        seat.leave()
+
+
+async def _told(job: Job, view: Any) -> AsyncIterator[bytes]:
+    reader = Reader(acting(view.request.user), view.owners_see_theirs, partial(_still_visible, view))
     request, renderer = view.request, spoken(view.request)
     yield f"retry: {RETRY_MILLISECONDS}\n\n".encode()
     told = last_event_id(request)
@@ -77,9 +106,40 @@ async def _events(job: Job, view: Any) -> AsyncIterator[bytes]:
         if now.is_final:
             return
         try:
-            now = await watcher.changed(now, HEARTBEAT_SECONDS)
+            now = await watcher.changed(now, HEARTBEAT_SECONDS, reader)
         except TimeoutError:
             yield b": still here\n\n"
+
+
+def _still_visible(view: Any, pks: Collection[UUID]) -> Collection[UUID]:
+    """Return which of these jobs the caller of *view* could get now, with the account as it is now."""
+    view = _as_of_now(view)
+    if view is None:
+        return ()
+    visible = []
+    for job in view.get_queryset().filter(pk__in=pks):
+        try:
+            view.check_object_permissions(view.request, job)
+        except (APIException, Http404, PermissionDenied):
+            continue
+        visible.append(job.pk)
+    return visible
+
+
+def _as_of_now(view: Any) -> Any:
+    """Return *view* with its caller loaded again; None if they may ask for nothing any more."""
+    now = copy(view)
+    now.request = clone_request(view.request, "GET")
+    pk = acting(view.request.user)
+    if pk is not None:
+        now.request._user = get_user_model()._default_manager.filter(pk=pk).first()
+        if acting(now.request._user) is None:
+            return None
+    try:
+        now.check_permissions(now.request)
+    except (APIException, Http404, PermissionDenied):
+        return None
+    return now
 
 
 def _event(job: Job, view: Any, renderer: BaseRenderer) -> bytes:

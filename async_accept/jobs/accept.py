@@ -20,7 +20,7 @@ from ..exceptions import InputGone, InputTooLarge, TooManyJobs, Unavailable
 from ..models import ATTEMPTS_CEILING, Job, database, new_id
 from . import keys, publish, uploads
 
-__all__ = ["Terms", "accept", "rerun", "task_limits"]
+__all__ = ["Terms", "accept", "active_columns", "rerun", "task_limits"]
 
 #: How often a job is inserted: each time its key was held by a job that was gone when it was looked up, or the database
 #: ended the transaction in favour of another.
@@ -85,12 +85,19 @@ def accept(job: Job, terms: Terms = FREE) -> Job:
     return job
 
 
-def rerun(job: Job, **key_columns: str) -> Job:
+def rerun(
+    job: Job,
+    terms: Terms | None = None,
+    active: dict[str, Any] | None = None,
+    checks: dict[str, Any] | None = None,
+    **key_columns: str,
+) -> Job:
     """Accept a new job with the input of one that has ended, for the same owner; final stays final.
 
-    The caps of the settings hold, and the new job takes the active key of the old one again.
-
     Args:
+        terms: those of the view that accepted it; None: the caps of the settings.
+        active: the columns of its active key; None: it takes that of the old job again.
+        checks: what the view's ``@once`` checks have returned for this request; None: those of the old job stand.
         key_columns: the columns of its own idempotency key.
 
     Returns:
@@ -98,11 +105,12 @@ def rerun(job: Job, **key_columns: str) -> Job:
 
     Raises:
         InputGone: the input, or an uploaded file of it, is no longer kept (410).
-        TooManyJobs: as many jobs are active as may be (429).
-        JobActive: such a job is active, and a second one is refused (409).
+        AcceptRefused: see ``accept()``.
     """
     if not job.can_rerun:
         raise InputGone
+    if active is None:
+        active = active_columns(job.active_hash, joins=job.joins_active)
     again = Job(
         id=new_id(anonymous=job.anonymous),
         owner_id=job.owner_id,
@@ -114,26 +122,32 @@ def rerun(job: Job, **key_columns: str) -> Job:
         object_id=None if job.object_created else job.object_id,
         rerun_of=job.pk,
         input=job.input,
-        request=job.request,
+        request=job.request if checks is None else {**job.request, "checks": checks},
         message_options=job.message_options,
         max_attempts=job.max_attempts,
         retry_when_lost=job.retry_when_lost,
         retry_after=job.retry_after,
-        active_key=job.active_hash,
-        active_hash=job.active_hash,
-        joins_active=job.joins_active,
+        **active,
         **key_columns,
     )
-    terms = Terms(
-        max_active=conf.MAX_ACTIVE_PER_OPERATION,
-        max_active_per_owner=conf.MAX_ACTIVE_PER_OWNER,
-        joins=job.active_hash is not None and job.joins_active,
-    )
+    if terms is None:
+        terms = Terms(conf.MAX_ACTIVE_PER_OPERATION, conf.MAX_ACTIVE_PER_OWNER)
+    terms = terms._replace(joins=again.active_hash is not None and again.joins_active)
     with transaction.atomic(using=database()):
         stored = accept(again, terms)
         if stored is again:
             Job.objects.filter(pk=job.pk).update(rerun_as=again.pk, updated_at=timezone.now())
     return stored
+
+
+def active_columns(hashed: str | None, *, joins: bool) -> dict[str, Any]:
+    """Return the columns of an active key.
+
+    Args:
+        hashed: the hash of the key; None: there is none.
+        joins: whether a second request gets the active job, or is refused.
+    """
+    return {"active_key": hashed, "active_hash": hashed, "joins_active": joins}
 
 
 def task_limits(task: Any) -> dict[str, Any]:

@@ -37,7 +37,7 @@ from .parsed import restore_data
 from .rebuilt import Missing, RebuiltRequest, without_auth
 from .variables import restore_variables
 
-__all__ = ["alone", "decorated", "finalize", "job_of", "replay"]
+__all__ = ["alone", "decorated", "finalize", "job_of", "replay", "view_kwargs"]
 
 Returned = TypeVar("Returned")
 #: The task of a job whose work is its view's.
@@ -104,7 +104,7 @@ def finalize(job: Job, response: Response) -> Any:
 def _run_view(job: Job, stored: Mapping[str, Any], response: Response | None = None) -> Any:
     """Run the view; with *response*, only what is around its handler, which is taken to have returned that."""
     match = resolved(stored)
-    match.kwargs = _kwargs(match.kwargs, stored)
+    match.kwargs = view_kwargs(match.kwargs, stored)
     accepting: Any = match.func
     restore_variables(stored.get("variables", {}))
     is_done = response is not None
@@ -125,7 +125,7 @@ def _run_view(job: Job, stored: Mapping[str, Any], response: Response | None = N
         return in_transactions(request, *match.args, **match.kwargs)
 
 
-def _kwargs(of_path: dict[str, Any], stored: Mapping[str, Any]) -> dict[str, Any]:
+def view_kwargs(of_path: dict[str, Any], stored: Mapping[str, Any]) -> dict[str, Any]:
     """Return the view's keyword arguments: of the path, as middleware had changed them."""
     kept = stored.get("kwargs")
     if kept is None:  # of an earlier release

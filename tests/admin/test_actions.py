@@ -296,3 +296,14 @@ def test_one_go_is_bounded_and_says_so(staff, monkeypatch):
     assert "at most 2 jobs" in post(client, "cancel", *jobs, confirmed=False).content.decode()
     post(client, "cancel", *jobs)
     assert Job.objects.filter(state="canceled").count() == 2
+
+
+def test_staff_stop_what_its_owner_has_deleted_and_do_not_run_it_again(staff):
+    client = staff("cancel_job", "rerun_job")
+    running, ended = make_job(state="running"), make_job(state="failed", input={})
+    Job.objects.update(forgotten=True)
+    post(client, "cancel", running)
+    post(client, "rerun", ended)
+    running.refresh_from_db()
+    assert running.state == "canceling"
+    assert not Job.objects.filter(rerun_of=ended.pk).exists()

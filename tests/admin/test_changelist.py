@@ -41,12 +41,21 @@ def test_an_unknown_or_malformed_id_leads_back(boss, staff):
         assert staff(may_view=False).get(f"{LIST}{pk}/change/").status_code == 403
 
 
-def test_a_job_that_its_owner_deleted_is_not_shown(boss):
-    job = make_job(state="running")
+def test_a_job_that_its_owner_deleted_is_shown_as_such(boss):
+    """It uses a worker until it has ended."""
+    job, other = make_job(state="running"), make_job(state="running")
     Job.objects.filter(pk=job.pk).update(forgotten=True)
-    assert listed(boss) == []
-    assert boss.get(change(job)).status_code == 302
-    assert json.loads(page(boss, f"{LIST}live/?ids={job.pk}")) == {"jobs": {}}
+    assert set(listed(boss)) == set(listed(boss, "?state=active")) == {job, other}
+    mark = "deleted by its owner"
+    assert page(boss, LIST).count(mark) == 1
+    html = page(boss, change(job))
+    assert mark in html
+    assert f"/api/jobs/{job.pk}/" not in html  # there it is 404
+    parts = json.loads(page(boss, f"{LIST}live/?ids={job.pk},{other.pk}"))["jobs"]
+    assert {pk: mark in each["parts"]["state"] for pk, each in parts.items()} == {
+        job.pk.hex: True,
+        other.pk.hex: False,
+    }
 
 
 def test_only_what_has_ended_can_be_deleted(staff):

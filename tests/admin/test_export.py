@@ -104,3 +104,10 @@ def test_no_cell_is_a_formula(staff):
     rows = exported(post(staff("export_job"), "export", *jobs))
     told = {(row["operation"], row["worker"], row["queue"]) for row in rows}
     assert told == {(f"'{text}",) * 3 for text in texts}
+
+
+def test_an_export_says_what_the_owner_has_deleted(staff):
+    client, job, other = staff("export_job"), make_job(state="running"), make_job(state="running")
+    Job.objects.filter(pk=job.pk).update(forgotten=True)
+    rows = {row["id"]: row["deleted_by_owner"] for row in exported(post(client, "export", job, other))}
+    assert rows == {str(job.pk): "yes", str(other.pk): ""}

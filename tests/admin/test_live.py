@@ -116,7 +116,10 @@ def test_the_version_tells_when_more_than_the_parts_has_changed(boss):
     assert look()
 
 
-def test_live_tells_nothing_of_a_job_that_is_not_shown(boss):
+def test_live_tells_that_the_owner_has_deleted_the_job(boss):
     job = make_job(state="running")
+    before = live(boss, job)
     Job.objects.update(forgotten=True)
-    assert live(boss, job) == {}
+    after = live(boss, job)
+    assert before["version"] != after["version"]
+    assert "deleted by its owner" in after["parts"]["state"]

@@ -8,16 +8,21 @@ from urllib.parse import urlsplit
 
 import pytest
 import requests
+from django.contrib.auth import get_user_model
+from django.contrib.auth.models import Group
 from django.db import connection
 from django.db.backends.utils import CursorWrapper
 from django.utils import timezone
+from rest_framework.permissions import BasePermission
 
 from async_accept.http import streaming
+from async_accept.http.seats import seats
+from async_accept.jobs import watcher as watching
 from async_accept.jobs.watcher import watcher
 from async_accept.models import Job
 from async_accept.problems import problem
 from tests.contract.cases import SUM
-from tests.contract.conftest import Client, eventually
+from tests.contract.conftest import Client, eventually, make_staff
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -295,3 +300,62 @@ def test_streams_leave_room_for_long_polls(caller, monitor, configure):
     assert response.headers["Preference-Applied"] == "wait=1"
     for stream in streams:
         stream.response.close()
+
+
+# --- Caps, and who may not listen any more ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("cap", "status", "code"),
+    [("MAX_STREAMS_PER_CALLER", 429, "throttled"), ("MAX_STREAMS", 503, "unavailable")],
+)
+def test_streams_have_caps(caller, monitor, configure, cap, status, code):
+    """Contract 14, 15, 19: a problem with Retry-After; polls go on, and a stream that ends makes room."""
+    eventually(lambda: not _seats_taken(), "no stream of another test")
+    configure(**{cap: 2})
+    streams = [Stream(caller.again(), monitor + "events/") for _ in range(2)]
+    for stream in streams:
+        stream.event()
+    headers = {**caller.session.headers, "Accept": "text/event-stream"}
+    refused = requests.get(monitor + "events/", headers=headers, timeout=5)
+    assert (refused.status_code, refused.json()["code"]) == (status, code)
+    assert refused.headers["Content-Type"] == "application/problem+json"
+    assert int(refused.headers["Retry-After"]) >= 1
+    assert caller.get(monitor).status_code == 200
+    streams.pop().response.close()
+    eventually(lambda: _seats_taken() == 1, "a seat")
+    again = Stream(caller, monitor + "events/")
+    assert again.event()[1]["status"] == "accepted"
+    Job.objects.get().cancel()
+    eventually(lambda: not _seats_taken(), "no seat is taken after the end")
+
+
+def _seats_taken() -> int:
+    return seats.total - len(seats.left)
+
+
+@pytest.mark.parametrize("who", ["owner", "staff", "owner, by a permission class"])
+def test_who_may_not_see_the_job_any_more_hears_no_more(caller, monitor, bob, configure, monkeypatch, who):
+    """Contract 14: an account that is deactivated, a permission that is taken away."""
+    monkeypatch.setattr(watching, "ACCESS_SECONDS", 0.02)
+    name = "bob" if who == "staff" else "alice"
+    user = make_staff("bob", "view_job") if who == "staff" else get_user_model().objects.get(username=name)
+    if "class" in who:
+        configure(PERMISSION_CLASSES=[f"{__name__}.NotBarred"])
+    stream = Stream(bob.again(caller.base) if who == "staff" else caller, monitor + "events/")
+    stream.event()
+    Job.objects.update(updated_at=timezone.now())
+    stream.event()  # a change reaches a reader who may see it
+    if who == "staff":
+        user.user_permissions.clear()
+    elif who == "owner":
+        get_user_model().objects.filter(pk=user.pk).update(is_active=False)
+    else:
+        user.groups.add(Group.objects.create(name="barred"))
+    assert stream.block() == []
+    Job.objects.get().cancel()
+
+
+class NotBarred(BasePermission):
+    def has_permission(self, request: Any, view: Any) -> bool:
+        return not request.user.groups.filter(name="barred").exists()

@@ -141,3 +141,17 @@ def test_it_takes_the_active_key_too(alice, bob, rule, status):
     assert alice.post(gate, {"name": "two"}).status_code == 202
     assert Job.objects.count() == 3
     assert alice.get(monitor).json()["rerun_as"] == rerun.json()["id"]
+
+
+@pytest.mark.parametrize("path", ["class/", "function-task/"])
+def test_the_view_decides_again(alice, path):
+    """Contract 2, 7, 15: its permissions, throttles and caps, in the format of the job's URLs."""
+    first = alice.post(f"/api/policies/capped/{path}", {"x": 1, "y": 2})
+    monitor = first.headers["Operation-Location"]
+    alice.post(monitor + "cancel/")
+    for header, status, code in (("X-Forbid", 403, "permission-denied"), ("X-Throttle", 429, "throttled")):
+        refused = alice.post(monitor + "rerun/", headers={header: "1"})
+        assert (refused.status_code, refused.json()["code"]) == (status, code)
+        assert refused.headers["Content-Type"] == "application/problem+json"
+    assert [alice.post(monitor + "rerun/").status_code for _ in range(3)] == [202, 202, 429]
+    assert Job.objects.active().count() == 2

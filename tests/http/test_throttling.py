@@ -6,9 +6,12 @@ from uuid import uuid4
 
 import pytest
 from django.core.cache import caches
+from django.core.cache.backends.locmem import LocMemCache
 from rest_framework.test import APIRequestFactory
 
-from async_accept.http.throttling import PollThrottle
+from async_accept.http import throttling
+from async_accept.http.throttling import PollThrottle, ProcessMemory
+from async_accept.testing import make_job
 
 
 def key(pk, user=None):
@@ -86,3 +89,47 @@ def test_changes_are_no_polls(settings, view, method):
     assert PollThrottle().allow_request(read("HEAD"), view)
     assert not PollThrottle().allow_request(read(), view)
     assert PollThrottle().allow_request(read(method), view)
+
+
+# --- The project's own cache ----------
+
+
+def test_polls_of_ten_thousand_ids_leave_the_projects_cache_alone(settings):
+    """LocMemCache drops entries above 300."""
+    settings.CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
+    own = {f"own-{number}": number for number in range(200)}
+    caches["default"].set_many(own)
+    poll, throttle = read(), PollThrottle()
+    for _ in range(10_000):
+        assert throttle.allow_request(poll, SimpleNamespace(kwargs={"pk": str(uuid4())}))
+    assert caches["default"].get_many(own) == own
+    assert len(PollThrottle.cache.kept) == throttling.KEYS
+    caches["default"].clear()
+
+
+@pytest.mark.django_db
+def test_no_request_for_a_job_writes_into_a_cache(alices, alice, monkeypatch):
+    job = make_job("tests.testapp.tasks.add", owner=alice, state="failed", input={"x": 1, "y": 2})
+    written = []
+    for name in ("set", "add", "set_many", "incr", "touch", "delete"):
+        monkeypatch.setattr(LocMemCache, name, lambda *args, **kwargs: written.append(args))
+    for pk in (job.pk, uuid4(), "nonsense"):
+        for endpoint in ("", "?wait=1", "result/", "events/"):
+            assert alices.get(f"/api/jobs/{pk}/{endpoint}").status_code in (200, 404, 406, 409)
+        for endpoint in ("cancel/", "rerun/"):
+            assert alices.post(f"/api/jobs/{pk}/{endpoint}").status_code in (202, 404, 409)
+    assert alices.get("/api/jobs/").status_code == 200
+    assert alices.post("/api/sums/", {"x": 1, "y": 2}).status_code == 202
+    assert written == []
+
+
+def test_the_memory_forgets_the_oldest_first(monkeypatch):
+    monkeypatch.setattr(throttling, "TIMES", 5)
+    memory = ProcessMemory()
+    for key in "abc":
+        memory.set(key, [1.0, 2.0])
+    assert [memory.get(key, []) for key in "abc"] == [[], [1.0, 2.0], [1.0, 2.0]]
+    memory.set("c", [1.0] * 5)
+    assert (list(memory.kept), memory.times) == (["c"], 5)
+    memory.set("d", [1.0] * 6)  # more than fit
+    assert (list(memory.kept), memory.times) == ([], 0)

@@ -7,7 +7,8 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
-from async_accept.jobs.watcher import Watcher
+from async_accept.jobs import watcher as module
+from async_accept.jobs.watcher import Reader, Watcher
 from async_accept.models import Job
 from async_accept.testing import make_job
 from tests.forks import in_child
@@ -101,3 +102,69 @@ def test_a_coroutine_gets_the_job_as_it_is_then(watcher):
     assert asyncio.run(wait()).progress == {"current": 1}
     with pytest.raises(TimeoutError):
         asyncio.run(watcher.changed(Job.objects.get(), 0.01))
+
+
+# --- Readers ------------------------------------------------------------------------------------------------------
+
+
+def nobody_asks(pks):
+    raise AssertionError("An owner is looked up with the job.")
+
+
+def test_an_owner_who_is_locked_out_hears_no_more(watcher, alice, django_assert_num_queries):
+    """No statement is asked about the owners: the look at the jobs knows them."""
+    job, others = make_job(owner=alice), make_job(owner=None)
+    told = []
+    with (
+        watcher.watch(job.pk, lambda seen: False, told.append, Reader(alice.pk, True, nobody_asks)),
+        watcher.watch(others.pk, lambda seen: False, told.append, Reader(alice.pk, True, nobody_asks)),
+        watcher.watch(others.pk, lambda seen: False, told.append, Reader(None, True, nobody_asks)),
+    ):
+        with django_assert_num_queries(1):
+            watcher.look()
+        assert told == []
+        alice.is_active = False
+        alice.save()
+        with django_assert_num_queries(1):
+            watcher.look()
+        assert told == [None]
+        assert len(watcher.waiting) == 2
+
+
+def test_an_owner_who_is_deleted_is_a_reader_of_anothers_job(watcher, alice):
+    job, told = make_job(owner=alice), []
+    with watcher.watch(job.pk, lambda seen: False, told.append, Reader(alice.pk, True, lambda pks: ())):
+        alice.delete()
+        watcher.look()
+    assert told == [None]
+
+
+def test_other_readers_are_asked_about_together_and_now_and_then(watcher, alice, monkeypatch):
+    jobs = [make_job(owner=alice) for _ in range(3)]
+    asked, told, visible = [], [], {job.pk for job in jobs}
+
+    def check(pks):
+        asked.append(set(pks))
+        return visible
+
+    boss = Reader(-1, True, check)
+    with (
+        watcher.watch(jobs[0].pk, lambda seen: False, told.append, boss),
+        watcher.watch(jobs[1].pk, lambda seen: False, told.append, boss),
+        watcher.watch(jobs[2].pk, lambda seen: False, told.append, Reader(alice.pk, False, check)),
+    ):
+        for _ in range(3):
+            watcher.look()
+        assert sorted(map(len, asked)) == [1, 2]
+        assert told == []
+        monkeypatch.setattr(module, "ACCESS_SECONDS", 0)
+        visible.discard(jobs[0].pk)
+        watcher.look()
+        assert (told, len(watcher.waiting)) == ([None], 2)
+
+        def fail(pks):
+            raise KeyError("a bug in a permission")
+
+        with watcher.watch(jobs[0].pk, lambda seen: False, told.append, Reader(-2, True, fail)):
+            watcher.look()
+        assert told == [None, None]

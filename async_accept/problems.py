@@ -9,6 +9,7 @@ from http.client import responses
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
+from billiard.exceptions import SoftTimeLimitExceeded
 from django.utils.translation import gettext
 from django.utils.translation import gettext_noop as _
 
@@ -175,11 +176,16 @@ def from_exception(error: BaseException) -> Problem:
     other error becomes one fixed sentence and a ``reference``, by which it is found in the log. The document can
     always be stored, whatever the error holds.
     """
-    return _storable(_document_of(error))
+    try:
+        return _storable(_document_of(error))
+    except SoftTimeLimitExceeded:
+        raise
+    except Exception:  # its own attributes are not what they should be: then it is told as an unknown one
+        return problem("failed", reference=new_reference())
 
 
 def _document_of(error: BaseException) -> Problem:
-    from celery.exceptions import SoftTimeLimitExceeded, TimeLimitExceeded
+    from billiard.exceptions import TimeLimitExceeded
     from django.core.exceptions import PermissionDenied
     from django.http import Http404
     from rest_framework import exceptions as drf
@@ -220,7 +226,9 @@ def _storable(document: Problem) -> Problem:
     try:
         if encoding.size_bytes(encoding.dumps(document)) <= conf.MAX_RESULT_BYTES:
             return document
-    except Unencodable:
+    except SoftTimeLimitExceeded:
+        raise
+    except Exception:  # noqa: S110 or whatever the code of one of its values does
         pass
     core = {name: document[name] for name in MEMBERS}
     return {

@@ -13,16 +13,17 @@ from functools import lru_cache, partial
 from typing import Any, TypeVar, cast
 
 from django.contrib.auth import get_user_model
+from django.core.exceptions import PermissionDenied as DjangoPermissionDenied
 from django.core.files.uploadedfile import UploadedFile
 from django.core.handlers.base import BaseHandler
 from django.db import connections
-from django.http import HttpRequest, QueryDict
+from django.http import Http404, HttpRequest, QueryDict
 from django.http.request import HttpHeaders
 from django.urls import get_script_prefix, get_urlconf, resolve, set_script_prefix, set_urlconf
 from django.utils import timezone, translation
 from django.utils.datastructures import MultiValueDict
 from django.utils.functional import SimpleLazyObject
-from rest_framework.exceptions import PermissionDenied
+from rest_framework.exceptions import APIException, PermissionDenied
 from rest_framework.parsers import BaseParser, DataAndFiles
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -30,10 +31,10 @@ from rest_framework.settings import api_settings
 from rest_framework.views import APIView
 
 from ..db.autocommit import as_in_autocommit
-from ..exceptions import NotKept
 from ..models import Job, database
 from . import uploads
 from .attempt import current_attempt
+from .control import is_control
 from .rebuilt import RebuiltRequest, missing_from, names_on, without_auth
 from .variables import restore_variables, variables
 
@@ -330,6 +331,12 @@ def _owner(job: Job) -> Any:
     return user
 
 
+def _note_raised(error: Exception | None) -> None:
+    attempt = current_attempt()
+    if attempt is not None:
+        attempt.raised = error
+
+
 class StoredData(BaseParser):
     """Returns the data that was parsed when the request was accepted."""
 
@@ -344,6 +351,7 @@ class Replayed:
 
     def initialize_request(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Request:
         rebuilt: Any = super().initialize_request(request, *args, **kwargs)  # type: ignore[misc]
+        _note_raised(None)
         job: Any = job_of(request)
         stored = job.request
         rebuilt.user = request.user
@@ -371,8 +379,10 @@ class Replayed:
             _entered.get().enter_context(restored)
 
     def handle_exception(self, exc: Exception) -> Any:
-        """Let no handler of the project's turn it into an answer: the job's problem says what is missing."""
-        if isinstance(exc, NotKept):
+        """Pass on what is not the project's to answer; remember what its handlers may answer with a 5xx."""
+        is_expected = isinstance(exc, APIException | Http404 | DjangoPermissionDenied)
+        _note_raised(None if is_expected else exc)
+        if is_control(exc):
             raise exc
         return super().handle_exception(exc)  # type: ignore[misc]
 

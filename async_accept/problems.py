@@ -6,6 +6,7 @@ because clients repeat those requests, and nothing would change; nor 401 or 407,
 
 from collections.abc import Mapping
 from http.client import responses
+from operator import index
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
@@ -192,10 +193,7 @@ def _document_of(error: BaseException) -> Problem:
 
     match error:
         case JobFailed():
-            own = {"type": error.type} if error.type else {}
-            return problem(
-                error.code, error.detail, status=error.status, title=error.title, **own, **error.extra
-            )
+            return _refused(error)
         case ViewFailed():
             return _rejected(error.status, error.data)
         case Http404():
@@ -219,6 +217,15 @@ def _document_of(error: BaseException) -> Problem:
         case ResultNotFinal():
             return problem("result-not-final", original_status=error.status)
     return problem("failed", reference=new_reference())
+
+
+def _refused(error: JobFailed) -> Problem:
+    """Return the problem of a task's own words. Its attributes are checked again: they may have been set since."""
+    names = ("code", "status", "title", "type", "extra")
+    told = JobFailed(error.detail, **{name: getattr(error, name) for name in names})
+    own = {"type": told.type} if told.type else {}
+    detail = told.detail or TYPES["rejected"].detail
+    return problem(told.code, detail, status=told.status, title=told.title, **own, **told.extra)
 
 
 def _storable(document: Problem) -> Problem:
@@ -248,6 +255,7 @@ def _rejected(status: int, data: Any) -> Problem:
     A 4xx keeps its status. After a status that makes clients repeat their request, the problem has 409, and the view's
     status as ``original_status``.
     """
+    status = index(status)  # of an APIException it may be anything
     final = 400 <= status < 500 and status not in NOT_FINAL
     detail = str(data["detail"]) if isinstance(data, Mapping) and set(data) == {"detail"} else ""
     members = {} if detail or data is None else {"errors": data}

@@ -5,14 +5,15 @@ The way of one attempt, from top to bottom:
 claim   ``JobTask.before_start`` (tasks.py) takes the job by one UPDATE, makes its ``Attempt`` (jobs/attempt.py) the
         current one, and lets the heartbeat (worker/heartbeat.py) prolong the lease.
 run     ``JobTask.__call__`` (tasks.py) does the work: the task's function, or the captured view (jobs/replay.py).
-        What it returns is encoded (jobs/results.py) and kept in the attempt; what it raises goes to Celery.
+        What it returns is encoded (jobs/results.py) and kept in the attempt; what it raises, whatever that is
+        (worker/endings.py), goes to Celery.
 decide  ``decide()`` says how the attempt ends: with a result, a problem, a cancellation, a retry, or lost with the
         database.
 store   ``finish()`` stores that by one UPDATE, which matches only if this attempt still holds the job (``Job._move``
         in models.py), and the value in the same transaction. For atomic work that returned, ``JobTask`` calls
         ``finish_together()`` in its place, inside the transaction of the work. For everything else Celery reports to
         ``JobBackend`` (worker/backend.py), which calls it; then a store that fails is tried again while the database
-        is away.
+        is away. Any other fault costs the progress or the result, but never the end.
 tell    The job's signal is sent after the commit, and an error of the work is logged. ``leave()`` stops the heartbeat.
 
 If the process is gone, worker/parent.py ends the attempt for it, and if the whole worker is gone, jobs/relay.py does.

@@ -221,7 +221,9 @@ def test_a_naive_time_is_utc_as_in_the_worker_of_celery(by):
     assert abs(job.dispatch_at - eta.replace(tzinfo=UTC)) < timedelta(seconds=10)
 
 
-@pytest.mark.parametrize("when", ["soon", float("nan"), object(), timedelta.max, [1]], ids=str)
+@pytest.mark.parametrize(
+    "when", ["soon", float("nan"), object(), timedelta.max, [1]], ids=lambda when: type(when).__name__
+)
 def test_a_retry_by_hand_that_says_no_time_fails_the_job(when):
     assert do(lambda task: throw(Retry(when=when))).state == "failed"
 

@@ -108,7 +108,7 @@ def test_a_status_may_be_any_whole_number(status):
         {"extra": Broken(a=1)},
         {"extra": {lazystr("title"): 1}},
     ],
-    ids=str,
+    ids=lambda given: "".join(f"{name}-{type(value).__name__}" for name, value in given.items()),
 )
 def test_an_error_of_the_call_fails_the_job_at_once(given, caplog):
     job = run(lambda: fail("No.", **given))

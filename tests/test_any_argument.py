@@ -128,7 +128,7 @@ deed = st.one_of(
 
 
 @settings(
-    max_examples=100,
+    max_examples=60,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(deed)
@@ -163,7 +163,7 @@ said = st.one_of(
 )
 
 
-@settings(max_examples=150)
+@settings(max_examples=100)
 @given(st.lists(said, max_size=5))
 def test_progress_never_fails_a_job(words):
     begin(attempt := Attempt(Job(operation="test")))

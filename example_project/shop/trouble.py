@@ -3,7 +3,7 @@
 The demo is one process, so killing its worker would kill the web server as well. Celery's `WorkerTerminate` simulates a
 lost worker: the worker's thread ends in the middle of the job, and stores nothing, as in a power cut. Then the lease of
 the job expires, and the relay starts another attempt, or ends the job as `lost` if no attempt is left. With
-`celery worker`, it really ends the process that runs the job. (`SystemExit` would fail the job, as any other exception.)
+`celery worker`, it really ends the process that runs the job. (`SystemExit` would fail the job, as any exception does.)
 """
 
 import time

@@ -184,7 +184,7 @@ class Away(APIException):
     status_code = 503
 
 
-@pytest.mark.parametrize("view", (OwnHandler, Around), ids=lambda view: view.__name__)
+@pytest.mark.parametrize("view", [OwnHandler, Around], ids=lambda view: view.__name__)
 @pytest.mark.parametrize(
     ("deed", "status", "original"),
     [

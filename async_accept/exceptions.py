@@ -6,8 +6,9 @@ Errors that a client gets in place of a 202 also inherit REST framework's ``APIE
 import logging
 import re
 from collections.abc import Mapping
+from operator import index
 from traceback import format_exception
-from typing import Any
+from typing import Any, SupportsIndex
 from uuid import uuid4
 
 from rest_framework.exceptions import APIException
@@ -146,8 +147,11 @@ class WorkEnded(WorkFailed):
 class JobFailed(AsyncAcceptError):
     """Raise it in a task to fail the job with a text for the client.
 
+    A text may be anything that ``str()`` takes, such as a lazy translation, or an exception; the client reads its
+    message.
+
     Args:
-        detail: one sentence for the client.
+        detail: one sentence for the client; by default what is said of ``rejected``.
         code: a stable name for programs, such as ``"card-declined"``.
         status: the HTTP status of the result URL: 4xx, but not 401, 407, 408, 421, 425 or 429, after which clients
             repeat the request or log in again.
@@ -159,19 +163,30 @@ class JobFailed(AsyncAcceptError):
             ``status``, ``detail``, ``code``, ``message`` or ``reference``.
 
     Raises:
+        TypeError: *status* is no whole number, or *extra* is no mapping.
         ValueError: *status* or *type* is none of these, or *extra* names a reserved member.
+
+    Such an error of the call fails the job, as any other bug of the task.
     """
 
     def __init__(
         self,
-        detail: str,
+        detail: object,
         *,
-        code: str = "failed",
+        code: object = "failed",
         status: int = 409,
-        title: str = "",
-        type: str = "",
+        title: object = "",
+        type: object = "",
         extra: Mapping[str, Any] | None = None,
     ) -> None:
+        from .encoding import words  # it needs this module
+
+        if not isinstance(status, SupportsIndex):
+            raise TypeError(f"status is {status!r}; it is a whole number, such as 402.")
+        if not (extra is None or isinstance(extra, Mapping)):
+            raise TypeError(f"extra is {extra!r}; it is a mapping of names to values.")
+        status, type = index(status), words(type)
+        members = {words(name): value for name, value in ({} if extra is None else extra).items()}
         if type and not URI.fullmatch(type):
             raise ValueError(
                 f"{type!r} is no absolute URI, such as https://shop.example/problems/card-declined."
@@ -181,15 +196,15 @@ class JobFailed(AsyncAcceptError):
             raise ValueError(
                 f"A failed job has a status of 4xx, but not {wrong}: clients would repeat the request."
             )
-        if taken := RESERVED & set(extra or {}):
+        if taken := RESERVED & set(members):
             raise ValueError(f"extra cannot set {', '.join(sorted(taken))}.")
-        super().__init__(detail)
-        self.detail = detail
-        self.code = code
+        self.detail = words(detail)
+        super().__init__(self.detail)
+        self.code = words(code) or "failed"
         self.status = status
-        self.title = title
+        self.title = words(title)
         self.type = type
-        self.extra = dict(extra or {})
+        self.extra = members
 
 
 class ViewFailed(AsyncAcceptError):

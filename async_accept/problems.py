@@ -6,9 +6,11 @@ because clients repeat those requests, and nothing would change; nor 401 or 407,
 
 from collections.abc import Mapping
 from http.client import responses
+from operator import index
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
+from billiard.exceptions import SoftTimeLimitExceeded
 from django.utils.translation import gettext
 from django.utils.translation import gettext_noop as _
 
@@ -175,21 +177,23 @@ def from_exception(error: BaseException) -> Problem:
     other error becomes one fixed sentence and a ``reference``, by which it is found in the log. The document can
     always be stored, whatever the error holds.
     """
-    return _storable(_document_of(error))
+    try:
+        return _storable(_document_of(error))
+    except SoftTimeLimitExceeded:
+        raise
+    except Exception:  # its own attributes are not what they should be: then it is told as an unknown one
+        return problem("failed", reference=new_reference())
 
 
 def _document_of(error: BaseException) -> Problem:
-    from celery.exceptions import SoftTimeLimitExceeded, TimeLimitExceeded
+    from billiard.exceptions import TimeLimitExceeded
     from django.core.exceptions import PermissionDenied
     from django.http import Http404
     from rest_framework import exceptions as drf
 
     match error:
         case JobFailed():
-            own = {"type": error.type} if error.type else {}
-            return problem(
-                error.code, error.detail, status=error.status, title=error.title, **own, **error.extra
-            )
+            return _refused(error)
         case ViewFailed():
             return _rejected(error.status, error.data)
         case Http404():
@@ -215,12 +219,23 @@ def _document_of(error: BaseException) -> Problem:
     return problem("failed", reference=new_reference())
 
 
+def _refused(error: JobFailed) -> Problem:
+    """Return the problem of a task's own words. Its attributes are checked again: they may have been set since."""
+    names = ("code", "status", "title", "type", "extra")
+    told = JobFailed(error.detail, **{name: getattr(error, name) for name in names})
+    own = {"type": told.type} if told.type else {}
+    detail = told.detail or TYPES["rejected"].detail
+    return problem(told.code, detail, status=told.status, title=told.title, **own, **told.extra)
+
+
 def _storable(document: Problem) -> Problem:
     """Return *document*, or its standard members alone if it has no JSON form or is too large."""
     try:
         if encoding.size_bytes(encoding.dumps(document)) <= conf.MAX_RESULT_BYTES:
             return document
-    except Unencodable:
+    except SoftTimeLimitExceeded:
+        raise
+    except Exception:  # noqa: S110 or whatever the code of one of its values does
         pass
     core = {name: document[name] for name in MEMBERS}
     return {
@@ -240,6 +255,7 @@ def _rejected(status: int, data: Any) -> Problem:
     A 4xx keeps its status. After a status that makes clients repeat their request, the problem has 409, and the view's
     status as ``original_status``.
     """
+    status = index(status)  # of an APIException it may be anything
     final = 400 <= status < 500 and status not in NOT_FINAL
     detail = str(data["detail"]) if isinstance(data, Mapping) and set(data) == {"detail"} else ""
     members = {} if detail or data is None else {"errors": data}

@@ -7,6 +7,8 @@ called from anywhere. They never touch the database.
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Sized
 from typing import TypeVar, overload
 
+from billiard.exceptions import SoftTimeLimitExceeded
+
 from .jobs.attempt import current_attempt
 from .models import Job
 
@@ -104,11 +106,21 @@ def track(
         JobCanceled: somebody canceled the job.
         AttemptLost: this attempt was given up for lost.
     """
-    if total is None and isinstance(iterable, Sized):
-        total = len(iterable)
+    if total is None:
+        total = _length(iterable)
     if isinstance(iterable, AsyncIterable):
         return _track_async(iterable, label, total, weight, unit)
     return _track(iterable, label, total, weight, unit)
+
+
+def _length(iterable: object) -> int | None:
+    """Return how many items there are; None if *iterable* does not say, or cannot."""
+    try:
+        return len(iterable) if isinstance(iterable, Sized) else None
+    except SoftTimeLimitExceeded:
+        raise
+    except Exception:  # whatever its own code does
+        return None
 
 
 def _track(iterable: Iterable[T], label: str, total: float | None, weight: float, unit: str) -> Iterator[T]:

@@ -12,21 +12,23 @@ from typing import TYPE_CHECKING, Any
 
 from celery import Task, shared_task
 from celery.contrib.django.task import DjangoTask
-from celery.exceptions import Ignore, MaxRetriesExceededError, Reject, Retry
+from celery.exceptions import Ignore, Retry
 from django.db import Error
 from django.db.transaction import TransactionManagementError
 from django.utils import timezone
 
 from .conf import conf
 from .db.errors import again_after_outage, is_outage
-from .exceptions import AttemptLost, JobCanceled, JobFailed, ViewFailed, WorkEnded, WorkFailed
+from .exceptions import AttemptLost, JobCanceled, JobFailed, ViewFailed, WorkEnded
 from .jobs import rendering, uploads
 from .jobs.attempt import Attempt, begin, current_attempt, end
+from .jobs.control import hidden_by, is_control
 from .jobs.replay import alone, replay
 from .models import ATTEMPTS_CEILING, Job, database
 from .states import LEASED, State
 from .worker.backend import JobBackend
-from .worker.errors import IN_TRANSACTION, failure
+from .worker.endings import delay_until, ending, limit_of, no_attempt_left
+from .worker.errors import IN_TRANSACTION, Failure, failure
 from .worker.finish import finish_together, leave
 from .worker.heartbeat import heartbeat
 from .worker.message import attempt_of, is_job, job_of_message
@@ -140,7 +142,7 @@ class JobTask(BaseTask, metaclass=JobTaskType):
         attempt = Attempt(job)
         begin(attempt, inside=bool(self.request.is_eager))
         heartbeat.add(attempt, thread=not self.request.is_eager)
-        super().before_start(task_id, args, kwargs)
+        ending(attempt, super().before_start, task_id, args, kwargs)
 
     def _claim(self, task_id: str) -> Job | None:
         """Claim the job; wait for a database that is away, else this worker would empty the queue for nothing."""
@@ -170,17 +172,7 @@ class JobTask(BaseTask, metaclass=JobTaskType):
         if attempt is None or attempt.entered:
             return super().__call__(*args, **kwargs)
         attempt.entered = True
-        try:
-            return self._run(attempt)
-        except Retry as retry:
-            cause = retry.exc if isinstance(retry.exc, BaseException) else None
-            if attempt.job.attempt < attempt.job.max_attempts:
-                told = WorkFailed(type(cause).__name__) if cause else None
-                raise Retry(exc=told, when=retry.when) from None
-            error: BaseException = cause or _no_attempt_left(attempt.job)
-        except Exception as raised:
-            error = raised
-        raise failure(error, attempt.job) from error
+        return ending(attempt, self._run, attempt)
 
     def push_request(self, *args: Any, **kwargs: Any) -> None:
         """Keep the message's own request for what it calls; Celery's worker does so, its eager mode does not.
@@ -196,30 +188,26 @@ class JobTask(BaseTask, metaclass=JobTaskType):
     def _run(self, attempt: Attempt) -> Any:
         """Do the work; if it is atomic and returns, end the attempt in its transaction."""
         job = attempt.job
-        failed: ViewFailed | None = None
+        failed: Failure | None = None
         try:
             with attempt.transaction:
                 if self.is_atomic(job):
                     attempt.begin_transaction()
                 value = self.work(job)
                 attempt.returned = True
-                try:
-                    attempt.result = rendering.encode(job, value)
-                except ViewFailed as error:
-                    if not (attempt.atomic and self.keeps_effects_of_errors):
-                        raise
-                    failed = error
+                error = _encode(attempt, value)
+                if error is not None:
+                    if is_control(error) or not (attempt.atomic and self.keeps_effects_of_errors):
+                        raise error
+                    failed = failure(error, job)
                 if attempt.atomic:
-                    finish_together(attempt, failure(failed) if failed else None)
-        except (Ignore, Reject) as error:
-            # "Forget this message" is no end for a job.
-            raise RuntimeError(f"A job cannot end by {type(error).__name__}.") from error
+                    finish_together(attempt, failed)
         finally:
             uploads.close(job)
         if attempt.atomic:
             leave(attempt)
         if failed is not None:
-            raise failed
+            raise failed from failed.error
         return value
 
     def retry(
@@ -235,33 +223,53 @@ class JobTask(BaseTask, metaclass=JobTaskType):
     ) -> Any:
         """As Celery's, but a job waits in its row, and always keeps its own input.
 
+        Args:
+            exc: the exception that is the reason; the job fails with it if no attempt is left.
+            eta: when to try again; a naive one is in UTC, as in Celery's worker.
+            countdown: in how many seconds, as any number or a timedelta; at once if negative.
+            max_retries: how many retries there are, in place of the task's own number.
+
         Raises:
             Retry: the attempt ends here.
             MaxRetriesExceededError: or *exc*, if no attempt is left.
-            TypeError: other arguments were given.
+            TypeError, ValueError: an argument is not of these, or the time is more than a thousand years away. The
+                job's own input cannot be replaced (*args*, *kwargs*).
         """
         attempt = attempt_of(self.request)
         if attempt is None:
             return super().retry(args, kwargs, exc, throw, eta, countdown, max_retries, **options)
         if args or kwargs:
             raise TypeError("A job is retried with its own input; retry() takes no other arguments.")
+        if not (exc is None or isinstance(exc, BaseException)):
+            raise TypeError(f"exc is {exc!r}; it is an exception.")
+        if not (eta is None or isinstance(eta, datetime)):
+            raise TypeError(f"eta is {eta!r}; it is a datetime.")
         if isinstance(exc, JobCanceled | AttemptLost | JobFailed):
             raise exc  # autoretry_for = (Exception,) means none of these
         job = attempt.job
-        limit = self.max_retries if max_retries is None else max_retries
-        if max_retries is not None and self.max_attempts is None:
-            job.max_attempts = min(max(job.max_attempts, max_retries + 1), ATTEMPTS_CEILING)
+        limit = self.max_retries
+        if max_retries is not None:
+            limit = limit_of(max_retries, ATTEMPTS_CEILING)
+            if self.max_attempts is None:
+                job.max_attempts = min(max(job.max_attempts, limit + 1), ATTEMPTS_CEILING)
         if job.attempt >= job.max_attempts or (limit is not None and self.request.retries >= limit):
-            raise exc or _no_attempt_left(job)
+            raise no_attempt_left(job) if exc is None else exc
         when: Any = eta or (self.default_retry_delay if countdown is None else countdown)
+        delay_until(when)
         ret = Retry(exc=exc, when=when)
+        ret.exc = exc  # itself: Celery has put another in place of what cannot be pickled
         if throw:
             raise ret
         return ret
 
 
-def _no_attempt_left(job: Job) -> MaxRetriesExceededError:
-    return MaxRetriesExceededError(f"Job {job.pk} has no attempt left.")
+def _encode(attempt: Attempt, value: Any) -> BaseException | None:
+    """Encode the result of *attempt*; if that is an error response, return the error."""
+    try:
+        attempt.result = rendering.encode(attempt.job, value)
+    except ViewFailed as answer:
+        return hidden_by(answer, attempt)
+    return None
 
 
 def atomic_from_here() -> None:

@@ -108,7 +108,7 @@ def test_progress_can_always_be_stored(current, total, message):
     begin(attempt := Attempt(Job(operation="test")))
     try:
         for _ in track([1], message, total=total, unit=message):
-            report(current, message=message)
+            report(current, message=f"{message}.")
             advance(current)
             log(message)
             told = encoding.loads(encoding.dumps(attempt.progress.snapshot()))["progress"]

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 from celery import shared_task
-from celery.exceptions import Ignore, Reject, Retry
+from celery.exceptions import Ignore, Reject, Retry, WorkerShutdown, WorkerTerminate
 from django.db import OperationalError, connection, transaction
 from django.test import override_settings
 from django.utils import timezone
@@ -166,7 +166,9 @@ def test_a_job_cannot_end_by_having_its_message_forgotten(error):
 
 
 @pytest.mark.parametrize(
-    "error", [SystemExit(1), KeyboardInterrupt()], ids=["SystemExit", "KeyboardInterrupt"]
+    "error",
+    [WorkerShutdown(0), WorkerTerminate(1), KeyboardInterrupt()],
+    ids=lambda error: type(error).__name__,
 )
 def test_a_process_that_is_told_to_exit_leaves_the_job_to_its_lease(error):
     deeds["deed"] = lambda: throw(error)

@@ -31,8 +31,10 @@ class Attempt:
         "job",
         "outer",
         "progress",
+        "raised",
         "result",
         "returned",
+        "stopped",
         "taken",
         "transaction",
     )
@@ -50,6 +52,10 @@ class Attempt:
         self.canceling = False
         #: The attempt was given up for lost; another one may hold the job.
         self.taken = False
+        #: What ``checkpoint()`` has raised.
+        self.stopped: AttemptLost | JobCanceled | None = None
+        #: What a replayed view has raised, while REST framework or the project may still answer it.
+        self.raised: Exception | None = None
         #: The attempt is over; its end is stored, unless the lease decides.
         self.ended = False
         #: What the task returned, encoded (``jobs.results.Result``).
@@ -71,9 +77,12 @@ class Attempt:
     def checkpoint(self) -> None:
         """Raise AttemptLost or JobCanceled if the work is to stop."""
         if self.taken:
-            raise AttemptLost("This attempt was given up for lost.")
-        if self.canceling:
-            raise JobCanceled("The job was asked to stop.")
+            self.stopped = AttemptLost("This attempt was given up for lost.")
+        elif self.canceling:
+            self.stopped = JobCanceled("The job was asked to stop.")
+        else:
+            return
+        raise self.stopped
 
     def begin_transaction(self) -> None:
         """Begin the transaction that commits the work together with its end; a second time it does nothing.

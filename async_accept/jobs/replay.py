@@ -14,11 +14,12 @@ from typing import Any, TypeVar, cast
 
 from django.apps import apps
 from django.contrib.auth import get_user_model
+from django.core.exceptions import PermissionDenied as DjangoPermissionDenied
 from django.core.handlers.base import BaseHandler
 from django.db import connections
-from django.http import HttpRequest
+from django.http import Http404, HttpRequest
 from django.utils.functional import SimpleLazyObject
-from rest_framework.exceptions import PermissionDenied
+from rest_framework.exceptions import APIException, PermissionDenied
 from rest_framework.parsers import BaseParser
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -32,6 +33,7 @@ from . import uploads, values
 from .attempt import current_attempt
 from .capture import authenticator_path
 from .circumstances import circumstances, resolved, set_own_urlconf
+from .control import is_control
 from .once import Checks, in_use
 from .parsed import restore_data
 from .rebuilt import Missing, RebuiltRequest, without_auth
@@ -219,6 +221,12 @@ def _nobody(found: Mapping[str, Any]) -> Any:
     return kind and kind()
 
 
+def _note_raised(error: Exception | None) -> None:
+    attempt = current_attempt()
+    if attempt is not None:
+        attempt.raised = error
+
+
 class StoredData(BaseParser):
     """Returns the data that was parsed when the request was accepted."""
 
@@ -236,6 +244,7 @@ class Replayed:
 
     def initialize_request(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Request:
         rebuilt: Any = super().initialize_request(request, *args, **kwargs)  # type: ignore[misc]
+        _note_raised(None)
         job: Any = job_of(request)
         stored = job.request
         rebuilt.user = request.user
@@ -265,8 +274,10 @@ class Replayed:
             _entered.get().enter_context(restored)
 
     def handle_exception(self, exc: Exception) -> Any:
-        """Let no handler of the project's turn it into an answer: the job's problem says what is missing."""
-        if isinstance(exc, NotKept):
+        """Pass on what is not the project's to answer; remember what its handlers may answer with a 5xx."""
+        is_expected = isinstance(exc, APIException | Http404 | DjangoPermissionDenied)
+        _note_raised(None if is_expected else exc)
+        if is_control(exc):
             raise exc
         return super().handle_exception(exc)  # type: ignore[misc]
 

@@ -109,7 +109,7 @@ def encode(value: Any) -> Result:
 
 
 def _of(response: Any) -> Result:
-    status = response.status_code
+    status = int(response.status_code)
     headers = {k: str(v) for k, v in response.headers.items() if k.lower() not in TRANSIENT_HEADERS}
     if status >= 400:
         answer = None
@@ -142,7 +142,7 @@ def _data(response: Any, answer: Result | None) -> Any:
 def _content(response: Any) -> "tuple[str | bytes | File[Any] | None, str | None]":
     """Return the body of *response*, and its content type."""
     if not _is_rendered(response):
-        kind = response.content_type or JSON
+        kind = encoding.words(response.content_type) or JSON
         return (None, None) if response.data is None else (_bounded(encoding.dumps(response.data)), kind)
     kind = response.get("Content-Type")
     body = _read(response)
@@ -254,7 +254,7 @@ def fail(job: Job, document: Problem, error: BaseException, traceback: str | Non
     Args:
         shown: columns that show the last progress.
     """
-    answer = getattr(error, "answer", None)
+    answer = error.answer if isinstance(error, ViewFailed) else None
     kept = _kept(job, answer) if answer is not None else nullcontext((None, None))
     with kept as (response, value), transaction.atomic(using=database(), savepoint=False):
         if not job.fail(document, response=response, **shown):

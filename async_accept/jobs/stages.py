@@ -9,7 +9,9 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
-from ..encoding import text
+from billiard.exceptions import SoftTimeLimitExceeded
+
+from ..encoding import text, words
 
 __all__ = ["Progress", "Stage"]
 
@@ -19,6 +21,8 @@ LOG_LINES = 200
 LINE_CHARS = 1_000
 #: A message and the name of a stage are cut to this length: every poll carries them.
 MESSAGE_CHARS = 500
+#: No text is kept in memory beyond this length; what cannot be stored is taken out of it later.
+CUT_CHARS = 2_000
 
 
 class Stage:
@@ -42,7 +46,8 @@ class Stage:
         self.share = share
         self.base = base
         self.span = span
-        self.current: float = 0
+        #: None if the work said something that is no number.
+        self.current: float | None = 0
         #: The part of the present item that inner stages have filled so far (0 to 1).
         self.filled = 0.0
         #: The loop ended early, by ``break`` or by an error. Its numbers stay on show until the work goes on.
@@ -51,19 +56,23 @@ class Stage:
     @property
     def count(self) -> float | None:
         """How many items there are; None if nobody knows."""
-        total = _number(self.total)
-        return total if total and total > 0 else None
+        return self.total if self.total and self.total > 0 else None
 
     @property
     def slot(self) -> float:
         """The span of one item."""
-        return self.span / (self.count or 1)
+        return self.span / max(self.count or 1, 1)
 
     @property
     def reached(self) -> float:
         """The part of the whole job that lies behind (0 to 1)."""
-        items = (_number(self.current) or 0) if self.count else 0
-        return self.base + min(max(self.slot * (items + self.filled), 0.0), self.span)
+        items = (self.current or 0) if self.count else 0
+        return self.base + self.span * min(max((items + self.filled) / (self.count or 1), 0.0), 1.0)
+
+    def add(self, amount: float) -> None:
+        """Say that *amount* more is done."""
+        self.current = number((self.current or 0) + amount)
+        self.filled = 0.0
 
 
 class Progress:
@@ -97,31 +106,29 @@ class Progress:
     ) -> None:
         """Set what is not None."""
         if message is not None:
-            self.message = words(message)
+            self.message = _cut(message)
         if current is not None or total is not None or unit is not None:
             stage = self.stage()
             if current is not None:
-                stage.current = current
+                stage.current = number(current)
                 stage.filled = 0.0
             if total is not None:
-                stage.total = total
+                stage.total = number(total)
             if unit is not None:
-                stage.unit = words(unit)
+                stage.unit = _cut(unit)
         if self.watch is not None:
             self.watch()
 
     def advance(self, amount: float, message: str | None) -> None:
         """Add *amount* to what is done."""
-        stage = self.stage()
-        stage.current += amount
-        stage.filled = 0.0
+        self.stage().add(number(amount) or 0)
         if message is not None:
-            self.message = words(message)
+            self.message = _cut(message)
         if self.watch is not None:
             self.watch()
 
     def log(self, line: str) -> None:
-        self.lines.append(f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S} {text(words(line), LINE_CHARS)}")
+        self.lines.append(f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S} {text(_cut(line), LINE_CHARS)}")
 
     def stage(self) -> Stage:
         """Return the stage at work. The work goes on, so the stages that it left early have ended."""
@@ -132,8 +139,9 @@ class Progress:
     def enter(self, label: str, total: float | None, unit: str, weight: float) -> Stage:
         """Begin a stage inside the one at work."""
         outer = self.stage()
-        share = min(max(_number(weight) or 0.0, 0.0), 1.0 - outer.filled)
-        stage = Stage(words(label), total, words(unit), share, base=outer.reached, span=outer.slot * share)
+        share = min(max(number(weight) or 0.0, 0.0), 1.0 - outer.filled)
+        span = outer.slot * share
+        stage = Stage(_cut(label), number(total), _cut(unit), share, base=outer.reached, span=span)
         if len(self.stages) == 1 and not self.fresh:
             self.fresh = True
             if self.announce is not None:
@@ -147,8 +155,7 @@ class Progress:
         """One more item of *stage* is done."""
         if self.stages[-1] is not stage and stage in self.stages:
             del self.stages[self.stages.index(stage) + 1 :]
-        stage.current += 1
-        stage.filled = 0.0
+        stage.add(1)
         if self.watch is not None:
             self.watch()
 
@@ -173,10 +180,10 @@ class Progress:
         known = stage.count or reached
         if self.latest is not None and len(self.stages) == 1 and not (stage.count or stage.current):
             stage = self.latest
-        if known or stage.current or self.message or stage.label:
+        if known or stage.current != 0 or self.message or stage.label:
             columns["progress"] = {
-                "current": _number(stage.current),
-                "total": _number(stage.total),
+                "current": stage.current,
+                "total": stage.total,
                 "unit": text(stage.unit, 50),
                 "message": text(self.message, MESSAGE_CHARS),
                 "percent": round(reached * 100, 1) if known else None,
@@ -191,23 +198,23 @@ class Progress:
         return {name: value for name, value in self.snapshot().items() if self.written.get(name) != value}
 
 
-def words(value: Any) -> str:
-    """Return *value* as text.
+def _cut(value: Any) -> str:
+    """Return *value* as text of bounded length.
 
     Called in the work's thread: the heartbeat must not run the ``__str__`` of a task's objects, or fail over it.
     """
-    if type(value) is str:
-        return value
-    try:
-        return str(value)
-    except Exception:
-        return type(value).__name__
+    return words(value)[:CUT_CHARS]
 
 
-def _number(value: Any) -> float | None:
-    """Return *value* as a finite number, or None. Progress never fails a job."""
+def number(value: Any) -> float | None:
+    """Return *value* as a finite number; None for what is none. Progress never fails a job.
+
+    Called in the work's thread, for the same reason.
+    """
     try:
         plain = value if type(value) in (int, float) else float(value)
         return plain if math.isfinite(plain) else None
-    except (TypeError, ValueError, OverflowError):
+    except SoftTimeLimitExceeded:
+        raise
+    except Exception:  # whatever the object's own code does
         return None

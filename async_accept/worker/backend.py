@@ -51,13 +51,13 @@ class JobBackend(DatabaseBackend):  # type: ignore[misc] # comes without types
     ) -> None:
         if not is_job(request):
             self.ordinary.mark_as_failure(task_id, exc, traceback, request=request, **kwargs)
-        elif attempt := attempt_of(request):
-            # exc is what other processes may know. The exception that was raised is being handled.
-            raised = sys.exc_info()[1] or exc
-            failed = raised if isinstance(raised, Failure) else failure(raised, attempt.job)
-            if isinstance(exc, WorkFailed):
-                exc.error = failed.error  # for on_failure() and task_failure
-            finish(attempt, failed)
+            return
+        # exc is what other processes may know. The exception that was raised is being handled.
+        raised = sys.exc_info()[1] or exc
+        if isinstance(raised, Failure) and isinstance(exc, WorkFailed):
+            exc.error = raised.error  # for on_failure(), task_failure and the log
+        if attempt := attempt_of(request):
+            finish(attempt, raised if isinstance(raised, Failure) else failure(raised, attempt.job))
         elif isinstance(exc, TimeLimitExceeded):
             settle(request, lambda job: results.fail(job, from_exception(exc), exc, None))
         elif isinstance(exc, WorkerLostError):

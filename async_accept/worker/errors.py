@@ -16,12 +16,21 @@ from types import TracebackType
 from typing import Any
 
 from celery import current_app
+from celery.exceptions import SoftTimeLimitExceeded
 from django.conf import settings
 from django.urls import resolve
 
-from ..exceptions import AttemptLost, NotKept, ResultTooLarge, Unencodable, WorkEnded, WorkFailed
+from ..exceptions import (
+    AttemptLost,
+    NotKept,
+    ResultTooLarge,
+    Unencodable,
+    WorkEnded,
+    WorkFailed,
+    new_reference,
+)
 from ..models import Job
-from ..problems import Problem, from_exception, is_unexpected
+from ..problems import Problem, from_exception, is_unexpected, problem
 from ..redaction import redact_text
 
 __all__ = ["Failure", "celery_logs", "failure", "place_of", "show_traceback", "trimmed", "work_of"]
@@ -33,6 +42,8 @@ LIBRARIES = tuple(
 )
 #: What is wrong with a result; its problem has no reference.
 RESULT_ERRORS = (ResultTooLarge, Unencodable)
+#: So many causes and parts of an error are logged: each of them has a traceback.
+MOST_ERRORS = 50
 #: Celery writes the failures of all tasks to this logger.
 celery_logger = logging.getLogger("celery.app.trace")
 
@@ -69,6 +80,16 @@ class Ending(Failure, WorkEnded):
 
 def failure(error: BaseException, job: Job | None = None) -> Failure:
     """Wrap what the task of *job* raised in an exception that tells its kind, and nothing of its message."""
+    try:
+        return _failure(error, job)
+    except SoftTimeLimitExceeded:
+        raise
+    except Exception:  # whatever the error's own code does: the job must end
+        document = problem("failed", reference=new_reference())
+        return Failure(f"{type(error).__name__}, reference {document['reference']}", error, document)
+
+
+def _failure(error: BaseException, job: Job | None) -> Failure:
     document = from_exception(error)
     # The one text that is told: it names an attribute of the request, and how to keep it.
     kind = f"NotKept: {error}" if isinstance(error, NotKept) else type(error).__name__
@@ -93,6 +114,17 @@ def place_of(error: BaseException) -> str:
     If none is, the traceback of the error's cause decides. The source is left out, because events and other processes
     get this text.
     """
+    seen: set[int] = set()
+    at: BaseException | None = error
+    while at is not None and id(at) not in seen:
+        if place := _own_place(at):
+            return place
+        seen.add(id(at))
+        at = at.__cause__
+    return ""
+
+
+def _own_place(error: BaseException) -> str:
     place = ""
     for frame, line in walk_tb(error.__traceback__):
         if _is_projects(frame.f_code.co_filename, str(frame.f_globals.get("__name__", ""))):
@@ -100,8 +132,7 @@ def place_of(error: BaseException) -> str:
     if isinstance(error, BaseExceptionGroup):
         # Its own line is the one that waited; the errors were raised below.
         place = next(filter(None, map(place_of, error.exceptions)), place)
-    cause = error.__cause__
-    return place or (place_of(cause) if cause is not None and cause is not error else "")
+    return place
 
 
 def work_of(job: Job | None) -> str:
@@ -172,14 +203,16 @@ def _without_message(error: BaseException, summary: str, seen: set[int]) -> Base
     """Return an exception with the traceback, causes and parts of *error*, but *summary* in place of its message."""
     seen.add(id(error))
     told: BaseException = WorkFailed(summary)
-    if isinstance(error, BaseExceptionGroup):
-        parts = [_without_message(part, type(part).__name__, seen) for part in error.exceptions]
-        told = BaseExceptionGroup(summary, parts)
+    if isinstance(error, BaseExceptionGroup) and len(seen) < MOST_ERRORS:
+        parts = error.exceptions[:MOST_ERRORS]
+        told = BaseExceptionGroup(
+            summary, [_without_message(part, type(part).__name__, seen) for part in parts]
+        )
     told.error = error  # type: ignore[attr-defined]
     told.__traceback__ = trimmed(error.__traceback__)
     for name in ("__cause__", "__context__"):
         before = getattr(error, name)
-        if before is not None and id(before) not in seen:
+        if before is not None and id(before) not in seen and len(seen) < MOST_ERRORS:
             setattr(told, name, _without_message(before, type(before).__name__, seen))
     told.__suppress_context__ = error.__suppress_context__
     if IN_TRANSACTION in getattr(error, "__notes__", ()):
@@ -206,16 +239,25 @@ def show_traceback(record: logging.LogRecord) -> bool:
     """
     failed = record.exc_info[1] if record.exc_info else None
     if isinstance(failed, WorkFailed) and failed.error is not None:
-        if isinstance(failed.error, RESULT_ERRORS) and not place_of(failed.error):
-            record.exc_info = None  # only frames of ours: the summary names the work
-            return True
-        told = _without_message(failed.error, str(failed), set())
-        record.exc_info = (type(told), told, told.__traceback__)
-        # Formatters take this text; it has no password that stands in the source.
-        record.exc_text = redact_text("".join(format_exception(told))).rstrip("\n")
+        if record.name == celery_logger.name and not celery_logs():
+            return False  # nobody hears it but Python's last resort, and worker/finish.py has logged it
         if isinstance(data := getattr(record, "data", None), dict):
             record.job_id = data.get("id")
+        try:
+            _show(record, failed, failed.error)
+        except Exception:  # a log is no reason to fail
+            record.exc_info = None
     return True
+
+
+def _show(record: logging.LogRecord, failed: WorkFailed, error: BaseException) -> None:
+    if isinstance(error, RESULT_ERRORS) and not place_of(error):
+        record.exc_info = None  # only frames of ours: the summary names the work
+        return
+    told = _without_message(error, str(failed), set())
+    record.exc_info = (type(told), told, told.__traceback__)
+    # Formatters take this text; it has no password that stands in the source.
+    record.exc_text = redact_text("".join(format_exception(told))).rstrip("\n")
 
 
 celery_logger.addFilter(show_traceback)

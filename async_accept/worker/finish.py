@@ -5,14 +5,15 @@ The way of one attempt, from top to bottom:
 claim   ``JobTask.before_start`` (tasks.py) takes the job by one UPDATE, makes its ``Attempt`` (jobs/attempt.py) the
         current one, and lets the heartbeat (worker/heartbeat.py) prolong the lease.
 run     ``JobTask.__call__`` (tasks.py) does the work: the task's function, or the captured view (jobs/replay.py).
-        What it returns is encoded (jobs/results.py) and kept in the attempt; what it raises goes to Celery.
+        What it returns is encoded (jobs/results.py) and kept in the attempt; what it raises, whatever that is
+        (worker/endings.py), goes to Celery.
 decide  ``decide()`` says how the attempt ends: with a result, a problem, a cancellation, a retry, or lost with the
         database.
 store   ``finish()`` stores that by one UPDATE, which matches only if this attempt still holds the job (``Job._move``
         in models.py), and the value in the same transaction. For atomic work that returned, ``JobTask`` calls
         ``finish_together()`` in its place, inside the transaction of the work. For everything else Celery reports to
         ``JobBackend`` (worker/backend.py), which calls it; then a store that fails is tried again while the database
-        is away.
+        is away. Any other fault costs the progress or the result, but never the end.
 tell    The job's signal is sent after the commit, and an error of the work is logged. ``leave()`` stops the heartbeat.
 
 If the process is gone, worker/parent.py ends the attempt for it, and if the whole worker is gone, jobs/relay.py does.
@@ -20,28 +21,28 @@ If the process is gone, worker/parent.py ends the attempt for it, and if the who
 
 import logging
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import timedelta
 from functools import partial
 from time import monotonic
 from traceback import format_exception
-from typing import Any, NamedTuple
+from typing import Any
 
 from celery.exceptions import Retry, SoftTimeLimitExceeded
 from django.db import Error, connections
 from django.db.models import Q
-from django.utils import timezone
+from kombu.exceptions import EncodeError
 
 from .. import encoding
 from ..conf import conf
 from ..db.errors import again_after_outage, is_outage
-from ..exceptions import AttemptLost, JobCanceled, WorkEnded, WorkFailed
+from ..exceptions import AttemptLost, JobCanceled, Unencodable, WorkEnded, WorkFailed
 from ..jobs import results
 from ..jobs.attempt import Attempt, end
 from ..models import Job, database
-from ..problems import problem
 from ..states import State
-from .errors import Failure, celery_logs, show_traceback, trimmed, work_of
+from .errors import Failure, celery_logs, failure, show_traceback, trimmed, work_of
 from .heartbeat import heartbeat
+from .shutdown import is_shutdown
 
 __all__ = ["finish", "finish_together", "leave"]
 
@@ -51,32 +52,38 @@ logger.addFilter(show_traceback)
 #: The operations whose results were said to be large.
 hinted: set[str] = set()
 
+#: Stores an end, with the columns that show the last progress; False if the attempt no longer holds the job.
+Store = Callable[..., bool]
+
 #: For how long an end is kept in memory while the database is away. Nobody can take the job meanwhile, and when the
 #: database is back, the relays wait two heartbeats before they do, so that there is time to store it.
 STORE_SECONDS = 600.0
 
 
-class End(NamedTuple):
-    """How an attempt ends."""
+class Unstored(Failure, EncodeError):
+    """The work returned, but its result could not be stored, and so the job has failed.
 
-    #: Store it, with the columns that show the last progress; False if the attempt no longer holds the job.
-    store: Callable[..., bool]
-    #: End the job with nothing but a problem, if the tables cannot hold the rest; None leaves it to the lease.
-    bare: Callable[[], bool] | None = None
-    #: What failed the job.
-    failed: Failure | None = None
+    Celery takes an EncodeError from its result backend as the failure of the task, and reports and logs it so.
+    """
 
 
 def finish(attempt: Attempt, raised: Failure | Retry | None = None) -> None:
-    """End *attempt*: its work has *raised* something, or it returned (None) and ``attempt.result`` has the result."""
-    ending = decide(attempt, raised)
-    if raised is None:
-        _hint(attempt.job, attempt.result)
+    """End *attempt*: its work has *raised* something, or it returned (None) and ``attempt.result`` has the result.
+
+    Raises:
+        Unstored: the result could not be stored; the attempt has ended all the same.
+    """
     try:
-        if _store(attempt, ending):
-            _tell(attempt.job, ending)
+        failed = _store(attempt, raised)
+        if failed is not None:
+            # Celery is silent about what it knows nothing of, and outside of a worker.
+            _tell(attempt.job, failed, celery_tells=not isinstance(raised, Retry) and celery_logs())
+        elif raised is None:
+            _hint(attempt.job, attempt.result)
     finally:
         leave(attempt)
+    if raised is None and failed is not None:
+        raise failed from failed.error
 
 
 def finish_together(attempt: Attempt, failed: Failure | None = None) -> None:
@@ -88,11 +95,11 @@ def finish_together(attempt: Attempt, failed: Failure | None = None) -> None:
     Raises:
         AttemptLost: the attempt no longer holds its job. So all of it is rolled back.
     """
-    ending = decide(attempt, failed)
+    store = decide(attempt, failed)
+    if not store(**attempt.progress.snapshot()):
+        raise AttemptLost("This attempt was given up for lost.")
     if failed is None:
         _hint(attempt.job, attempt.result)
-    if not ending.store(**attempt.progress.snapshot()):
-        raise AttemptLost("This attempt was given up for lost.")
 
 
 def leave(attempt: Attempt) -> None:
@@ -105,25 +112,23 @@ def leave(attempt: Attempt) -> None:
 # --- Decide -----------------------------------------------------------------------------------------------------------
 
 
-def decide(attempt: Attempt, raised: Failure | Retry | None) -> End:
-    """Return how *attempt* ends whose work has *raised* something, or returned (None)."""
+def decide(attempt: Attempt, raised: Failure | Retry | None) -> Store:
+    """Return what stores the end of *attempt*, whose work has *raised* something, or returned (None)."""
     job = attempt.job
     if raised is None:
         attempt.progress.stage()  # who returns has gone on from each loop that was left early
-        return End(
-            partial(results.succeed, job, attempt.result), lambda: job.fail(problem("result-unencodable"))
-        )
+        return partial(results.succeed, job, attempt.result)
     if isinstance(raised, Retry):
-        return End(partial(_give_back, job, raised))
-    error, bare = raised.error, partial(job.fail, raised.document)
+        return partial(_give_back, job, raised)
+    error = raised.error
     if isinstance(error, AttemptLost):
-        return End(_nothing)
+        return _nothing
     if isinstance(error, JobCanceled):
-        return End(partial(job.end_canceled, fence=Q(attempt=job.attempt)), bare)
+        return partial(job.end_canceled, fence=Q(attempt=job.attempt))
     if is_outage(error) and job.retry_when_lost and job.attempt < job.max_attempts:
-        return End(partial(_lose, job, error), bare)
+        return partial(_lose, job, error)
     attempt.error = error
-    return End(partial(_fail, job, raised), bare, raised)
+    return partial(_fail, job, raised)
 
 
 def _nothing(**shown: Any) -> bool:
@@ -133,13 +138,11 @@ def _nothing(**shown: Any) -> bool:
 
 def _give_back(job: Job, retry: Retry, **shown: Any) -> bool:
     """Let the job wait for its retry; one that is being canceled ends here."""
-    when: Any = retry.when
-    if isinstance(when, datetime):
-        when = (when - timezone.now()).total_seconds()
     reason = f"retry: {retry.exc}" if isinstance(retry.exc, WorkFailed) else "retry"
-    return job.give_back(
-        timedelta(seconds=max(when or 0, 0)), reason, retries=1, **shown
-    ) or job.end_canceled(leave=[State.CANCELING], fence=Q(attempt=job.attempt), **shown)
+    seconds: Any = retry.when or 0  # ``JobTask`` has made a number of it
+    return job.give_back(timedelta(seconds=seconds), reason, retries=1, **shown) or job.end_canceled(
+        leave=[State.CANCELING], fence=Q(attempt=job.attempt), **shown
+    )
 
 
 def _lose(job: Job, error: BaseException, **shown: Any) -> bool:
@@ -157,41 +160,73 @@ def _fail(job: Job, failed: Failure, **shown: Any) -> bool:
 # --- Store ------------------------------------------------------------------------------------------------------------
 
 
-def _store(attempt: Attempt, ending: End) -> bool:
-    """Store how *attempt* ends; try again while the database is away, then the lease decides.
+def _store(attempt: Attempt, raised: Failure | Retry | None) -> Failure | None:
+    """Store how *attempt* ends; return what failed its job, if it has failed.
 
-    What the tables cannot hold costs the progress first, then the result, but the job always ends.
+    It tries again while the database is away; then the lease decides. Whatever else goes wrong costs the progress
+    first, then the result or the retry, but the job always ends.
     """
-    using = database()
+    job, using = attempt.job, database()
     until = monotonic() + STORE_SECONDS
-    tries = [lambda: ending.store(**attempt.progress.snapshot()), ending.store]
-    if ending.bare is not None:
-        tries.append(ending.bare)
+    failed = raised if isinstance(raised, Failure) else None
+    ways: list[Callable[[], bool]] = [
+        lambda: decide(attempt, raised)(**attempt.progress.snapshot()),
+        lambda: decide(attempt, raised)(),
+    ]
+    is_last = False
     while True:
         try:
-            return again_after_outage(tries[0], using, until, unless=lambda: attempt.taken)
+            stored = again_after_outage(ways[0], using, until, unless=lambda: attempt.taken)
+            return failed if stored and job.state == State.FAILED else None
         except SoftTimeLimitExceeded:
             # The work is over, so this goes on; the hard limit bounds it.
             if connections[using].in_atomic_block:
                 raise
             connections[using].close()
-        except Error as error:
-            del tries[0]
-            if not tries or is_outage(error) or attempt.taken or connections[using].in_atomic_block:
-                pk, kind = attempt.job.pk, type(error).__name__
-                logger.error("The end of job %s is not stored: %s", pk, kind, extra={"job_id": str(pk)})
-                return False
+        except BaseException as error:
+            if is_shutdown(error):
+                raise
+            if is_last or _is_hopeless(error, attempt, using):
+                logger.error(
+                    "The end of job %s is not stored: %s",
+                    job.pk,
+                    type(error).__name__,
+                    extra={"job_id": str(job.pk)},
+                )
+                return None
+            if len(ways) > 1:
+                del ways[0]
+                continue
+            if failed is None:
+                failed = _unstored(error, job)
+                attempt.error = failed.error
+            ways, is_last = [partial(job.fail, failed.document)], True
+
+
+def _is_hopeless(error: BaseException, attempt: Attempt, using: str) -> bool:
+    """Whether the database takes nothing else, either."""
+    return isinstance(error, Error) and (
+        is_outage(error) or attempt.taken or connections[using].in_atomic_block
+    )
+
+
+def _unstored(error: BaseException, job: Job) -> Failure:
+    """Return what fails *job*, whose result or retry cannot be stored because of *error*."""
+    if isinstance(error, Error):
+        refused = Unencodable("The database does not take the result.")
+        refused.__cause__ = error
+        error = refused
+    failed = failure(error, job)
+    return Unstored(str(failed), failed.error, failed.document)
 
 
 # --- Tell -------------------------------------------------------------------------------------------------------------
 
 
-def _tell(job: Job, ending: End) -> None:
-    """Log an error of the work if Celery's own log is silent here: the reference must be found."""
-    failed = ending.failed
-    if failed is not None and not isinstance(failed, WorkEnded) and not celery_logs():
-        told = "\n".join([str(failed), *getattr(failed.error, "__notes__", ())])
-        logger.error("Job %s failed: %s", job.pk, told, exc_info=failed, extra={"job_id": str(job.pk)})
+def _tell(job: Job, failed: Failure, *, celery_tells: bool) -> None:
+    """Log an error of the work, unless Celery's own log does: the reference must be found."""
+    if not celery_tells and not isinstance(failed, WorkEnded):
+        logger.error("Job %s failed: %s", job.pk, failed, exc_info=failed, extra={"job_id": str(job.pk)})
 
 
 def _hint(job: Job, result: results.Result) -> None:

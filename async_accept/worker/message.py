@@ -4,6 +4,7 @@ A message only says which job waits. It is acknowledged as soon as a process has
 """
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any
 from uuid import UUID
 
@@ -16,6 +17,7 @@ from ..jobs.attempt import Attempt, current_attempt
 from ..jobs.publish import HEADER
 from ..jobs.relay import wake
 from ..models import Job
+from .deaths import reporting, will_be_killed
 
 __all__ = ["JobRequest", "attempt_of", "is_job", "job_of_message", "strategy"]
 
@@ -50,26 +52,33 @@ class JobRequest(Request):
     """
 
     @property
-    def _is_jobs(self) -> bool:
+    def is_jobs(self) -> bool:
         return bool(self.request_dict.get(HEADER))
 
     def on_accepted(self, pid: Any, time_accepted: float) -> None:
         # If this child dies, only the attempt that it has begun is lost.
         self.request_dict["worker_pid"] = pid
-        if self._is_jobs:
+        if self.is_jobs:
             self.acknowledge()
         super().on_accepted(pid, time_accepted)
 
     def on_failure(self, exc_info: Any, *args: Any, **kwargs: Any) -> Any:
-        super().on_failure(exc_info, *args, **kwargs)
+        with reporting(self) if self.is_jobs else nullcontext():
+            super().on_failure(exc_info, *args, **kwargs)
         request: Any = self
-        if self._is_jobs and request.task.acks_late and request.task.reject_on_worker_lost:
+        if self.is_jobs and request.task.acks_late and request.task.reject_on_worker_lost:
             # Celery has not reported this: it has left it to the broker, which has no message any more.
             error = getattr(exc_info.exception, "exc", exc_info.exception)
             stopped = request._already_cancelled or request._already_revoked
             if isinstance(error, WorkerLostError | SystemExit | KeyboardInterrupt) and not stopped:
                 lost = WorkerLostError("The process is gone.")
                 request.task.backend.mark_as_failure(self.id, lost, request=request._context)
+
+    def on_timeout(self, soft: bool, timeout: float) -> None:
+        if not soft and self.is_jobs:
+            will_be_killed(self.worker_pid)
+        with reporting(self) if self.is_jobs else nullcontext():
+            super().on_timeout(soft, timeout)
 
     def on_retry(self, exc_info: Any) -> None:
         super().on_retry(exc_info)

@@ -1,14 +1,15 @@
 """The troublemaker's task: a job that is slow, retries, fails, or loses its worker, for people to watch.
 
-The demo is one process, so killing its worker would kill the web server as well. `SystemExit` simulates a lost worker:
-the worker's thread ends in the middle of the job, and stores nothing, as in a power cut. Then the lease of the job
-expires, and the relay starts another attempt, or ends the job as `lost` if no attempt is left. With
-`celery worker`, `SystemExit` really ends the process that runs the job.
+The demo is one process, so killing its worker would kill the web server as well. Celery's `WorkerTerminate` simulates a
+lost worker: the worker's thread ends in the middle of the job, and stores nothing, as in a power cut. Then the lease of
+the job expires, and the relay starts another attempt, or ends the job as `lost` if no attempt is left. With
+`celery worker`, it really ends the process that runs the job. (`SystemExit` would fail the job, as any exception does.)
 """
 
 import time
 
 from celery import shared_task
+from celery.exceptions import WorkerTerminate
 from django.db import models
 
 from async_accept.progress import current_job, report, track
@@ -60,4 +61,4 @@ def _go_wrong(task: JobTask, kind: Kind, attempt: int) -> None:
             message=f"Attempt {attempt} of 2 stops here without a message. Its lease expires in about 15 seconds."
         )
         time.sleep(_STEP_SECONDS * _LAST_MESSAGE_STEPS)
-        raise SystemExit
+        raise WorkerTerminate

@@ -1,6 +1,7 @@
 from pathlib import Path
 
 import pytest
+from celery.exceptions import WorkerTerminate
 from django.conf import settings as project_settings
 from django.test import override_settings
 
@@ -59,10 +60,10 @@ def test_retry_succeeds_at_the_third_attempt(client):
 def test_exit_kills_its_process(client, monkeypatch):
     def kill(*args):
         assert args == (tasks.os.getpid(), tasks.signal.SIGKILL)
-        raise SystemExit
+        raise WorkerTerminate
 
     monkeypatch.setattr(tasks.os, "kill", kill)
-    with pytest.raises(SystemExit):
+    with pytest.raises(WorkerTerminate):
         drill(client, "exit")
     assert not Effect.objects.exists()
 

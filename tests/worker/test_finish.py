@@ -1,14 +1,42 @@
 """How the end of an attempt is stored."""
 
 import pytest
+from celery import shared_task
 from celery.exceptions import SoftTimeLimitExceeded
 from django.db import DataError, OperationalError, connection
+from django_celery_results.models import TaskResult
 
+from async_accept import signals
 from async_accept.db import errors as database_errors
+from async_accept.exceptions import JobCanceled
+from async_accept.jobs import results
+from async_accept.jobs.attempt import Attempt
 from async_accept.jobs.publish import run_here
+from async_accept.jobs.stages import Progress
+from async_accept.models import Job
+from async_accept.tasks import JobTask
 from async_accept.testing import make_job
 from async_accept.worker import finish
-from tests.testapp.tasks import add, count
+from async_accept.worker.heartbeat import heartbeat
+from tests.testapp.tasks import add, count, crash, flaky, refuse, stop_me
+
+#: It stands in no source line whole.
+SECRET = "".join(["hun", "ter", "2"])
+
+
+class Mute(dict):
+    def __repr__(self):
+        raise KeyError(SECRET)
+
+
+@shared_task(base=JobTask)
+def mute():
+    return Mute(a=1)
+
+
+@shared_task(base=JobTask, atomic=True)
+def add_atomic(x, y):
+    return x + y
 
 
 def failing(errors, only=""):
@@ -82,3 +110,162 @@ def test_an_end_that_can_never_be_stored_is_logged_and_left_to_the_lease(caplog)
     job.refresh_from_db()
     assert job.state == "running"
     assert f"The end of job {job.pk} is not stored: DataError" in caplog.text
+
+
+# --- Faults that are none of the database ------------------------------------------------------------------
+
+
+class Broken(BaseException):
+    pass
+
+
+def stopping(count, error, keeps=0):
+    """Return a function that raises *error* so often, after *keeps* calls that do nothing."""
+    left = [None] * keeps + [error] * count
+
+    def stop(*args, **kwargs):
+        if left and (raised := left.pop(0)) is not None:
+            raise raised
+
+    return stop
+
+
+def before(monkeypatch, owner, name, stop):
+    """Let *stop* come before each call of a function."""
+    function = getattr(owner, name)
+
+    def stopped(*args, **kwargs):
+        stop()
+        return function(*args, **kwargs)
+
+    monkeypatch.setattr(owner, name, stopped)
+
+
+FAULTS = [KeyError(SECRET), OSError(SECRET), RecursionError(SECRET), Broken(SECRET), SystemExit(SECRET)]
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("error", FAULTS, ids=lambda error: type(error).__name__)
+@pytest.mark.parametrize("task", [add, add_atomic])
+def test_a_result_that_cannot_be_stored_fails_the_job(monkeypatch, caplog, task, error):
+    """One failure, one error in the log, and no success for the project's own hooks and receivers."""
+    heard = []
+    monkeypatch.setattr(JobTask, "on_success", lambda *args: heard.append("success"))
+    monkeypatch.setattr(JobTask, "on_failure", lambda *args: heard.append("failure"))
+    before(monkeypatch, results, "_store", stopping(2, error))
+    job = make_job(task, input={"x": 1, "y": 2}, retry_when_lost=True)
+    run_here(job)
+    job.refresh_from_db()
+    assert (job.state, job.attempt, job.problem["code"], heard) == ("failed", 1, "failed", ["failure"])
+    (record,) = [record for record in caplog.records if record.levelname == "ERROR"]
+    assert job.problem["reference"] in record.message
+    assert "raise raised" in record.exc_text
+    assert SECRET not in caplog.text
+    assert not heartbeat.attempts
+
+
+@pytest.mark.django_db(transaction=True)
+def test_progress_that_fails_costs_no_result(monkeypatch):
+    job = make_job(count, input={"to": 2})
+    before(monkeypatch, Progress, "snapshot", stopping(1, KeyError()))
+    run_here(job)
+    job.refresh_from_db()
+    assert job.state == "succeeded"
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("error", FAULTS, ids=lambda error: type(error).__name__)
+@pytest.mark.parametrize(
+    ("task", "code"), [(crash, "failed"), (refuse, "refused")], ids=["unknown", "with words"]
+)
+def test_a_failure_that_cannot_be_stored_whole_keeps_its_problem(monkeypatch, caplog, task, code, error):
+    before(monkeypatch, results, "_store", stopping(2, error))
+    job = make_job(task, retry_when_lost=True)
+    run_here(job)
+    job.refresh_from_db()
+    assert (job.state, job.attempt, job.problem["code"]) == ("failed", 1, code)
+    errors = [record for record in caplog.records if record.levelname == "ERROR"]
+    assert [job.problem["reference"] in record.message for record in errors] == [True] * (task is crash)
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("error", FAULTS, ids=lambda error: type(error).__name__)
+def test_a_retry_that_cannot_be_stored_fails_the_job(monkeypatch, caplog, error):
+    before(monkeypatch, Job, "give_back", stopping(2, error))
+    job = make_job(flaky, input={"failures": 1})
+    run_here(job)
+    job.refresh_from_db()
+    assert (job.state, job.attempt) == ("failed", 1)
+    (record,) = [record for record in caplog.records if record.levelname == "ERROR"]
+    assert job.problem["reference"] in record.message
+    assert SECRET not in caplog.text
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("error", [KeyError(), Broken()], ids=lambda error: type(error).__name__)
+def test_a_cancel_that_cannot_be_stored_at_once_is_still_one(monkeypatch, error):
+    before(monkeypatch, Job, "end_canceled", stopping(1, error))
+    monkeypatch.setattr(Attempt, "checkpoint", stopping(1, JobCanceled()))
+    job = make_job(stop_me)
+    run_here(job)
+    job.refresh_from_db()
+    assert job.state == "canceled"
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("error", [KeyError(SECRET), Broken(SECRET)], ids=lambda error: type(error).__name__)
+@pytest.mark.parametrize("task", [add, add_atomic])
+def test_a_receiver_of_a_signal_costs_no_result(error, task):
+    def listen(**kwargs):
+        raise error
+
+    signals.job_succeeded.connect(listen)
+    try:
+        job = make_job(task, input={"x": 1, "y": 2})
+        run_here(job)
+    finally:
+        signals.job_succeeded.disconnect(listen)
+    job.refresh_from_db()
+    assert (job.state, results.read(job)) == ("succeeded", "3")
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_value_that_cannot_say_itself_is_a_result_all_the_same(caplog):
+    """Celery tells the log what a task returns."""
+    job = make_job(mute)
+    run_here(job)
+    job.refresh_from_db()
+    assert (job.state, results.read(job)) == ("succeeded", '{"a":1}')
+    assert [record.message for record in caplog.records if record.levelname == "ERROR"] == []
+
+
+@pytest.mark.django_db(transaction=True)
+def test_an_error_whose_first_argument_is_a_list_fails_the_job(monkeypatch):
+    """Drivers put a number there."""
+
+    def work(*args, **kwargs):
+        raise OperationalError(["gone"])
+
+    monkeypatch.setattr(crash, "run", work)
+    job = make_job(crash)
+    run_here(job)
+    job.refresh_from_db()
+    assert job.state == "failed"
+
+
+@pytest.mark.django_db(transaction=True)
+def test_an_own_answer_of_an_exception_is_no_response(monkeypatch):
+    """Only ``ViewFailed`` has one that the result URL gives."""
+
+    class Riddle(Exception):
+        answer = 42
+
+    def work(*args, **kwargs):
+        raise Riddle
+
+    monkeypatch.setattr(crash, "run", work)
+    job = make_job(crash)
+    run_here(job)
+    job.refresh_from_db()
+    assert (job.state, job.response) == ("failed", None)
+    assert "Riddle" in TaskResult.objects.get(task_id=job.pk).traceback

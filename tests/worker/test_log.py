@@ -6,12 +6,14 @@ import sys
 
 import pytest
 from celery import shared_task, signals
+from celery.exceptions import Ignore, Retry, SoftTimeLimitExceeded
 from django.urls import clear_url_caches, include, path
 from rest_framework.generics import CreateAPIView
 from rest_framework.response import Response
 from rest_framework.test import APIClient
 from rest_framework.views import APIView
 
+from async_accept.exceptions import JobCanceled, JobFailed
 from async_accept.mixins import AcceptCreateMixin, AcceptMixin
 from async_accept.models import Job
 from async_accept.tasks import JobTask
@@ -362,3 +364,44 @@ def test_a_result_within_half_the_limit_is_no_news(hints):
     do(lambda: "x" * 499_998)
     do(lambda: None)
     assert hints() == []
+
+
+# --- One failure, one error -------------------------------------------------------------------------------------
+
+
+class Stop(BaseException):
+    pass
+
+
+@pytest.mark.parametrize("heard", [True, False], ids=["heard", "silent"])
+@pytest.mark.parametrize(
+    ("deed", "errors_told"),
+    [
+        (lambda: throw(ValueError()), 1),
+        (lambda: throw(Stop()), 1),
+        (lambda: throw(SystemExit(1)), 1),
+        (lambda: throw(MemoryError()), 1),
+        (lambda: object(), 1),
+        (lambda: "x" * 2_000_000, 1),
+        (lambda: throw(Retry(when="soon")), 1),
+        (lambda: throw(Ignore()), 1),
+        (lambda: JobFailed(status=500, detail="No."), 1),
+        (lambda: throw(JobFailed("No.")), 0),
+        (lambda: throw(JobCanceled("stop")), 0),
+        (lambda: throw(SoftTimeLimitExceeded()), 0),
+        (lambda: Response({}, status=422), 0),
+        (lambda: 1, 0),
+    ],
+)
+def test_one_failure_is_one_error(monkeypatch, caplog, heard, deed, errors_told):
+    """Whether a handler hears Celery's own logger (in a worker) or none does (eager, a test)."""
+    monkeypatch.setattr(do_deed, "atomic", heard)
+    if not heard:
+        for module in (errors, finish):
+            monkeypatch.setattr(module, "celery_logs", lambda: False)
+    job = do(deed)
+    records = [record for record in caplog.records if record.levelno >= logging.ERROR]
+    assert len(records) == errors_told
+    for record in records:
+        assert job.problem.get("reference", job.problem["code"]) in record.getMessage()
+        assert record.job_id == str(job.pk)

@@ -18,7 +18,7 @@ from django.db.transaction import TransactionManagementError
 from django.utils import timezone
 
 from .conf import conf
-from .db.errors import again_after_outage, is_outage
+from .db.errors import again_after_outage, is_passing
 from .exceptions import AttemptLost, JobCanceled, JobFailed, ViewFailed, WorkEnded, WorkFailed
 from .jobs import rendering, uploads
 from .jobs.attempt import Attempt, begin, current_attempt, end
@@ -294,7 +294,7 @@ class ReplayTask(JobTask):
             return alone(partial(super()._run, attempt))
         except Error as error:
             by_transaction = attempt.returned or isinstance(error, TransactionManagementError)
-            if attempt.hides_transaction and by_transaction and not is_outage(error):
+            if attempt.hides_transaction and by_transaction and not is_passing(error):
                 error.add_note(IN_TRANSACTION)
             raise
         finally:

@@ -14,7 +14,7 @@ from django.contrib.auth import get_user_model
 from django.contrib.contenttypes.models import ContentType
 from django.core.exceptions import ImproperlyConfigured, PermissionDenied
 from django.core.handlers.asgi import ASGIRequest
-from django.db import models
+from django.db import Error, models
 from django.http import Http404
 from django.http.response import HttpResponseBase
 from rest_framework.exceptions import APIException, ParseError, ValidationError
@@ -25,7 +25,8 @@ from rest_framework.views import set_rollback
 
 from .. import encoding
 from ..conf import conf
-from ..exceptions import InputTooLarge, LengthRequired, Unencodable
+from ..db.errors import is_passing
+from ..exceptions import InputTooLarge, LengthRequired, Unavailable, Unencodable
 from ..jobs import keys, replay, uploads
 from ..jobs.accept import Terms, accept, task_limits
 from ..jobs.publish import message_options
@@ -217,6 +218,10 @@ class Acceptance:
             stored = accept(self.make_job(validated, instance), self.terms)
         except Unencodable as error:
             raise ValidationError({"detail": [str(error)]}) from error
+        except Error as error:
+            if not is_passing(error, own=True):
+                raise
+            raise Unavailable.because(error) from error
         return promised(stored, self.request, self.preferences)
 
     def first_answer(self) -> Response | None:

@@ -10,7 +10,7 @@ from django.db import connections, transaction
 from django.db.models import Q
 
 from ..conf import conf
-from ..db.errors import is_outage
+from ..db.errors import is_passing
 from ..db.functions import DatabaseNow
 from ..models import Job, database
 
@@ -52,7 +52,7 @@ class LostJobs:
         try:
             return self._take(ids)
         except Exception as error:
-            if is_outage(error):
+            if is_passing(error, own=True):
                 raise
             if len(ids) > 1:
                 return sum(self._take_readable([pk]) for pk in ids)

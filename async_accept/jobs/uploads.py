@@ -20,7 +20,7 @@ from django.core.files.uploadedfile import UploadedFile
 from django.utils import timezone
 
 from ..conf import conf
-from ..db.errors import is_conflict, is_outage
+from ..db.errors import is_outage
 from ..models import Job
 
 __all__ = [
@@ -87,7 +87,7 @@ def keep(job: Job) -> Iterator[None]:
         job.uploads = saved or None
         yield
     except BaseException as error:
-        if not is_outage(error) or is_conflict(error):
+        if not is_outage(error):
             delete(saved)
         raise
 

@@ -33,7 +33,7 @@ from django.utils import timezone
 
 from .. import encoding
 from ..conf import conf
-from ..db.errors import again_after_outage, is_outage
+from ..db.errors import again_after_outage, is_passing
 from ..exceptions import AttemptLost, JobCanceled, WorkEnded, WorkFailed
 from ..jobs import results
 from ..jobs.attempt import Attempt, end
@@ -120,7 +120,8 @@ def decide(attempt: Attempt, raised: Failure | Retry | None) -> End:
         return End(_nothing)
     if isinstance(error, JobCanceled):
         return End(partial(job.end_canceled, fence=Q(attempt=job.attempt)), bare)
-    if is_outage(error) and job.retry_when_lost and job.attempt < job.max_attempts:
+    passes = is_passing(error, own=attempt.returned)
+    if passes and job.retry_when_lost and job.attempt < job.max_attempts:
         return End(partial(_lose, job, error), bare)
     attempt.error = error
     return End(partial(_fail, job, raised), bare, raised)
@@ -177,7 +178,8 @@ def _store(attempt: Attempt, ending: End) -> bool:
             connections[using].close()
         except Error as error:
             del tries[0]
-            if not tries or is_outage(error) or attempt.taken or connections[using].in_atomic_block:
+            passes = is_passing(error, own=True)
+            if not tries or passes or attempt.taken or connections[using].in_atomic_block:
                 pk, kind = attempt.job.pk, type(error).__name__
                 logger.error("The end of job %s is not stored: %s", pk, kind, extra={"job_id": str(pk)})
                 return False

@@ -69,7 +69,9 @@ class Job(models.Model):
 
     #: Time-ordered, so that a list by time needs no second index; random for anonymous callers.
     id = models.UUIDField(_("id"), primary_key=True, default=new_id, editable=False)
-    #: Who asked. Null for anonymous callers, and after the owner was deleted.
+    #: Who asked. Null for anonymous callers, and after the owner was deleted. No constraint in the database, because an
+    #: INSERT that checks one waits for every lock on the user's row. So a user who is deleted while a job of theirs is
+    #: being accepted leaves an id that nobody has: such a job is nobody's.
     owner = models.ForeignKey(
         settings.AUTH_USER_MODEL,
         verbose_name=_("owner"),
@@ -78,6 +80,7 @@ class Job(models.Model):
         blank=True,
         related_name="+",
         db_index=False,  # the index on (owner, id) begins with it
+        db_constraint=False,
     )
     #: Nobody was logged in: who has the URL may see the job. The owner does not tell: a deleted one is null as well.
     anonymous = models.BooleanField(_("anonymous"), default=False)
@@ -85,7 +88,7 @@ class Job(models.Model):
     operation = models.CharField(_("operation"), max_length=100)
     #: The name of the Celery task that does the work.
     task = models.CharField(_("task"), max_length=255)
-    #: The object that the request is about, if it is about one.
+    #: The object that the request is about, if it is about one. No constraint, as above.
     object_type = models.ForeignKey(
         ContentType,
         verbose_name=_("object type"),
@@ -94,6 +97,7 @@ class Job(models.Model):
         blank=True,
         related_name="+",
         db_index=False,
+        db_constraint=False,
     )
     object_id = models.CharField(_("object id"), max_length=OBJECT_ID_CHARS, null=True, blank=True)  # noqa: DJ001 indexed where set
     content_object = GenericForeignKey("object_type", "object_id")

@@ -28,6 +28,7 @@ from async_accept.db.errors import (
     is_outage,
     is_passing,
 )
+from tests.locks import locked
 from tests.testapp.models import Note
 
 
@@ -185,29 +186,9 @@ def test_mariadbs_own_errors_are_told_apart():
 
 @pytest.mark.django_db(transaction=True)
 def test_a_lock_that_another_holds_passes():
-    if connection.vendor == "sqlite":
-        pytest.skip("sqlite locks no rows")
     note = Note.objects.create(slug="a", title="A")
-    held, done = threading.Event(), threading.Event()
-
-    def hold():
-        try:
-            with transaction.atomic():
-                Note.objects.select_for_update().get(pk=note.pk)
-                held.set()
-                assert done.wait(20)
-        finally:
-            connection.close()
-
-    with ThreadPoolExecutor(1) as threads:
-        holding = threads.submit(hold)
-        try:
-            assert held.wait(20)
-            with pytest.raises(OperationalError) as caught, transaction.atomic():
-                Note.objects.select_for_update(nowait=True).get(pk=note.pk)
-        finally:
-            done.set()
-        holding.result(20)
+    with locked(Note.objects.all()), pytest.raises(OperationalError) as caught, transaction.atomic():
+        Note.objects.select_for_update(nowait=True).get(pk=note.pk)
     assert is_passing(caught.value)
     assert not is_outage(caught.value)
     assert not is_conflict(caught.value)

@@ -5,6 +5,7 @@ is an ordinary task.
 """
 
 import os
+from contextlib import suppress
 from datetime import datetime
 from functools import partial
 from time import monotonic
@@ -13,9 +14,8 @@ from typing import TYPE_CHECKING, Any
 from celery import Task, shared_task
 from celery.contrib.django.task import DjangoTask
 from celery.exceptions import Ignore, MaxRetriesExceededError, Reject, Retry
-from django.db import Error
+from django.db import Error, connections
 from django.db.transaction import TransactionManagementError
-from django.utils import timezone
 
 from .conf import conf
 from .db.errors import again_after_outage, is_passing
@@ -23,7 +23,7 @@ from .exceptions import AttemptLost, JobCanceled, JobFailed, ViewFailed, WorkEnd
 from .jobs import rendering, uploads
 from .jobs.attempt import Attempt, begin, current_attempt, end
 from .jobs.replay import alone, replay
-from .models import ATTEMPTS_CEILING, Job, database
+from .models import ATTEMPTS_CEILING, Job, database, database_now
 from .states import LEASED, State
 from .worker.backend import JobBackend
 from .worker.errors import IN_TRANSACTION, failure
@@ -144,7 +144,9 @@ class JobTask(BaseTask, metaclass=JobTaskType):
 
     def _claim(self, task_id: str) -> Job | None:
         """Claim the job; wait for a database that is away, else this worker would empty the queue for nothing."""
-        claim = partial(self._claim_once, task_id, timezone.now())
+        with suppress(Error):  # then the time is the database's
+            connections[database()].ensure_connection()
+        claim = partial(self._claim_once, task_id, database_now())
         try:
             return again_after_outage(claim, database(), monotonic() + conf.LEASE.total_seconds())
         except Error:

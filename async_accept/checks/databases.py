@@ -17,7 +17,7 @@ __all__ = ["check_atomic_requests", "check_databases"]
 
 @checks.register(TAG)
 def check_databases(**kwargs: Any) -> list[checks.CheckMessage]:
-    """E007: jobs and results in two databases. W003: SQLite. W008: no time zones. W010: isolation."""
+    """E007: jobs and results in two databases. W003: SQLite. W008: local times. W010: isolation."""
     alias, results = database(), router.db_for_write(TaskResult)
     vendor = connections[alias].vendor
     found: list[checks.CheckMessage] = []
@@ -36,8 +36,9 @@ def check_databases(**kwargs: Any) -> list[checks.CheckMessage]:
         found.append(
             warning(
                 8,
-                f"USE_TZ is off, so {vendor} stores times of {settings.TIME_ZONE}, which cannot be compared with its "
-                "clock: the relay publishes, expires and purges jobs too early or too late.",
+                f"USE_TZ is off, so {vendor} stores times of {settings.TIME_ZONE} without their offset. When summer "
+                "time begins or ends there, leases and other times are wrong by an hour: running jobs may be taken "
+                "for lost, and others wait for longer.",
                 "USE_TZ = True",
             )
         )

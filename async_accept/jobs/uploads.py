@@ -17,11 +17,10 @@ from uuid import UUID
 from django.core.files.base import File
 from django.core.files.storage import Storage, storages
 from django.core.files.uploadedfile import UploadedFile
-from django.utils import timezone
 
 from ..conf import conf
 from ..db.errors import is_outage
-from ..models import Job
+from ..models import Job, database_now
 
 __all__ = [
     "close",
@@ -183,7 +182,7 @@ def _digest(file: "File[Any]") -> list[Any]:
 
 def is_old(name: str) -> bool:
     """Whether the file *name* is so old that nobody can be about to store a reference to it."""
-    return storage().get_modified_time(name) < timezone.now() - ORPHAN_AGE
+    return storage().get_modified_time(name) < database_now() - ORPHAN_AGE
 
 
 def delete(names: list[str]) -> None:

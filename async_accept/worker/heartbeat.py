@@ -14,10 +14,9 @@ from uuid import UUID
 
 from django.db import Error, connections, transaction
 from django.db.models import BooleanField, Case, ExpressionWrapper, F, Q, Value, When
-from django.utils import timezone
 
 from ..conf import conf
-from ..db.functions import from_now
+from ..db.functions import DatabaseNow, from_now
 from ..jobs.attempt import Attempt
 from ..jobs.forks import call_after_fork
 from ..models import Job, database
@@ -172,7 +171,7 @@ def _columns(news: dict[Attempt, dict[str, Any]]) -> dict[str, Any]:
         ]
         changes[name] = Case(*whens, default=F(name))
     if news:
-        now = When(pk__in=[attempt.job.pk for attempt in news], then=Value(timezone.now()))
+        now = When(pk__in=[attempt.job.pk for attempt in news], then=DatabaseNow())
         changes["updated_at"] = Case(now, default=F("updated_at"))
     return changes
 

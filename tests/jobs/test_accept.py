@@ -10,7 +10,6 @@ from django.utils import timezone
 
 from async_accept import signals
 from async_accept.exceptions import BrokerUnavailable, InputGone, Unavailable
-from async_accept.jobs import accept as module
 from async_accept.jobs import publish as publish_module
 from async_accept.jobs.accept import Terms, accept, rerun
 from async_accept.jobs.broker import Broker
@@ -71,7 +70,7 @@ def test_an_accepted_job_is_due_after_the_first_step():
 
 def test_the_first_step_is_taken_by_the_databases_clock(monkeypatch):
     """A web machine whose clock is wrong must not make a job wait for as long."""
-    monkeypatch.setattr(module.timezone, "now", lambda: datetime.now(UTC) + timedelta(hours=1))
+    monkeypatch.setattr(timezone, "now", lambda: datetime.now(UTC) + timedelta(hours=1))
     accept(new())
     monkeypatch.undo()
     assert Job.objects.get().dispatch_at < timezone.now() + timedelta(minutes=1)

@@ -20,7 +20,7 @@ If the process is gone, worker/parent.py ends the attempt for it, and if the who
 
 import logging
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from time import monotonic
 from traceback import format_exception
@@ -29,10 +29,10 @@ from typing import Any, NamedTuple
 from celery.exceptions import Retry, SoftTimeLimitExceeded
 from django.db import Error, connections
 from django.db.models import Q
-from django.utils import timezone
 
 from .. import encoding
 from ..conf import conf
+from ..db.clock import aware
 from ..db.errors import again_after_outage, is_passing
 from ..exceptions import AttemptLost, JobCanceled, WorkEnded, WorkFailed
 from ..jobs import results
@@ -136,7 +136,7 @@ def _give_back(job: Job, retry: Retry, **shown: Any) -> bool:
     """Let the job wait for its retry; one that is being canceled ends here."""
     when: Any = retry.when
     if isinstance(when, datetime):
-        when = (when - timezone.now()).total_seconds()
+        when = (aware(when) - datetime.now(UTC)).total_seconds()  # by the clock that made it
     reason = f"retry: {retry.exc}" if isinstance(retry.exc, WorkFailed) else "retry"
     return job.give_back(
         timedelta(seconds=max(when or 0, 0)), reason, retries=1, **shown

@@ -26,7 +26,7 @@ from .jobs.replay import alone, replay
 from .models import ATTEMPTS_CEILING, Job, database, database_now
 from .states import LEASED, State
 from .worker.backend import JobBackend
-from .worker.errors import IN_TRANSACTION, failure
+from .worker.errors import IN_TRANSACTION, explain_transaction, failure
 from .worker.finish import finish_together, leave
 from .worker.heartbeat import heartbeat
 from .worker.message import attempt_of, is_job, job_of_message
@@ -182,6 +182,7 @@ class JobTask(BaseTask, metaclass=JobTaskType):
             error: BaseException = cause or _no_attempt_left(attempt.job)
         except Exception as raised:
             error = raised
+            explain_transaction(error, attempt.hides_transaction)
         raise failure(error, attempt.job) from error
 
     def push_request(self, *args: Any, **kwargs: Any) -> None:

@@ -17,7 +17,7 @@ from django.http.response import HttpResponseBase
 from rest_framework.request import Request
 from rest_framework.views import APIView
 
-from .db.errors import is_outage
+from .db.errors import is_passing
 from .exceptions import Unavailable
 from .http import generic
 from .http.accept import Acceptance, Prepared
@@ -129,7 +129,7 @@ def _decorator(way: Way, options: dict[str, Any]) -> Callable[[Handler], Handler
             try:
                 return way(acceptance, work)
             except Error as error:
-                if not is_outage(error) or job_of(request) is not None:
+                if not is_passing(error) or job_of(request) is not None:
                     raise
                 raise Unavailable.because(error) from error
 

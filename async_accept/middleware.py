@@ -10,7 +10,7 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.utils.cache import patch_vary_headers
 from django.utils.deprecation import MiddlewareMixin
 
-from .db.errors import is_outage
+from .db.errors import is_passing
 from .decorators import decorated
 from .exceptions import Unavailable
 from .http.errors import LANGUAGE
@@ -23,14 +23,14 @@ __all__ = ["UnavailableMiddleware"]
 
 
 class UnavailableMiddleware(MiddlewareMixin):
-    """Answers 503 with ``Retry-After`` and a problem document while the database is away.
+    """Answers 503 with ``Retry-After`` and a problem document while the database is away, or something else passes.
 
     For accepting views and for the endpoints of jobs only; all others fail as they did. What other middleware asks of
     the database, such as ``LoginRequiredMiddleware``, is not seen here. Put it anywhere in ``MIDDLEWARE``.
     """
 
     def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponse | None:
-        if not is_outage(exception) or not _is_ours(request):
+        if not is_passing(exception) or not _is_ours(request):
             return None
         refusal = Unavailable.because(exception)
         document = problem(

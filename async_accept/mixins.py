@@ -13,7 +13,7 @@ from django.utils.cache import patch_vary_headers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from .db.errors import is_outage
+from .db.errors import is_passing
 from .exceptions import Unavailable
 from .http.accept import Acceptance
 from .http.errors import ExceptionHandler, naming_refusals
@@ -75,8 +75,8 @@ class AcceptingView(AcceptOptions):
         return naming_refusals(super().get_exception_handler())  # type: ignore[misc]
 
     def handle_exception(self, exc: Exception) -> Any:
-        """Answer 503 with Retry-After while the database is away, in the view's own error format."""
-        if is_outage(exc) and job_of(getattr(self, "request", None)) is None:
+        """Answer 503 with Retry-After if the database fails and that passes, in the view's own error format."""
+        if is_passing(exc) and job_of(getattr(self, "request", None)) is None:
             exc = Unavailable.because(exc)
         return super().handle_exception(exc)  # type: ignore[misc]
 

@@ -24,6 +24,7 @@ from django.utils.translation import gettext_lazy as _
 
 from . import signals
 from .conf import conf
+from .db import clock
 from .db.errors import again_after_conflict
 from .db.fields import JSONTextField
 from .db.functions import from_now
@@ -37,7 +38,7 @@ if sys.version_info >= (3, 14):
 else:
     from uuid_utils.compat import uuid7
 
-__all__ = ["Job", "JoinedKey", "database", "new_id"]
+__all__ = ["Job", "JoinedKey", "database", "database_now", "new_id"]
 
 #: No further condition on a transition.
 ANY = Q()
@@ -69,7 +70,9 @@ class Job(models.Model):
 
     #: Time-ordered, so that a list by time needs no second index; random for anonymous callers.
     id = models.UUIDField(_("id"), primary_key=True, default=new_id, editable=False)
-    #: Who asked. Null for anonymous callers, and after the owner was deleted.
+    #: Who asked. Null for anonymous callers, and after the owner was deleted. No constraint in the database, because an
+    #: INSERT that checks one waits for every lock on the user's row. So a user who is deleted while a job of theirs is
+    #: being accepted leaves an id that nobody has: such a job is nobody's.
     owner = models.ForeignKey(
         settings.AUTH_USER_MODEL,
         verbose_name=_("owner"),
@@ -78,6 +81,7 @@ class Job(models.Model):
         blank=True,
         related_name="+",
         db_index=False,  # the index on (owner, id) begins with it
+        db_constraint=False,
     )
     #: Nobody was logged in: who has the URL may see the job. The owner does not tell: a deleted one is null as well.
     anonymous = models.BooleanField(_("anonymous"), default=False)
@@ -85,7 +89,7 @@ class Job(models.Model):
     operation = models.CharField(_("operation"), max_length=100)
     #: The name of the Celery task that does the work.
     task = models.CharField(_("task"), max_length=255)
-    #: The object that the request is about, if it is about one.
+    #: The object that the request is about, if it is about one. No constraint, as above.
     object_type = models.ForeignKey(
         ContentType,
         verbose_name=_("object type"),
@@ -94,6 +98,7 @@ class Job(models.Model):
         blank=True,
         related_name="+",
         db_index=False,
+        db_constraint=False,
     )
     object_id = models.CharField(_("object id"), max_length=OBJECT_ID_CHARS, null=True, blank=True)  # noqa: DJ001 indexed where set
     content_object = GenericForeignKey("object_type", "object_id")
@@ -263,7 +268,7 @@ class Job(models.Model):
     @property
     def is_expired(self) -> bool:
         """Whether the result is no longer kept. This is a point in time, not a state."""
-        return self.expires_at is not None and self.expires_at <= timezone.now()
+        return self.expires_at is not None and self.expires_at <= database_now()
 
     @property
     def can_rerun(self) -> bool:
@@ -289,7 +294,7 @@ class Job(models.Model):
             began: when the attempt begins; now by default. If the connection breaks after the UPDATE, the worker
                 recognises its own claim by this time.
         """
-        now = began or timezone.now()
+        now = began or database_now()
         return self._move(
             State.RUNNING,
             leave=[State.ACCEPTED],
@@ -344,7 +349,7 @@ class Job(models.Model):
             retries: 1 if the work asked for the next attempt.
             shown: further columns to set, such as the last progress.
         """
-        now = timezone.now()
+        now = database_now()
         past = {
             "attempt": self.attempt,
             "worker": self.worker,
@@ -391,7 +396,7 @@ class Job(models.Model):
         # Twice: if the job is given back between the two UPDATEs, neither of them finds it.
         return any(
             self.end_canceled(leave=[State.ACCEPTED])
-            or self._move(State.CANCELING, leave=LEASED, updated_at=timezone.now())
+            or self._move(State.CANCELING, leave=LEASED, updated_at=database_now())
             for _ in range(2)
         )
 
@@ -409,7 +414,7 @@ class Job(models.Model):
     # --- The one way to change the state ---------------------------------------------------------------
 
     def _end(self, to: State, *, leave: Iterable[str], fence: Q, signal: Signal, **changes: Any) -> bool:
-        now = timezone.now()
+        now = database_now()
         expires_at: datetime = now + conf.RESULT_LIFETIME
         # Retention acts at once on uploads, and on a job that its owner has deleted: in SQL, because this instance may
         # not know of that.
@@ -463,6 +468,11 @@ class Job(models.Model):
 def database() -> str:
     """Return the alias of the database that holds the jobs."""
     return router.db_for_write(Job)
+
+
+def database_now() -> datetime:
+    """Return the present time of that database: for every time in a row, and for what is compared with one."""
+    return clock.now(database())
 
 
 class JoinedKey(models.Model):

@@ -5,6 +5,7 @@ is an ordinary task.
 """
 
 import os
+from contextlib import suppress
 from datetime import datetime
 from functools import partial
 from time import monotonic
@@ -13,18 +14,17 @@ from typing import TYPE_CHECKING, Any
 from celery import Task, shared_task
 from celery.contrib.django.task import DjangoTask
 from celery.exceptions import Ignore, Retry
-from django.db import Error
+from django.db import Error, connections
 from django.db.transaction import TransactionManagementError
-from django.utils import timezone
 
 from .conf import conf
-from .db.errors import again_after_outage, is_outage
+from .db.errors import again_after_outage, is_passing
 from .exceptions import AttemptLost, JobCanceled, JobFailed, ViewFailed, WorkEnded
 from .jobs import rendering, uploads
 from .jobs.attempt import Attempt, begin, current_attempt, end
 from .jobs.control import hidden_by, is_control
 from .jobs.replay import alone, replay
-from .models import ATTEMPTS_CEILING, Job, database
+from .models import ATTEMPTS_CEILING, Job, database, database_now
 from .states import LEASED, State
 from .worker.backend import JobBackend
 from .worker.endings import delay_until, ending, limit_of, no_attempt_left
@@ -146,7 +146,9 @@ class JobTask(BaseTask, metaclass=JobTaskType):
 
     def _claim(self, task_id: str) -> Job | None:
         """Claim the job; wait for a database that is away, else this worker would empty the queue for nothing."""
-        claim = partial(self._claim_once, task_id, timezone.now())
+        with suppress(Error):  # then the time is the database's
+            connections[database()].ensure_connection()
+        claim = partial(self._claim_once, task_id, database_now())
         try:
             return again_after_outage(claim, database(), monotonic() + conf.LEASE.total_seconds())
         except Error:
@@ -302,7 +304,7 @@ class ReplayTask(JobTask):
             return alone(partial(super()._run, attempt))
         except Error as error:
             by_transaction = attempt.returned or isinstance(error, TransactionManagementError)
-            if attempt.hides_transaction and by_transaction and not is_outage(error):
+            if attempt.hides_transaction and by_transaction and not is_passing(error):
                 error.add_note(IN_TRANSACTION)
             raise
         finally:

@@ -447,6 +447,22 @@ def test_a_fault_of_the_database_is_no_fault_of_sound_work():
     assert job.history[0]["reason"] == "database: OperationalError"
 
 
+@pytest.mark.parametrize(
+    ("code", "state"),
+    [
+        ("40001", "accepted"),  # made way for another transaction
+        ("55P03", "accepted"),  # a lock that another holds
+        ("54000", "failed"),  # text that no index takes
+        ("57014", "failed"),  # a statement that takes too long
+    ],
+)
+def test_bad_data_and_slow_statements_are_faults_of_the_work(code, state):
+    fault = OperationalError("failed")
+    fault.__cause__ = type("Driver", (Exception,), {"sqlstate": code})()
+    job = do(lambda: throw(fault), call_sound)
+    assert (job.state, job.attempt) == (state, 1)
+
+
 def test_a_fault_of_the_database_fails_work_that_may_not_be_repeated():
     assert do(lambda: throw(OperationalError("gone")), call_atomic).state == "failed"
 

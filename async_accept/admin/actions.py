@@ -10,15 +10,15 @@ from django.contrib.contenttypes.models import ContentType
 from django.core.handlers.asgi import ASGIRequest
 from django.db.models import Q
 from django.http import HttpRequest, HttpResponseBase, StreamingHttpResponse
-from django.utils import timezone
 from django.utils.functional import Promise
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext, pgettext_lazy
 
+from ..db.clock import local
 from ..exceptions import InputGone, JobActive, TooManyJobs
 from ..jobs import retention
 from ..jobs.accept import rerun
-from ..models import Job
+from ..models import Job, database_now
 from ..querysets import HEAVY, JobQuerySet
 from ..states import ACTIVE, FINAL
 from .changelist import CAP
@@ -201,7 +201,7 @@ class Export(JobAction):
             (async_csv_lines if isinstance(request, ASGIRequest) else csv_lines)(jobs[: self.limit]),
             content_type="text/csv; charset=utf-8",
         )
-        name = timezone.localtime().strftime("jobs-%Y%m%d-%H%M%S.csv")
+        name = local(database_now()).strftime("jobs-%Y%m%d-%H%M%S.csv")
         response["Content-Disposition"] = f'attachment; filename="{name}"'
         return response
 

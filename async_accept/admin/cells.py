@@ -10,12 +10,12 @@ from datetime import datetime, timedelta
 from django.contrib import admin
 from django.http import HttpRequest
 from django.urls import NoReverseMatch
-from django.utils import timezone
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext
 
-from ..models import Job
+from ..db.clock import aware, local
+from ..models import Job, database_now
 from ..states import State
 from .formatting import LOOKS, ago, duration, exactly, percent, progress_words
 from .pages import model_url
@@ -88,19 +88,21 @@ def moment_in_full(when: datetime | None, now: datetime | None = None) -> SafeSt
     """Return a time as people say it, followed by the exact time."""
     if when is None:
         return SafeString(NOTHING)
-    if abs((now or timezone.now()) - when) >= timedelta(days=7):  # people say the date
+    if abs((now or database_now()) - when) >= timedelta(days=7):  # people say the date
         return _time(when, exactly(when))
     return format_html("{} · <bdi>{}</bdi>", moment(when, now), exactly(when))
 
 
 def _time(when: datetime, said: str) -> SafeString:
-    iso = timezone.localtime(when).isoformat(sep=" ", timespec="seconds")
-    return format_html('<time dir="auto" datetime="{}" title="{}">{}</time>', when.isoformat(), iso, said)
+    iso = local(when).isoformat(sep=" ", timespec="seconds")
+    return format_html(
+        '<time dir="auto" datetime="{}" title="{}">{}</time>', aware(when).isoformat(), iso, said
+    )
 
 
 def elapsed(job: Job, now: datetime | None = None) -> SafeString:
     """Return how long the last attempt took, or has taken so far; a dash if the job has not started."""
-    end = job.finished_at or (now or timezone.now())
+    end = job.finished_at or (now or database_now())
     if job.started_at is None or job.state == State.ACCEPTED:
         return SafeString(NOTHING)
     return format_html("<bdi>{}</bdi>", duration(end - job.started_at))

@@ -3,8 +3,9 @@
 import math
 from typing import Any, NamedTuple
 
-from django.utils import formats, timezone
+from django.utils import formats
 
+from ..db.clock import local
 from ..states import State
 from .formatting import LOOKS, number
 
@@ -67,7 +68,7 @@ def hourly_chart(hours: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def _bar(hour: dict[str, Any], x: float, slot: float, top: int, index: int) -> Bar:
-    begins = timezone.localtime(hour["hour"])
+    begins = local(hour["hour"])
     pieces, below = [], 0
     for state in ORDER:
         count = hour["counts"].get(str(state), 0)

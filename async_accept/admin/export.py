@@ -4,6 +4,7 @@ import csv
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from typing import Any, cast
 
+from ..db.clock import aware
 from ..models import Job
 from ..querysets import JobQuerySet
 
@@ -67,7 +68,7 @@ def line(cells: Iterable[str]) -> str:
 
 
 def iso(when: Any) -> str:
-    return when.isoformat() if when else ""
+    return aware(when).isoformat() if when else ""
 
 
 def harmless(cell: str) -> str:

@@ -9,11 +9,10 @@ from django.contrib.auth import get_user_model
 from django.db import connections
 from django.db.models import Q, Subquery
 from django.http import HttpRequest
-from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from ..db.functions import DatabaseNow
-from ..models import Job, database
+from ..models import Job, database, database_now
 from ..querysets import JobQuerySet
 from ..states import ACTIVE, LEASED, State
 from .statistics import failed_lately
@@ -75,7 +74,7 @@ def of_owner(jobs: JobQuerySet, **who: Any) -> JobQuerySet:
 
 def waiting_too_long() -> Q:
     """Return the condition for jobs that could be claimed for a long time, and were not."""
-    since = timezone.now() - TOO_LONG
+    since = database_now() - TOO_LONG
     fresh = Q(attempt=0, created_at__lt=since)
     # A job that was given back first waits until dispatch_at, which the relay moves on each time it publishes the job.
     again = Q(attempt__gt=0) & (Q(dispatch_at__lt=since) | Q(dispatches__gt=2, updated_at__lt=since))
@@ -178,7 +177,7 @@ class CreatedFilter(OneOf):
     def queryset(self, request: HttpRequest, queryset: Any) -> JobQuerySet | None:
         # Not by the time in the ids: those of anonymous jobs are random.
         span = self.spans.get(self.value() or "")
-        return queryset.filter(created_at__gte=timezone.now() - span) if span else None
+        return queryset.filter(created_at__gte=database_now() - span) if span else None
 
 
 class MineFilter(OneOf):

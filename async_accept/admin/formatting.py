@@ -6,10 +6,11 @@ Every page that shows a job uses this module, so that a state looks the same eve
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
-from django.utils import formats, timezone
+from django.utils import formats
 from django.utils.translation import gettext, pgettext
 
-from ..models import Job
+from ..db.clock import local
+from ..models import Job, database_now
 from ..states import State
 
 __all__ = [
@@ -62,7 +63,7 @@ def eta(job: Job, now: datetime | None = None) -> timedelta | None:
     done = percent(job)
     if job.state != State.RUNNING or job.started_at is None or done is None:
         return None
-    elapsed = (now or timezone.now()) - job.started_at
+    elapsed = (now or database_now()) - job.started_at
     if elapsed < ETA_AFTER or not ETA_FROM_PERCENT <= done < 100:
         return None
     return elapsed * ((100 - done) / done)
@@ -105,20 +106,20 @@ def duration(span: timedelta) -> str:
 
 def ago(moment: datetime, now: datetime | None = None) -> str:
     """Return when *moment* was or will be, in one unit: 5 min ago, in 23 h; a week away or more, its date."""
-    seconds = ((now or timezone.now()) - moment).total_seconds()
+    seconds = ((now or database_now()) - moment).total_seconds()
     if abs(seconds) < 5:
         return gettext("just now")
     words = gettext("%(duration)s ago") if seconds > 0 else gettext("in %(duration)s")
     for bound, size, unit in ((MINUTE, 1, "s"), (HOUR, MINUTE, "min"), (DAY, HOUR, "h"), (7 * DAY, DAY, "d")):
         if abs(seconds) < bound:
             return words % {"duration": _unit(int(abs(seconds) // size), unit)}
-    return formats.date_format(timezone.localtime(moment), "SHORT_DATE_FORMAT")
+    return formats.date_format(local(moment), "SHORT_DATE_FORMAT")
 
 
 def exactly(moment: datetime) -> str:
     """Return *moment* to the second, in the reader's language and time zone."""
-    local = timezone.localtime(moment)
-    return f"{formats.date_format(local, 'DATE_FORMAT')}, {formats.time_format(local, 'H:i:s')}"
+    here = local(moment)
+    return f"{formats.date_format(here, 'DATE_FORMAT')}, {formats.time_format(here, 'H:i:s')}"
 
 
 def _rough(span: timedelta) -> timedelta:

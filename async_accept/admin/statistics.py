@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from django.conf import settings
 from django.core.cache import cache
 from django.db.models import (
     BooleanField,
@@ -22,10 +23,9 @@ from django.db.models import (
 )
 from django.db.models.functions import TruncHour
 from django.db.models.lookups import GreaterThan
-from django.utils import timezone
 
 from ..db.functions import CountOf, DatabaseNow, NewestOf
-from ..models import Job
+from ..models import Job, database_now
 from ..querysets import JobQuerySet
 from ..states import LEASED, State
 
@@ -47,7 +47,7 @@ def figures() -> dict[str, Any]:
     """Return the figures of the dashboard, at most 15 seconds old."""
     found: dict[str, Any] | None = cache.get("async_accept.admin.statistics")
     if found is None:
-        found = collect(timezone.now())
+        found = collect(database_now())
         cache.set("async_accept.admin.statistics", found, CACHE_SECONDS)
     return found
 
@@ -67,7 +67,7 @@ def collect(now: datetime) -> dict[str, Any]:
 
 def failed_lately(now: datetime | None = None) -> Q:
     """Return the condition for jobs that failed in the hours that the dashboard covers."""
-    return Q(state=State.FAILED, finished_at__gte=(now or timezone.now()) - timedelta(hours=HOURS))
+    return Q(state=State.FAILED, finished_at__gte=(now or database_now()) - timedelta(hours=HOURS))
 
 
 # --- Whether any worker works ------------------------------------------------------------------------------
@@ -78,7 +78,7 @@ def with_stalled(jobs: JobQuerySet, now: datetime | None = None) -> JobQuerySet:
 
     It needs no statement of its own, and the database looks for a worker only if a job has waited that long.
     """
-    now = now or timezone.now()
+    now = now or database_now()
     waits = Q(state=State.ACCEPTED, attempt=0, created_at__lt=now - QUIET)
     return jobs.annotate(stalled=Case(When(waits, then=_no_worker_seen(now)), default=Value(False)))
 
@@ -89,7 +89,7 @@ def stalled_for(jobs: Iterable[Job], now: datetime | None = None) -> timedelta |
     Args:
         jobs: rows of ``with_stalled()``.
     """
-    now = now or timezone.now()
+    now = now or database_now()
     return max((now - job.created_at for job in jobs if getattr(job, "stalled", False)), default=None)
 
 
@@ -141,11 +141,11 @@ def _failing(now: datetime) -> list[dict[str, Any]]:
 
 def _hours(now: datetime) -> list[dict[str, Any]]:
     """Return the number of jobs by the hour when they were accepted and by their state now, oldest hour first."""
-    this = now.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
+    # In UTC, because MariaDB knows other time zones only if somebody loaded their tables. Without USE_TZ, as stored.
+    this = (now.astimezone(UTC) if settings.USE_TZ else now).replace(minute=0, second=0, microsecond=0)
     first = this - timedelta(hours=HOURS - 1)
     # With all states named, the index on (state, created_at) is enough, and the table is not read.
     jobs = Job.objects.filter(state__in=State.values, created_at__gte=first).order_by()
-    # In UTC, because MariaDB knows other time zones only if somebody loaded their tables.
     hour = TruncHour("created_at", tzinfo=UTC)
     counts = {
         (row["hour"], row["state"]): row["count"]

@@ -3,12 +3,12 @@
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 from django.utils.text import capfirst
 from django.utils.translation import gettext as _
 
-from ..models import Job
+from ..db.clock import as_stored
+from ..models import Job, database_now
 from ..states import State
 from .formatting import LOOKS, duration, progress_words
 
@@ -57,7 +57,7 @@ def waited(job: Job) -> str:
     """Return how long *job* waited for its first attempt; empty if that is not known."""
     past = (job.history or [{}])[0].get("started_at")
     began = _time(past) or (job.started_at if job.attempt == 1 else None)
-    end = began or (timezone.now() if job.state == State.ACCEPTED and not job.attempt else None)
+    end = began or (database_now() if job.state == State.ACCEPTED and not job.attempt else None)
     return duration(end - job.created_at) if end else ""
 
 
@@ -100,4 +100,4 @@ def _notes(*notes: str) -> list[str]:
 def _time(value: Any) -> datetime | None:
     """Return a time that was stored in JSON; None if it is none."""
     moment = parse_datetime(value) if isinstance(value, str) else value
-    return moment if isinstance(moment, datetime) and timezone.is_aware(moment) else None
+    return as_stored(moment) if isinstance(moment, datetime) else None

@@ -8,7 +8,7 @@ async_accept doctor`` asks servers.
 from .authentication import check_authentication
 from .celery import check_celery, check_reconnects
 from .cors import check_cors
-from .databases import check_atomic_requests, check_databases
+from .databases import check_atomic_requests, check_databases, check_isolation_of_server
 from .messages import TAG
 from .settings import check_settings
 from .urls import check_urls
@@ -21,6 +21,7 @@ __all__ = [
     "check_celery",
     "check_cors",
     "check_databases",
+    "check_isolation_of_server",
     "check_reconnects",
     "check_settings",
     "check_urls",

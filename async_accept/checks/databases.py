@@ -6,18 +6,20 @@ from typing import Any
 
 from django.conf import settings
 from django.core import checks
-from django.db import connections, router
+from django.db import Error, connections, router
 from django_celery_results.models import TaskResult
 
 from ..models import database
 from .messages import TAG, error, warning
+from .pools import connections_needed, largest_pool
+from .servers import SNAPSHOT, isolation_by_server, isolation_hint
 
-__all__ = ["check_atomic_requests", "check_databases"]
+__all__ = ["check_atomic_requests", "check_databases", "check_isolation_of_server"]
 
 
 @checks.register(TAG)
 def check_databases(**kwargs: Any) -> list[checks.CheckMessage]:
-    """E007: jobs and results in two databases. W003: SQLite. W008: no time zones. W010: isolation."""
+    """E007: jobs and results in two databases. W003: SQLite. W008: local times. W010: isolation. W015: pool."""
     alias, results = database(), router.db_for_write(TaskResult)
     vendor = connections[alias].vendor
     found: list[checks.CheckMessage] = []
@@ -36,13 +38,30 @@ def check_databases(**kwargs: Any) -> list[checks.CheckMessage]:
         found.append(
             warning(
                 8,
-                f"USE_TZ is off, so {vendor} stores times of {settings.TIME_ZONE}, which cannot be compared with its "
-                "clock: the relay publishes, expires and purges jobs too early or too late.",
+                f"USE_TZ is off, so {vendor} stores times of {settings.TIME_ZONE} without their offset. When summer "
+                "time begins or ends there, leases and other times are wrong by an hour: running jobs may be taken "
+                "for lost, and others wait for longer.",
                 "USE_TZ = True",
             )
         )
     found.extend(_check_isolation(alias, vendor))
+    found.extend(_check_pool(alias))
     return found
+
+
+@checks.register(checks.Tags.database)
+def check_isolation_of_server(databases: Any = None, **kwargs: Any) -> list[checks.CheckMessage]:
+    """W010, if the role or the server sets the level; for ``check --database`` and ``migrate`` only."""
+    alias = database()
+    if alias not in (databases or ()):
+        return []
+    try:
+        level = isolation_by_server()
+    except Error:
+        return []
+    return (
+        [] if level is None else [_isolation_warning(alias, level, isolation_hint(connections[alias].vendor))]
+    )
 
 
 @checks.register(TAG, deploy=True)
@@ -64,23 +83,31 @@ def check_atomic_requests(**kwargs: Any) -> list[checks.CheckMessage]:
 
 def _check_isolation(alias: str, vendor: str) -> Iterator[checks.CheckMessage]:
     options = connections[alias].settings_dict.get("OPTIONS", {})
-    hint = '"isolation_level": "read committed",'
     if vendor == "postgresql" and "isolation_level" in options:
         from django.db.backends.postgresql.psycopg_any import IsolationLevel
 
         level = IsolationLevel(options["isolation_level"]).name.lower().replace("_", " ")
-        hint = '"isolation_level": IsolationLevel.READ_COMMITTED,'
     elif vendor == "mysql":
         level = options.get("isolation_level", "read committed") or "the server's own isolation level"
     else:
         return
     if level.lower() != "read committed":
+        yield _isolation_warning(alias, level, isolation_hint(vendor))
+
+
+def _isolation_warning(alias: str, level: str, hint: str) -> checks.CheckMessage:
+    return warning(10, f'The isolation level of the database "{alias}" is {level}: {SNAPSHOT}', hint)
+
+
+def _check_pool(alias: str) -> Iterator[checks.CheckMessage]:
+    size, needed = largest_pool(), connections_needed()
+    if size is not None and size < needed:
         yield warning(
-            10,
-            f'The isolation level of the database "{alias}" is {level}: a transaction does not see what others commit '
-            "meanwhile. So atomic work that takes longer than a heartbeat may fail to commit, and a repeat inside of a "
-            "transaction may not find the first job.",
-            hint,
+            15,
+            f'The pool of the database "{alias}" has {size} connections, but a worker process needs {needed}: one for '
+            "each job that it runs, one for the heartbeat and one for the relay. Jobs may be taken for lost while "
+            "their worker waits for a connection.",
+            f'"pool": {{"max_size": {needed}}},',
         )
 
 

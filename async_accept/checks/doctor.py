@@ -25,7 +25,7 @@ from ..jobs.broker import Broker
 from ..models import Job, database, new_id
 from ..states import State
 from ..tasks import JobTask, probe
-from . import invariants, servers
+from . import invariants, pools, servers
 from .messages import TAG, Finding, fail, ok, warn
 from .views import queues_of_views
 
@@ -120,6 +120,7 @@ class Doctor:
         yield ok("database", f"{connections[database()].vendor} answers and is migrated.")
         yield from servers.check_id_order()
         yield from servers.check_clock()
+        yield from servers.check_isolation()
 
     def check_jobs(self) -> Iterator[Finding]:
         """Look for jobs that nothing acts on, or whose columns contradict each other."""
@@ -165,6 +166,8 @@ class Doctor:
             yield ok("workers", "None is needed: task_always_eager is on.")
         else:
             yield fail("workers", "No worker answers, so jobs wait.", f"celery -A {current_app.main} worker")
+        if self.workers and pools.largest_pool() is not None:
+            yield from servers.check_pools(self._ask("stats"))
         if not conf.RELAY_IN_WORKER:
             yield warn(
                 "workers",

@@ -11,7 +11,6 @@ from datetime import timedelta
 from uuid import UUID
 
 from django.db.models import F, Q, QuerySet
-from django.utils import timezone
 from django_celery_results.models import TaskResult
 
 from ..db.functions import DatabaseNow, from_now
@@ -95,7 +94,7 @@ def violations(grace: timedelta = GRACE, jobs: QuerySet[Job] | None = None) -> I
 
 def _without_result(rows: QuerySet[Job]) -> list[UUID]:
     """Return the newest succeeded jobs whose result should be kept, and is not."""
-    kept = rows.filter(state=State.SUCCEEDED, expires_at__gt=timezone.now()).exclude(
+    kept = rows.filter(state=State.SUCCEEDED, expires_at__gt=DatabaseNow()).exclude(
         sweep_at__lt=DatabaseNow()
     )
     ids = list(kept.order_by("-created_at").values_list("pk", flat=True)[:RESULTS_LOOKED_AT])

@@ -1,15 +1,17 @@
-"""Which errors of the database are worth another try, and the two ways to try again.
+"""Which errors of the database may pass by themselves, and the two ways to try again.
 
-Two cases: the database is away (an outage), or it ended our transaction so that another one could go on (a conflict).
+Three cases pass: the database is away (an outage), it ended our transaction so that another one could go on (a
+conflict), or another transaction holds a lock for too long. Everything else is the statement's own fault, and would
+fail for ever: text that is too long for an index, for example.
 
-The class of an error is not enough to tell. After a failover a client may still be connected to a server that only
-reads by now, and PostgreSQL reports that as an internal error of the statement.
+The class of an error does not tell: to the drivers, all of these and many faults of statements are "operational". So
+the server's code decides. Only what has no code comes from the driver itself, which has lost its server.
 """
 
 from collections.abc import Callable
 from itertools import chain, repeat
 from time import monotonic, sleep
-from typing import TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from django.db import Error, InterfaceError, OperationalError, connections
 
@@ -19,23 +21,67 @@ __all__ = [
     "again_after_outage",
     "is_conflict",
     "is_outage",
+    "is_passing",
 ]
 
 T = TypeVar("T")
 
-#: The database or the way to it failed. ``is_outage()`` knows further ones by their code.
-DATABASE_FAULTS = (OperationalError, InterfaceError)
-#: ``read_only_sql_transaction`` (https://www.postgresql.org/docs/current/errcodes-appendix.html).
-READ_ONLY_STATES = frozenset({"25006"})
-#: ``ER_OPTION_PREVENTS_STATEMENT`` and ``ER_READ_ONLY_MODE`` (https://mariadb.com/kb/en/mariadb-error-codes/).
-READ_ONLY_NUMBERS = frozenset({1290, 1836})
-#: ``ER_TRUNCATED_WRONG_VALUE_FOR_FIELD``: text that the column's character set does not have. mysqlclient calls it
-#: operational, and it would fail for ever.
-WRONG_VALUE_NUMBERS = frozenset({1366})
-#: ``serialization_failure``, ``deadlock_detected`` of PostgreSQL.
-CONFLICT_STATES = frozenset({"40001", "40P01"})
-#: ``ER_CHECKREAD`` (with ``innodb_snapshot_isolation``) and ``ER_LOCK_DEADLOCK`` of MariaDB.
-CONFLICT_NUMBERS = frozenset({1020, 1213})
+
+class Codes(NamedTuple):
+    """The codes of one kind of error, for each database.
+
+    Sources: https://www.postgresql.org/docs/current/errcodes-appendix.html,
+    https://mariadb.com/kb/en/mariadb-error-code-reference/,
+    https://dev.mysql.com/doc/mysql-errors/8.4/en/client-error-reference.html, https://sqlite.org/rescode.html.
+    """
+
+    #: How the SQLSTATE of PostgreSQL begins.
+    states: tuple[str, ...]
+    #: Numbers of MariaDB and MySQL.
+    numbers: frozenset[int]
+    #: Primary result codes of SQLite.
+    results: frozenset[int] = frozenset()
+
+
+OUTAGE = Codes(
+    states=(
+        "08",  # the connection failed
+        "25006",  # the server only reads: after a failover it is a standby
+        "40003",  # nobody knows whether it was done
+        "53000",
+        "53100",  # the disk is full
+        "53200",  # out of memory
+        "53300",  # too many connections
+        "57P",  # shuts down, has crashed, or starts
+        "58",  # the machine below it
+    ),
+    numbers=frozenset(
+        {
+            0,  # PyMySQL: the connection is closed
+            *(1021, 1041, 1114, 1135),  # disk, memory, threads
+            *(1040, 1203, 1226),  # too many connections
+            *(1042, 1043, 1044, 1045, 1049, 1129, 1130, 1698),  # no way in
+            *(1047, 1053, 1077, 1079, 1080, 3168),  # shuts down; a node of Galera that is not ready
+            *(1152, 1154, 1155, 1156, 1157, 1158, 1159, 1160, 1161, 1184),  # the connection broke
+            *(1927, 3169, 4031),  # it was ended by the server
+            *(1290, 1792, 1836),  # the server only reads
+            # The client's own, without those about a wrong use of it.
+            *(2001, 2002, 2003, 2004, 2005, 2006, 2007, 2009, 2011, 2012, 2013, 2024, 2025, 2026, 2027),
+            *(2047, 2048, 2055),
+        }
+    ),
+    # Only reads, input or output failed, full, cannot be opened, protocol of locks.
+    results=frozenset({8, 10, 13, 14, 15}),
+)
+#: Serialization failure and deadlock; 1020 comes with ``innodb_snapshot_isolation``.
+CONFLICT = Codes(states=("40001", "40P01"), numbers=frozenset({1020, 1213}))
+#: ``lock_timeout``, ``innodb_lock_wait_timeout``, NOWAIT; SQLite: "database is locked".
+LOCKED = Codes(states=("55P03",), numbers=frozenset({1205, 3572}), results=frozenset({5, 6}))
+#: ``statement_timeout``, ``max_statement_time``, ``max_execution_time``, or somebody's KILL QUERY.
+TIMED_OUT = Codes(states=("57014",), numbers=frozenset({1317, 1969, 3024}), results=frozenset({9}))
+#: What a driver calls operational without any code, although it is a fault of the caller.
+CALLERS_FAULTS = ("number of parameters", "cursor")
+
 #: How often a write is tried that ends in a conflict each time.
 TRIES = 5
 #: Pauses in seconds between tries while the database is away; the last one repeats.
@@ -43,28 +89,38 @@ PAUSES = (0.1, 0.2, 0.5)
 
 
 def is_outage(error: BaseException) -> bool:
-    """Tell whether *error* means that the database is away, or only reads after a failover."""
-    if isinstance(error, DATABASE_FAULTS):
-        return not (error.args and error.args[0] in WRONG_VALUE_NUMBERS)
-    return isinstance(error, Error) and _is_one_of(error, READ_ONLY_STATES, READ_ONLY_NUMBERS)
+    """Tell whether *error* means that the database is away, is full, or only reads after a failover."""
+    return _is_one_of(error, OUTAGE) or _has_lost_its_server(error)
 
 
 def is_conflict(error: BaseException) -> bool:
     """Tell whether the database ended this transaction so that another could go on: nothing of it is left."""
-    return isinstance(error, Error) and _is_one_of(error, CONFLICT_STATES, CONFLICT_NUMBERS)
+    return _is_one_of(error, CONFLICT)
+
+
+def is_passing(error: BaseException, *, own: bool = False) -> bool:
+    """Tell whether the same may succeed a moment later: an outage, a conflict, or a lock that was held for too long.
+
+    Args:
+        own: the statement was this app's. It touches few rows, so if it took too long, the database has too much to do.
+            A statement of the project's that takes too long is the project's fault, and would do so again.
+    """
+    passing = is_outage(error) or is_conflict(error) or _is_one_of(error, LOCKED)
+    return passing or (own and _is_one_of(error, TIMED_OUT))
 
 
 def again_after_outage(
     do: Callable[[], T], using: str, until: float, unless: Callable[[], bool] = lambda: False
 ) -> T:
-    """Return what *do* returns; while the database is away, try again on a fresh connection.
+    """Return what *do* returns; while the database is away, or too slow for it, try again on a fresh connection.
 
     Args:
+        do: only statements of this app.
         until: how long to try, as a time of ``time.monotonic()``.
         unless: asked after each failure; True gives up.
 
     Raises:
-        django.db.Error: it is no outage, or the time is over, or *unless*. Inside somebody's transaction the error is
+        django.db.Error: it does not pass, or the time is over, or *unless*. Inside somebody's transaction the error is
             raised at once: all that came before is lost with the connection.
     """
     connection = connections[using]
@@ -73,7 +129,8 @@ def again_after_outage(
         try:
             return do()
         except Error as error:
-            if connection.in_atomic_block or not is_outage(error) or monotonic() > until or unless():
+            passes = is_passing(error, own=True)
+            if connection.in_atomic_block or not passes or monotonic() > until or unless():
                 raise
             connection.close()
         sleep(next(pauses))
@@ -96,8 +153,34 @@ def again_after_conflict(write: Callable[[], T], using: str) -> T:
     return write()
 
 
-def _is_one_of(error: Error, states: frozenset[str], numbers: frozenset[int]) -> bool:
-    """Ask the driver's own exception: psycopg has a state, psycopg2 calls it a code, MySQL's drivers have a number."""
-    cause = error.__cause__ or error
-    state = getattr(cause, "sqlstate", None) or getattr(cause, "pgcode", None)
-    return state in states or (bool(cause.args) and cause.args[0] in numbers)
+def _is_one_of(error: BaseException, codes: Codes) -> bool:
+    if not isinstance(error, Error):
+        return False
+    code = _code_of(error)
+    if isinstance(code, str):
+        return code.startswith(codes.states)
+    return code in (codes.results if _is_sqlites(error) else codes.numbers)
+
+
+def _code_of(error: Error) -> str | int | None:
+    """Return the server's code as the driver's own exception has it; None if it has none."""
+    cause: Any = error.__cause__ or error
+    if _is_sqlites(error):
+        result = getattr(cause, "sqlite_errorcode", None)
+        return None if result is None else result & 0xFF
+    if cause.args and isinstance(cause.args[0], int):
+        return int(cause.args[0])  # MySQL's drivers; PyMySQL's errors have a state, too
+    # psycopg calls it a state, psycopg2 a code.
+    state: str | None = getattr(cause, "sqlstate", None) or getattr(cause, "pgcode", None)
+    return state
+
+
+def _is_sqlites(error: Error) -> bool:
+    return type(error.__cause__ or error).__module__ == "sqlite3"
+
+
+def _has_lost_its_server(error: BaseException) -> bool:
+    """Tell whether the driver speaks for itself. SQLite has no server: without a code, it could not read a value."""
+    if not isinstance(error, OperationalError | InterfaceError) or _code_of(error) is not None:
+        return False
+    return not _is_sqlites(error) and not any(fault in str(error) for fault in CALLERS_FAULTS)

@@ -1,27 +1,44 @@
 """Expressions: the database's clock, and subqueries of one value.
 
-Leases are compared with the database's clock, because the clocks of web and worker machines differ. A count or a time
+Leases are compared with the database's clock, because the clocks of web and worker machines differ; ``db.clock`` has
+the same clock for Python. A count or a time
 in a subquery needs no statement of its own: so a page of the admin needs at most six.
 """
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
+from django.conf import settings
 from django.db.models import DateTimeField, ExpressionWrapper, IntegerField, QuerySet, Subquery
 from django.db.models.expressions import Combinable
 from django.db.models.functions import Now
+from django.utils import timezone
 
 __all__ = ["CountOf", "DatabaseNow", "NewestOf", "from_now"]
 
 
 class DatabaseNow(Now):
-    """The database's current time in UTC.
+    """The database's current time, as its columns have it: in UTC, or without ``USE_TZ`` in the project's time zone.
 
-    On MySQL and MariaDB, Django's ``Now`` is the local time of the session, but Django's columns have UTC.
+    On MySQL and MariaDB, Django's ``Now`` is the local time of the session, on SQLite it is always UTC. PostgreSQL
+    knows the time zone of its columns.
     """
 
     def as_mysql(self, compiler: Any, connection: Any, **extra: Any) -> Any:
-        return self.as_sql(compiler, connection, template="UTC_TIMESTAMP(6)", **extra)
+        template = f"(UTC_TIMESTAMP(6) + INTERVAL {_offset_seconds()} SECOND)"
+        return self.as_sql(compiler, connection, template=template, **extra)
+
+    def as_sqlite(self, compiler: Any, connection: Any, **extra: Any) -> Any:
+        template = f"STRFTIME('%%%%Y-%%%%m-%%%%d %%%%H:%%%%M:%%%%f', 'NOW', '{_offset_seconds():+} seconds')"
+        return self.as_sql(compiler, connection, template=template, **extra)
+
+
+def _offset_seconds() -> int:
+    """Return by how much the times in the columns are ahead of UTC at present."""
+    if settings.USE_TZ:
+        return 0
+    offset = datetime.now(timezone.get_default_timezone()).utcoffset()
+    return int(offset.total_seconds()) if offset else 0
 
 
 def from_now(delay: timedelta) -> Combinable:

@@ -12,7 +12,7 @@ from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.contrib.contenttypes.models import ContentType
 from django.core.exceptions import ImproperlyConfigured, PermissionDenied
-from django.db import models, transaction
+from django.db import Error, models, transaction
 from django.http import Http404
 from django.http.response import HttpResponseBase
 from rest_framework.exceptions import APIException, ValidationError
@@ -22,7 +22,8 @@ from rest_framework.views import set_rollback
 
 from .. import encoding
 from ..conf import conf
-from ..exceptions import InputTooLarge, Unencodable
+from ..db.errors import is_passing
+from ..exceptions import InputTooLarge, Unavailable, Unencodable
 from ..jobs import keys, uploads, values
 from ..jobs.accept import Terms, accept, active_columns, rerun, task_limits
 from ..jobs.capture import capture
@@ -251,6 +252,10 @@ class Acceptance:
             stored = accept(self.make_job(validated, instance), self.terms)
         except Unencodable as error:
             raise ValidationError({"detail": [str(error)]}) from error
+        except Error as error:
+            if not is_passing(error, own=True):
+                raise
+            raise Unavailable.because(error) from error
         return promised(stored, self.request, self.preferences)
 
     def first_answer(self) -> Response | None:

@@ -15,7 +15,7 @@ from rest_framework import exceptions as drf
 from rest_framework.response import Response
 from rest_framework.views import APIView, exception_handler
 
-from ..db.errors import is_outage
+from ..db.errors import is_passing
 from ..exceptions import AcceptRefused, Unavailable, new_reference
 from ..models import Job
 from ..problems import TYPES, problem
@@ -95,7 +95,7 @@ class ProblemsMixin(APIView):
                 exc = drf.PermissionDenied()
             case BadRequest() | MultiPartParserError():
                 exc = drf.ParseError()
-            case _ if is_outage(exc):
+            case _ if is_passing(exc, own=True):
                 exc = Unavailable.because(exc)
         if isinstance(exc, drf.APIException):
             return self._refused(exc)

@@ -5,12 +5,12 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
-from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 from rest_framework.exceptions import ValidationError
 from rest_framework.filters import BaseFilterBackend
 from rest_framework.request import Request
 
+from ..db.clock import as_stored, aware
 from ..states import State
 
 __all__ = ["FILTERS", "Filter", "JobFilter"]
@@ -87,7 +87,7 @@ def _moment(text: str) -> datetime:
     if moment is None:
         raise ValueError("Not a time in RFC 3339, such as 2026-05-04T03:02:01Z.")
     try:
-        return (timezone.make_aware(moment) if timezone.is_naive(moment) else moment).astimezone(UTC) + leap
+        return as_stored(aware(moment).astimezone(UTC) + leap)
     except OverflowError:
         raise ValueError("Before or after all times.") from None
 

@@ -9,7 +9,6 @@ from uuid import UUID
 
 from django.http.request import MediaType
 from django.urls import NoReverseMatch
-from django.utils import timezone
 from django.utils.http import http_date
 from rest_framework import serializers
 from rest_framework.request import Request
@@ -19,7 +18,8 @@ from rest_framework.settings import api_settings
 from rest_framework.utils.urls import remove_query_param
 
 from ..conf import conf
-from ..models import Job
+from ..db.clock import aware
+from ..models import Job, database_now
 from ..states import State
 from .urlconf import below_a_version
 
@@ -100,7 +100,7 @@ def retry_after(job: Job) -> int:
     """
     if job.retry_after:
         return max(1, math.ceil(job.retry_after))
-    age = timezone.now() - job.created_at
+    age = database_now() - job.created_at
     for younger_than, seconds in conf.RETRY_AFTER:
         if younger_than is None or age < timedelta(seconds=younger_than):
             return max(1, int(seconds))
@@ -110,7 +110,7 @@ def retry_after(job: Job) -> int:
 def add_sunset(response: Response, job: Job) -> None:
     """Say when the resource will be gone, if that is known (RFC 8594)."""
     if job.expires_at is not None:
-        response["Sunset"] = http_date(job.expires_at.timestamp())
+        response["Sunset"] = http_date(aware(job.expires_at).timestamp())
 
 
 def representation(request: Request, renderer: Any = None) -> str:
@@ -150,8 +150,7 @@ def rfc3339(moment: datetime | None) -> str | None:
     """Return *moment* in UTC (RFC 3339); None stays None."""
     if moment is None:
         return None
-    aware = timezone.make_aware(moment) if timezone.is_naive(moment) else moment
-    return aware.astimezone(UTC).isoformat().replace("+00:00", "Z")
+    return aware(moment).astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
 class ProgressSerializer(serializers.Serializer[Any]):

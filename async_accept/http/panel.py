@@ -3,7 +3,6 @@
 import json
 import math
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from decimal import ROUND_HALF_UP, Context, Decimal
 from http.client import responses
 from typing import Any
@@ -17,8 +16,9 @@ from django.utils.text import capfirst
 from django.utils.translation import get_language
 from django.utils.translation import gettext as _
 
+from ..db.clock import as_stored
 from ..jobs import results
-from ..models import Job
+from ..models import Job, database_now
 from ..problems import TYPES, UNDOCUMENTED, translated
 from ..redaction import redact_text
 from ..states import ACTIVE, State
@@ -47,7 +47,7 @@ def panel(document: Mapping[str, Any]) -> dict[str, Any]:
     active = state in ACTIVE
     percent = _percent(state, progress.get("percent"))
     expires = _moment(document.get("expires_at"))
-    expired = expires is not None and expires <= datetime.now(UTC)
+    expired = expires is not None and as_stored(expires) <= database_now()
     words = _words()
     return {
         "document": document,

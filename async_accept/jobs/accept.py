@@ -9,7 +9,6 @@ from contextlib import contextmanager, nullcontext
 from typing import Any, NamedTuple
 
 from django.db import Error, IntegrityError, connections, transaction
-from django.utils import timezone
 
 from .. import encoding, signals
 from ..conf import conf
@@ -17,7 +16,7 @@ from ..db.errors import is_conflict
 from ..db.functions import from_now
 from ..db.transactions import after_commit
 from ..exceptions import InputGone, InputTooLarge, TooManyJobs, Unavailable
-from ..models import ATTEMPTS_CEILING, Job, database, new_id
+from ..models import ATTEMPTS_CEILING, Job, database, database_now, new_id
 from . import keys, publish, uploads
 
 __all__ = ["Terms", "accept", "active_columns", "rerun", "task_limits"]
@@ -136,7 +135,7 @@ def rerun(
     with transaction.atomic(using=database()):
         stored = accept(again, terms)
         if stored is again:
-            Job.objects.filter(pk=job.pk).update(rerun_as=again.pk, updated_at=timezone.now())
+            Job.objects.filter(pk=job.pk).update(rerun_as=again.pk, updated_at=database_now())
     return stored
 
 
@@ -232,7 +231,9 @@ def _insert_once(job: Job, records_key: bool, in_transaction: bool) -> Job | Non
     needs_transaction = records_key or (keyed and in_transaction)
     try:
         with transaction.atomic(using=using) if needs_transaction else nullcontext():
-            job.dispatch_at = from_now(conf.REPUBLISH_AFTER)  # by the database's clock
+            connections[using].ensure_connection()  # then the time is the database's
+            job.created_at = job.updated_at = database_now()
+            job.dispatch_at = from_now(conf.REPUBLISH_AFTER)
             job.save(force_insert=True, using=using)
             stored = keys.record(job, job) if records_key else job
             if stored is not job:
@@ -241,5 +242,5 @@ def _insert_once(job: Job, records_key: bool, in_transaction: bool) -> Job | Non
         if not keyed:
             raise
         return keys.earlier(job)
-    job.dispatch_at = timezone.now() + conf.REPUBLISH_AFTER  # what the row has, as near as need be
+    job.dispatch_at = database_now() + conf.REPUBLISH_AFTER  # what the row has, as near as need be
     return stored

@@ -2,7 +2,7 @@
 
 from celery.exceptions import SoftTimeLimitExceeded, TaskPredicate
 
-from ..db.errors import is_outage
+from ..db.errors import is_passing
 from ..exceptions import AttemptLost, JobCanceled, NotKept, ViewFailed
 from .attempt import Attempt
 
@@ -12,11 +12,11 @@ __all__ = ["hidden_by", "is_control"]
 def is_control(error: BaseException) -> bool:
     """Tell whether *error* is not the project's to answer.
 
-    These are a cancel, a lost attempt, a time limit, Celery's ``Retry``, ``Ignore`` and ``Reject``, a database that is
-    away, and what a replay lacks of its request.
+    These are a cancel, a lost attempt, a time limit, Celery's ``Retry``, ``Ignore`` and ``Reject``, an error of the
+    database that passes, and what a replay lacks of its request.
     """
     kinds = (JobCanceled, AttemptLost, NotKept, SoftTimeLimitExceeded, TaskPredicate)
-    return isinstance(error, kinds) or is_outage(error)
+    return isinstance(error, kinds) or is_passing(error)
 
 
 def hidden_by(answer: ViewFailed, attempt: Attempt) -> BaseException:

@@ -17,13 +17,12 @@ from typing import Any
 import http_sf
 from django.db import transaction
 from django.db.models import F
-from django.utils import timezone
 
 from .. import encoding
 from ..conf import conf
 from ..db.errors import again_after_conflict
 from ..exceptions import IdempotencyKeyInvalid, IdempotencyKeyMissing, IdempotencyKeyReused, JobActive
-from ..models import Job, JoinedKey, database
+from ..models import Job, JoinedKey, database, database_now
 
 __all__ = [
     "columns",
@@ -150,7 +149,7 @@ def record(job: Job, stands_for: Job) -> Job | None:
         IdempotencyKeyReused: it stands for a job already, and the payload differs (422).
     """
     rows = JoinedKey.objects.filter(pk=job.idempotency_key)
-    mine = {"job_id": stands_for.pk, "fingerprint": job.fingerprint, "created_at": timezone.now()}
+    mine = {"job_id": stands_for.pk, "fingerprint": job.fingerprint, "created_at": database_now()}
     rows.bulk_create([JoinedKey(pk=job.idempotency_key, **mine)], ignore_conflicts=True)
     stored = rows.first()
     if stored is None:
@@ -220,5 +219,5 @@ def _release_expired(first: Job) -> bool:
 
 
 def _oldest() -> datetime:
-    oldest: datetime = timezone.now() - conf.IDEMPOTENCY_KEY_LIFETIME
+    oldest: datetime = database_now() - conf.IDEMPOTENCY_KEY_LIFETIME
     return oldest

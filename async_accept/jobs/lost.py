@@ -1,7 +1,6 @@
 """Lost jobs: taken from workers that no longer prolong their leases."""
 
 import logging
-import time
 from collections.abc import Callable
 from datetime import timedelta
 from uuid import UUID
@@ -10,7 +9,8 @@ from django.db import connections, transaction
 from django.db.models import Q
 
 from ..conf import conf
-from ..db.errors import is_outage
+from ..db.clock import steady
+from ..db.errors import is_passing
 from ..db.functions import DatabaseNow
 from ..models import Job, database
 
@@ -20,13 +20,6 @@ logger = logging.getLogger(__name__)
 
 #: How many jobs are taken at a time.
 BATCH = 500
-#: A clock that goes on while the machine sleeps; on macOS it has the other name.
-_CLOCK = getattr(time, "CLOCK_BOOTTIME", getattr(time, "CLOCK_MONOTONIC", None))
-
-
-def steady() -> float:
-    """Return the seconds of a clock that is never set, and that goes on while the machine sleeps."""
-    return time.monotonic() if _CLOCK is None else time.clock_gettime(_CLOCK)
 
 
 class LostJobs:
@@ -52,7 +45,7 @@ class LostJobs:
         try:
             return self._take(ids)
         except Exception as error:
-            if is_outage(error):
+            if is_passing(error, own=True):
                 raise
             if len(ids) > 1:
                 return sum(self._take_readable([pk]) for pk in ids)

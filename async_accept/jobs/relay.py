@@ -13,11 +13,10 @@ from weakref import WeakSet
 
 from django.db import Error, connections
 from django.db.models import Min
-from django.utils import timezone
 
 from ..conf import conf
 from ..db.functions import from_now
-from ..models import Job, database
+from ..models import Job, database, database_now
 from ..states import State
 from . import files, uploads
 from .broker import Broker
@@ -128,7 +127,7 @@ class Relay:
             return interval
         retries = Job.objects.filter(state=State.ACCEPTED, attempt__gt=0, dispatches=0)
         soonest = retries.filter(dispatch_at__lte=from_now(interval)).aggregate(at=Min("dispatch_at"))["at"]
-        left = interval if soonest is None else soonest - timezone.now()
+        left = interval if soonest is None else soonest - database_now()
         return min(max(left, SHORTEST_REST), interval)
 
 

@@ -26,7 +26,7 @@ from rest_framework.status import HTTP_201_CREATED, HTTP_304_NOT_MODIFIED
 
 from .. import encoding
 from ..conf import conf
-from ..db.errors import is_conflict, is_outage
+from ..db.errors import is_outage
 from ..exceptions import NOT_FINAL, ResultNotFinal, ResultTooLarge, Unencodable, ViewFailed
 from ..models import OBJECT_ID_CHARS, Job, database
 from ..problems import Problem
@@ -293,7 +293,7 @@ def _kept(job: Job, result: Result) -> "Iterator[tuple[dict[str, Any], str | Non
             try:
                 yield response | {"kept": "file"} | size, encoding.dumps(size)
             except BaseException as error:
-                if not is_outage(error) or is_conflict(error):
+                if not is_outage(error):
                     files.delete([name])
                 raise
 

@@ -9,12 +9,11 @@ from uuid import UUID
 
 from django.db import transaction
 from django.db.models import F, QuerySet
-from django.utils import timezone
 from django_celery_results.models import TaskResult
 
 from ..conf import conf
 from ..db.transactions import after_commit
-from ..models import Job, database
+from ..models import Job, database, database_now
 from ..states import FINAL
 from . import files, uploads
 
@@ -81,7 +80,7 @@ def forget(job: Job) -> bool:
 def _row_is_due(job: Job) -> bool:
     """Whether the row is to be deleted, and not only its result."""
     assert job.finished_at is not None  # a constraint of the table
-    return job.forgotten or job.finished_at + conf.JOB_LIFETIME <= timezone.now()
+    return job.forgotten or job.finished_at + conf.JOB_LIFETIME <= database_now()
 
 
 def _delete(ids: Collection[UUID]) -> None:

@@ -17,11 +17,10 @@ from uuid import UUID
 from django.core.files.base import File
 from django.core.files.storage import Storage, storages
 from django.core.files.uploadedfile import UploadedFile
-from django.utils import timezone
 
 from ..conf import conf
-from ..db.errors import is_conflict, is_outage
-from ..models import Job
+from ..db.errors import is_outage
+from ..models import Job, database_now
 from . import values
 
 __all__ = [
@@ -88,7 +87,7 @@ def keep(job: Job) -> Iterator[None]:
         job.uploads = saved or None
         yield
     except BaseException as error:
-        if not is_outage(error) or is_conflict(error):
+        if not is_outage(error):
             delete(saved)
         raise
 
@@ -185,7 +184,7 @@ def _digest(file: "File[Any]") -> list[Any]:
 
 def is_old(name: str) -> bool:
     """Whether the file *name* is so old that nobody can be about to store a reference to it."""
-    return storage().get_modified_time(name) < timezone.now() - ORPHAN_AGE
+    return storage().get_modified_time(name) < database_now() - ORPHAN_AGE
 
 
 def delete(names: list[str]) -> None:

@@ -12,7 +12,7 @@ from django.utils import timezone
 from ..exceptions import WorkFailed
 from ..jobs.attempt import Attempt
 from ..models import Job
-from .errors import Failure, failure
+from .errors import Failure, explain_transaction, failure
 from .shutdown import is_shutdown
 
 __all__ = ["delay_until", "ending", "limit_of", "no_attempt_left"]
@@ -42,6 +42,7 @@ def ending(attempt: Attempt, work: Callable[..., Any], *args: Any) -> Any:
     except BaseException as raised:
         if is_shutdown(raised):
             raise
+        explain_transaction(raised, attempt.hides_transaction)
         error = raised
     if isinstance(error, Retry):
         raise error
@@ -95,7 +96,7 @@ def _delay(when: Any) -> timedelta:
         return when
     if isinstance(when, datetime):
         aware = when if timezone.is_aware(when) else when.replace(tzinfo=UTC)
-        return aware - timezone.now()
+        return aware - datetime.now(UTC)  # by the clock that made it
     if isinstance(when, Real | Decimal):
         seconds = float(when)
         return timedelta(seconds=0.0 if seconds < 0 else seconds)  # as far in the past as you like

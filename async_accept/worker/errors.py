@@ -18,6 +18,7 @@ from typing import Any
 from celery import current_app
 from celery.exceptions import SoftTimeLimitExceeded
 from django.conf import settings
+from django.db.transaction import TransactionManagementError
 from django.urls import resolve
 
 from ..exceptions import (
@@ -33,7 +34,16 @@ from ..models import Job
 from ..problems import Problem, from_exception, is_unexpected, problem
 from ..redaction import redact_text
 
-__all__ = ["Failure", "celery_logs", "failure", "place_of", "show_traceback", "trimmed", "work_of"]
+__all__ = [
+    "Failure",
+    "celery_logs",
+    "explain_transaction",
+    "failure",
+    "place_of",
+    "show_traceback",
+    "trimmed",
+    "work_of",
+]
 
 OURS = f"{Path(__file__).resolve().parent.parent}{os.sep}"
 #: Where Python and installed packages are. A project is elsewhere, unless it was installed as a package.
@@ -55,6 +65,17 @@ IN_TRANSACTION = (
     "accept_atomic = False, then the effects of a lost attempt may happen twice; or transaction.atomic() around what "
     "the view writes, then the request meets the same error."
 )
+#: Added to what fails because the work itself, or its request (ATOMIC_REQUESTS), is in a transaction.
+BROKEN_TRANSACTION = (
+    "This work runs in one transaction. Either an error of the database was caught inside of it, which has broken it, "
+    "or it opens a transaction that must be the outermost (durable=True). There are two ways out: transaction.atomic() "
+    "around just the statement whose error is caught; or no such transaction, by atomic = False or atomic_from_here() "
+    "of a task, and by @transaction.non_atomic_requests of a view with ATOMIC_REQUESTS."
+)
+#: Notes of ours, which the log may show; any other note may hold anybody's data.
+NOTES = (IN_TRANSACTION, BROKEN_TRANSACTION)
+#: How Django refuses ``atomic(durable=True)`` inside of a transaction: by a plain RuntimeError.
+NOT_DURABLE = "A durable atomic block cannot be nested"
 
 
 class Failure(WorkFailed):
@@ -215,9 +236,20 @@ def _without_message(error: BaseException, summary: str, seen: set[int]) -> Base
         if before is not None and id(before) not in seen and len(seen) < MOST_ERRORS:
             setattr(told, name, _without_message(before, type(before).__name__, seen))
     told.__suppress_context__ = error.__suppress_context__
-    if IN_TRANSACTION in getattr(error, "__notes__", ()):
-        told.add_note(IN_TRANSACTION)
+    for note in set(NOTES).intersection(getattr(error, "__notes__", ())):
+        told.add_note(note)
     return told
+
+
+def explain_transaction(error: BaseException, hidden: bool) -> None:
+    """Add a note to *error* if the transaction of the work has caused it: the reason, and the two ways out.
+
+    Args:
+        hidden: the work does not see its transaction (``db.autocommit``), which has a note of its own.
+    """
+    is_not_durable = isinstance(error, RuntimeError) and str(error).startswith(NOT_DURABLE)
+    if not hidden and (is_not_durable or isinstance(error, TransactionManagementError)):
+        error.add_note(BROKEN_TRANSACTION)
 
 
 def celery_logs() -> bool:

@@ -34,7 +34,7 @@ from kombu.exceptions import EncodeError
 
 from .. import encoding
 from ..conf import conf
-from ..db.errors import again_after_outage, is_outage
+from ..db.errors import again_after_outage, is_passing
 from ..exceptions import AttemptLost, JobCanceled, Unencodable, WorkEnded, WorkFailed
 from ..jobs import results
 from ..jobs.attempt import Attempt, end
@@ -125,7 +125,8 @@ def decide(attempt: Attempt, raised: Failure | Retry | None) -> Store:
         return _nothing
     if isinstance(error, JobCanceled):
         return partial(job.end_canceled, fence=Q(attempt=job.attempt))
-    if is_outage(error) and job.retry_when_lost and job.attempt < job.max_attempts:
+    passes = is_passing(error, own=attempt.returned)
+    if passes and job.retry_when_lost and job.attempt < job.max_attempts:
         return partial(_lose, job, error)
     attempt.error = error
     return partial(_fail, job, raised)
@@ -206,7 +207,7 @@ def _store(attempt: Attempt, raised: Failure | Retry | None) -> Failure | None:
 def _is_hopeless(error: BaseException, attempt: Attempt, using: str) -> bool:
     """Whether the database takes nothing else, either."""
     return isinstance(error, Error) and (
-        is_outage(error) or attempt.taken or connections[using].in_atomic_block
+        is_passing(error, own=True) or attempt.taken or connections[using].in_atomic_block
     )
 
 

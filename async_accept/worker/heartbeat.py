@@ -7,15 +7,16 @@ transaction, and ``checkpoint()`` needs no query.
 
 import logging
 import threading
+from contextlib import nullcontext
 from time import monotonic, sleep
 from typing import Any
+from uuid import UUID
 
-from django.db import Error, connections
+from django.db import Error, connections, transaction
 from django.db.models import BooleanField, Case, ExpressionWrapper, F, Q, Value, When
-from django.utils import timezone
 
 from ..conf import conf
-from ..db.functions import from_now
+from ..db.functions import DatabaseNow, from_now
 from ..jobs.attempt import Attempt
 from ..jobs.forks import call_after_fork
 from ..models import Job, database
@@ -58,7 +59,7 @@ class Heartbeat:
         self.attempts.discard(attempt)
 
     def beat(self) -> None:
-        """Ask and write: at most two statements, however many jobs run here, and none for jobs that just began."""
+        """Ask, lock and write: at most three statements, however many jobs run here; none for jobs that just began."""
         self.news.clear()
         now = monotonic()
         attempts = [attempt for attempt in list(self.attempts) if now - attempt.began >= _rest(attempt)]
@@ -96,16 +97,15 @@ class Heartbeat:
         news = {attempt: columns for attempt in held if (columns := attempt.progress.unwritten())}
         if not news and not short:
             return
-        lease_until = from_now(conf.LEASE)
-        mine = Job.objects.filter(_fence(held), state__in=LEASED)
         try:
-            mine.update(lease_until=lease_until, **_columns(news))
+            written = _prolong(held, news)
         except Error as error:
             # One job's message that the table cannot hold must not cost all of them their leases.
-            mine.update(lease_until=lease_until)
+            written = _prolong(held, {})
             logger.warning("Progress could not be written: %s", type(error).__name__)
         for attempt, columns in news.items():
-            attempt.progress.written.update(columns)
+            if attempt.job.pk in written:
+                attempt.progress.written.update(columns)
 
     def _live(self) -> None:
         connection = connections[database()]
@@ -132,6 +132,25 @@ def _rest(attempt: Attempt) -> float:
     return NEWS_SECONDS if attempt.progress.fresh else float(conf.HEARTBEAT.total_seconds())
 
 
+def _prolong(held: list[Attempt], news: dict[Attempt, dict[str, Any]]) -> set[UUID]:
+    """Prolong the leases of these attempts, and write their *news*; return the jobs that were written.
+
+    A row that somebody else has locked is left for the next beat, so that its neighbours need not wait for it. The
+    relay takes no job whose row is locked.
+    """
+    mine = Job.objects.filter(_fence(held), state__in=LEASED)
+    locks_rows = connections[mine.db].features.has_select_for_update
+    with transaction.atomic(using=mine.db) if locks_rows else nullcontext():
+        ids = {attempt.job.pk for attempt in held}
+        if locks_rows:
+            ids = set(mine.unlocked().values_list("pk", flat=True))
+            mine = mine.filter(pk__in=ids)
+        told = {attempt: columns for attempt, columns in news.items() if attempt.job.pk in ids}
+        if ids:
+            mine.update(lease_until=from_now(conf.LEASE), **_columns(told))
+    return ids
+
+
 def _fence(held: list[Attempt]) -> Q:
     """Match the jobs of these attempts, as long as no other attempt has them."""
     fence = Q()
@@ -152,7 +171,7 @@ def _columns(news: dict[Attempt, dict[str, Any]]) -> dict[str, Any]:
         ]
         changes[name] = Case(*whens, default=F(name))
     if news:
-        now = When(pk__in=[attempt.job.pk for attempt in news], then=Value(timezone.now()))
+        now = When(pk__in=[attempt.job.pk for attempt in news], then=DatabaseNow())
         changes["updated_at"] = Case(now, default=F("updated_at"))
     return changes
 

@@ -48,7 +48,7 @@ def database(monkeypatch, tmp_path):
         connection = SimpleNamespace(
             vendor=vendor, settings_dict={"NAME": str(tmp_path / name), "OPTIONS": options}
         )
-        for module in (checks.celery, checks.databases):
+        for module in (checks.celery, checks.databases, checks.pools):
             monkeypatch.setattr(module, "connections", {"default": connection})
         return tmp_path / name
 

@@ -1,4 +1,4 @@
-"""E007, I002, W003, W008, W010: databases."""
+"""E007, I002, W003, W008, W010, W015: databases."""
 
 from types import SimpleNamespace
 
@@ -9,7 +9,7 @@ from django.db.backends.postgresql.psycopg_any import IsolationLevel
 from django.test import override_settings
 
 from async_accept import checks
-from async_accept.checks import check_databases
+from async_accept.checks import check_databases, pools
 from tests.checks.conftest import told
 
 IMMEDIATE = {"transaction_mode": "IMMEDIATE"}
@@ -90,6 +90,28 @@ def test_transactions_that_do_not_see_what_others_commit_are_told(database, vend
     if is_told:
         mended = eval("{" + messages["W010"].hint + "}", {"IsolationLevel": IsolationLevel})  # noqa: S307
         database(vendor, **mended)
+        assert told(check_databases) == {}
+
+
+@pytest.mark.parametrize(
+    ("pool", "options", "is_told"),
+    [
+        (None, {"worker_pool": "threads", "worker_concurrency": 50}, False),
+        (True, {}, False),  # psycopg's default: 4
+        ({"max_size": 2}, {}, True),
+        (True, {"worker_pool": "threads", "worker_concurrency": 3}, True),
+        ({"min_size": 10}, {"worker_pool": "threads", "worker_concurrency": 8}, False),
+        ({"min_size": 2, "max_size": 52}, {"worker_pool": "gevent", "worker_concurrency": 50}, False),
+        ({"max_size": 51}, {"worker_pool": "gevent", "worker_concurrency": 50}, True),
+    ],
+)
+def test_a_pool_that_is_too_small_for_a_worker_is_told(database, celery, monkeypatch, pool, options, is_told):
+    monkeypatch.setattr(pools, "current_app", celery(**options))
+    database("postgresql", **({"pool": pool} if pool else {}))
+    messages = told(check_databases)
+    assert ("W015" in messages) is is_told
+    if is_told:
+        database("postgresql", **eval("{" + messages["W015"].hint + "}"))  # noqa: S307
         assert told(check_databases) == {}
 
 

@@ -7,13 +7,13 @@ import pytest
 from celery import current_app
 from celery.contrib.testing.worker import start_worker
 from celery.worker import loops
-from django.db import OperationalError
+from django.db import OperationalError, connection
 from django.test import override_settings
 from django.urls import path
 from django.utils import timezone
 from rest_framework.views import APIView
 
-from async_accept.checks import servers
+from async_accept.checks import check_isolation_of_server, servers
 from async_accept.checks.doctor import Doctor
 from async_accept.exceptions import BrokerUnavailable
 from async_accept.jobs.broker import Broker
@@ -88,7 +88,8 @@ def findings_on(monkeypatch):
 
     def examine(**kind):
         monkeypatch.setattr(servers, "missing_migrations", list)
-        there = {"default": SimpleNamespace(**kind)}
+        options = {"isolation_level": "read committed"}
+        there = {"default": SimpleNamespace(**kind, settings_dict={"OPTIONS": options})}
         for module in ("doctor", "servers"):
             monkeypatch.setattr(f"async_accept.checks.{module}.connections", there)
         return [(finding.level, finding.message) for finding in Doctor().check_database()]
@@ -125,6 +126,60 @@ def test_a_clock_that_is_wrong_is_told(monkeypatch):
     findings = list(Doctor().check_database())
     assert [finding.level for finding in findings] == ["ok", "warn"]
     assert "NTP" in findings[1].hint
+
+
+@pytest.mark.postgres
+@pytest.mark.django_db(transaction=True)
+def test_an_isolation_level_of_the_role_is_told():
+    """Settings do not tell it, so the server is asked: by the doctor, and by ``check --database``."""
+    assert check_isolation_of_server(databases=["default"]) == []
+    with connection.cursor() as cursor:
+        cursor.execute("SET default_transaction_isolation = 'repeatable read'")
+    try:
+        findings = list(Doctor().check_database())
+        messages = check_isolation_of_server(databases=["default"])
+        assert check_isolation_of_server(databases=None) == []
+    finally:
+        connection.close()
+    assert [finding.level for finding in findings] == ["ok", "warn"]
+    assert "repeatable read" in findings[1].message
+    assert [message.id for message in messages] == ["async_accept.W010"]
+    assert findings[1].hint == messages[0].hint == '"isolation_level": IsolationLevel.READ_COMMITTED,'
+
+
+@pytest.mark.mariadb
+@pytest.mark.django_db(transaction=True)
+def test_an_isolation_level_of_the_server_is_told(monkeypatch):
+    """If the settings leave the level to the server."""
+    assert servers.isolation_by_server() is None
+    with connection.cursor() as cursor:
+        cursor.execute("SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+    try:
+        assert servers.isolation_by_server() == "repeatable read"
+        assert [message.id for message in check_isolation_of_server(databases=["default"])] == [
+            "async_accept.W010"
+        ]
+    finally:
+        connection.close()
+
+
+@pytest.mark.parametrize(
+    ("implementation", "jobs", "size", "is_told"),
+    [
+        ("celery.concurrency.thread:TaskPool", 8, 10, False),
+        ("celery.concurrency.thread:TaskPool", 8, 9, True),
+        ("celery.concurrency.gevent:TaskPool", 100, 20, True),
+        ("celery.concurrency.prefork:TaskPool", 8, 3, False),
+        ("celery.concurrency.prefork:TaskPool", 8, 2, True),
+        ("celery.concurrency.thread:TaskPool", 8, None, False),
+    ],
+)
+def test_a_worker_with_too_few_connections_is_told(monkeypatch, implementation, jobs, size, is_told):
+    """The worker's command line says how many jobs it runs."""
+    pool = {"max_size": size} if size else False
+    monkeypatch.setitem(connection.settings_dict, "OPTIONS", {"pool": pool})
+    stats = {"w@host": {"pool": {"implementation": implementation, "max-concurrency": jobs}}}
+    assert [finding.level for finding in servers.check_pools(stats)] == ["warn"] * is_told
 
 
 def test_a_forgotten_job_fails():

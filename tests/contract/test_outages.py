@@ -131,6 +131,33 @@ def test_a_database_that_only_reads_is_away_too(alice, monkeypatch):
         _is_503(alice.post(f"{monitor}cancel/"))
 
 
+@pytest.mark.parametrize(
+    ("code", "at_accept", "in_the_view"),
+    [
+        ("57P01", 503, 503),  # shut down
+        ("40P01", 503, 503),  # a deadlock; it was tried again a few times
+        ("55P03", 503, 503),  # a lock that another holds
+        ("57014", 503, 500),  # took too long: the app's own INSERT is short, a query of the view's may not be
+        ("54000", 500, 500),  # text that no index takes
+    ],
+)
+def test_what_passes_is_503_and_bad_data_is_not(alice, caller, monkeypatch, code, at_accept, in_the_view):
+    """Contract 7: a client repeats a 503; what is wrong with the data would fail for ever."""
+    driver = type("Driver", (Exception,), {"sqlstate": code})
+
+    def fail(*args, **kwargs):
+        raise OperationalError("failed") from driver()
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Job, "save", fail)
+        assert caller.post(URL, SUM, format="json").status_code == at_accept
+    with monkeypatch.context() as patch:
+        patch.setattr(Note, "save", fail)
+        at_once = caller.post("/api/policies/prefer/notes/", {"slug": "a", "title": "A"}, format="json")
+        assert at_once.status_code == in_the_view
+    assert not Job.objects.exists()
+
+
 @pytest.fixture
 def middleware(settings):
     settings.MIDDLEWARE = [*settings.MIDDLEWARE, "async_accept.middleware.UnavailableMiddleware"]

@@ -10,12 +10,12 @@ from django.utils import timezone
 
 from async_accept import signals
 from async_accept.exceptions import BrokerUnavailable, InputGone, Unavailable
-from async_accept.jobs import accept as module
 from async_accept.jobs import publish as publish_module
 from async_accept.jobs.accept import Terms, accept, rerun
 from async_accept.jobs.broker import Broker
 from async_accept.models import Job, new_id
 from async_accept.testing import make_job
+from tests.locks import impatient, locked
 from tests.testapp import tasks
 
 pytestmark = pytest.mark.django_db
@@ -70,7 +70,7 @@ def test_an_accepted_job_is_due_after_the_first_step():
 
 def test_the_first_step_is_taken_by_the_databases_clock(monkeypatch):
     """A web machine whose clock is wrong must not make a job wait for as long."""
-    monkeypatch.setattr(module.timezone, "now", lambda: datetime.now(UTC) + timedelta(hours=1))
+    monkeypatch.setattr(timezone, "now", lambda: datetime.now(UTC) + timedelta(hours=1))
     accept(new())
     monkeypatch.undo()
     assert Job.objects.get().dispatch_at < timezone.now() + timedelta(minutes=1)
@@ -292,3 +292,35 @@ def test_a_rerun_of_an_anonymous_job_is_anonymous_and_random():
     again = rerun(make_job(tasks.add, state="failed", input={}))
     assert again.anonymous
     assert again.pk.version == 4
+
+
+# --- Locks of others -----------------------------------------------------------------------------------------
+
+
+@committing
+def test_accepting_waits_for_no_lock_on_what_the_job_refers_to(alice, published):
+    """The work of another job may hold the user's row for long."""
+    kind = ContentType.objects.get_for_model(Job)
+    job = Job(task=tasks.add.name, operation="add", input={}, owner=alice, object_type=kind, object_id="1")
+    mine = type(alice).objects.filter(pk=alice.pk)
+    with locked(mine, ContentType.objects.filter(pk=kind.pk)), impatient():
+        accept(job)
+    assert published == [job.pk]
+
+
+@committing
+def test_a_deleted_owner_is_set_to_null(alice):
+    job = make_job(tasks.add, owner=alice)
+    alice.delete()
+    job.refresh_from_db()
+    assert job.owner is None
+    assert not job.anonymous
+
+
+@committing
+def test_a_job_whose_owner_went_while_it_was_accepted_is_nobodys(alice, boss):
+    """No constraint finds that owner gone; staff see the job, and nothing runs in the name of nobody."""
+    job = accept(Job(task="async_accept.replay", operation="add", owner_id=alice.pk + 1000, input={}))
+    assert not Job.objects.visible_to(alice).exists()
+    for url in ("/admin/async_accept/job/", f"/admin/async_accept/job/{job.pk}/change/"):
+        assert boss.get(url).status_code == 200

@@ -1,18 +1,21 @@
-"""The heartbeat: jobs stay alive and current, and learn that they are to stop, at two statements a beat."""
+"""The heartbeat: jobs stay alive and current, and learn that they are to stop, at three statements a beat."""
 
 from datetime import timedelta
 from time import monotonic
 
 import pytest
 from django.db import DataError, connection
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from async_accept.jobs.attempt import Attempt, begin, current_attempt, end
+from async_accept.jobs.lost import LostJobs
 from async_accept.models import Job
 from async_accept.progress import log, report, track
 from async_accept.testing import make_job
 from async_accept.worker.heartbeat import NEWS_SECONDS, Heartbeat
 from tests.forks import in_child
+from tests.locks import impatient, locked
 
 pytestmark = pytest.mark.django_db
 
@@ -229,12 +232,44 @@ def test_a_beat_without_news_is_one_statement(heartbeat, start, django_assert_nu
         heartbeat.beat()
 
 
-def test_a_beat_with_news_is_two_statements(heartbeat, start, django_assert_num_queries):
+def test_a_beat_with_news_is_three_statements(heartbeat, start):
+    """It looks, locks and writes; SQLite locks no rows."""
     for number in range(5):
         say(start(), number)
         log("line")
-    with django_assert_num_queries(2):
+    with CaptureQueriesContext(connection) as caught:
         heartbeat.beat()
+    given = [each["sql"] for each in caught if "SAVEPOINT" not in each["sql"]]
+    assert len(given) == (3 if connection.features.has_select_for_update else 2)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_locked_row_costs_its_neighbours_no_lease(heartbeat, start):
+    """Its work may hold it for long; the relay takes no job whose row is locked."""
+    busy, neighbour = start(left=3), start(left=3)
+    for attempt in (busy, neighbour):
+        say(attempt, 3, 4)
+    with locked(Job.objects.filter(pk=busy.job.pk)), impatient():
+        heartbeat.beat()
+        assert is_prolonged(neighbour)
+        assert row(neighbour).progress["current"] == 3
+        assert not is_prolonged(busy)
+        assert not busy.taken
+    heartbeat.beat()
+    assert is_prolonged(busy)
+    assert row(busy).progress["current"] == 3
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_job_whose_row_is_locked_is_not_lost(start):
+    busy, gone = start(left=-1), start(left=-1)
+    relay = LostJobs(clock=lambda: 100.0)
+    relay.saw_database()
+    relay.trust_at = 0.0
+    with locked(Job.objects.filter(pk=busy.job.pk)), impatient():
+        assert relay.take() == 1
+    assert row(busy).state == "running"
+    assert row(gone).state != "running"
 
 
 def test_what_was_written_is_not_written_again(heartbeat, start, django_assert_num_queries):

@@ -17,6 +17,7 @@ __all__ = [
     "PAUSES",
     "again_after_conflict",
     "again_after_outage",
+    "is_away",
     "is_conflict",
     "is_outage",
 ]
@@ -36,6 +37,8 @@ WRONG_VALUE_NUMBERS = frozenset({1366})
 CONFLICT_STATES = frozenset({"40001", "40P01"})
 #: ``ER_CHECKREAD`` (with ``innodb_snapshot_isolation``) and ``ER_LOCK_DEADLOCK`` of MariaDB.
 CONFLICT_NUMBERS = frozenset({1020, 1213})
+#: SQLite cannot be read or written: busy, locked, read only, I/O error, full, cannot open (https://sqlite.org/rescode.html).
+SQLITE_AWAY = frozenset({5, 6, 8, 10, 13, 14})
 #: How often a write is tried that ends in a conflict each time.
 TRIES = 5
 #: Pauses in seconds between tries while the database is away; the last one repeats.
@@ -47,6 +50,22 @@ def is_outage(error: BaseException) -> bool:
     if isinstance(error, DATABASE_FAULTS):
         return not (error.args and error.args[0] in WRONG_VALUE_NUMBERS)
     return isinstance(error, Error) and _is_one_of(error, READ_ONLY_STATES, READ_ONLY_NUMBERS)
+
+
+def is_away(error: BaseException, using: str) -> bool:
+    """Tell whether the database is away after *error*: it does not answer on the same connection, or only reads.
+
+    More exact than ``is_outage()``, and asks the database. A statement that ran into a timeout or a lock, and an
+    ``OperationalError`` that is raised by code of the project, say nothing about the other statements.
+    """
+    if not is_outage(error):
+        return False
+    connection, cause = connections[using], error.__cause__ or error
+    if _is_one_of(error, READ_ONLY_STATES, READ_ONLY_NUMBERS):  # type: ignore[arg-type] # an outage is an Error
+        return True
+    if getattr(cause, "sqlite_errorcode", 0) & 0xFF in SQLITE_AWAY:
+        return True
+    return connection.connection is None or not connection.is_usable()
 
 
 def is_conflict(error: BaseException) -> bool:

@@ -2,12 +2,16 @@
 
 import logging
 from collections import defaultdict
+from contextlib import suppress
 from datetime import timedelta
+from typing import Any
 from uuid import UUID
 
 from django.db import connections, transaction
-from django.db.models import F, Q
+from django.db.models import F, Q, TextField
+from django.db.models.functions import Cast
 
+from .. import encoding
 from ..conf import conf
 from ..db.functions import DatabaseNow, from_now
 from ..exceptions import BrokerUnavailable
@@ -31,6 +35,8 @@ WATCHED = 2000
 LONGEST_STEP = timedelta(hours=1)
 #: After how many lost messages a job waits for longer.
 LOSSES = 10
+#: ``message_options`` as text: one row that holds what is no JSON must not stand in the way of the others.
+OPTIONS = Cast("message_options", TextField())
 
 
 def step(dispatches: int) -> timedelta:
@@ -40,9 +46,8 @@ def step(dispatches: int) -> timedelta:
 
 
 def publish_due(broker: Broker) -> int:
-    """Publish due jobs again, and those whose messages were lost; return how many the broker took."""
+    """Publish due jobs again; return how many the broker took."""
     total = 0
-    find_lost_messages(broker)
     for _ in range(BATCHES):
         if broker.paused or not Job.objects.due().exists():
             break
@@ -68,10 +73,10 @@ def find_lost_messages(broker: Broker) -> int:
     if broker.paused:
         return 0
     rows = _published_long_ago().order_by("dispatch_at")
-    waiting = list(rows.values_list("pk", "task", "message_options")[:WATCHED])
+    waiting = list(rows.annotate(options=OPTIONS).values_list("pk", "task", "options")[:WATCHED])
     by_queue: dict[str | None, list[UUID]] = defaultdict(list)
     for pk, name, options in waiting:
-        by_queue[queue_of(name, options)].append(pk)
+        by_queue[queue_of(name, _decoded(options))].append(pk)
     found = 0
     for queue, ids in by_queue.items():
         try:
@@ -97,9 +102,11 @@ def _put_off() -> list[tuple[Waiting, int]]:
     """
     using = database()
     with transaction.atomic(using=using):
-        rows = Job.objects.due().order_by("dispatch_at").unlocked()
-        columns = rows.values_list("pk", "task", "message_options", "dispatches")[:BATCH]
-        due = [(Waiting(pk, task, options), dispatches) for pk, task, options, dispatches in columns]
+        rows = Job.objects.due().order_by("dispatch_at").unlocked().annotate(options=OPTIONS)
+        columns = rows.values_list("pk", "task", "options", "dispatches")[:BATCH]
+        due = [
+            (Waiting(pk, task, _decoded(options)), dispatches) for pk, task, options, dispatches in columns
+        ]
         if connections[using].features.has_select_for_update:
             by_count: dict[int, list[UUID]] = defaultdict(list)
             for job, dispatches in due:
@@ -108,6 +115,16 @@ def _put_off() -> list[tuple[Waiting, int]]:
                 _move_on(ids, dispatches)
             return due
         return [(job, dispatches) for job, dispatches in due if _move_on([job.pk], dispatches)]
+
+
+def _decoded(options: str | None) -> Any:
+    """Return how a job's messages are sent; None, as its task says, if the row holds what is no JSON.
+
+    Then the worker cannot read the row either, and fails the job.
+    """
+    with suppress(ValueError):
+        return None if options is None else encoding.loads(options)
+    return None
 
 
 def _take_back(due: list[tuple[Waiting, int]]) -> None:

@@ -5,12 +5,14 @@ is an ordinary task.
 """
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from functools import partial
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
-from celery import Task, shared_task
+from celery import shared_task
 from celery.contrib.django.task import DjangoTask
 from celery.exceptions import Ignore, MaxRetriesExceededError, Reject, Retry
 from django.db import Error
@@ -19,7 +21,7 @@ from django.utils import timezone
 
 from .conf import conf
 from .db.errors import again_after_outage, is_outage
-from .exceptions import AttemptLost, JobCanceled, JobFailed, ViewFailed, WorkEnded, WorkFailed
+from .exceptions import AttemptLost, JobCanceled, JobFailed, NotInJob, ViewFailed, WorkEnded, WorkFailed
 from .jobs import rendering, uploads
 from .jobs.attempt import Attempt, begin, current_attempt, end
 from .jobs.replay import alone, replay
@@ -29,7 +31,8 @@ from .worker.backend import JobBackend
 from .worker.errors import IN_TRANSACTION, failure
 from .worker.finish import finish_together, leave
 from .worker.heartbeat import heartbeat
-from .worker.message import attempt_of, is_job, job_of_message
+from .worker.message import attempt_of, is_job, job_of_message, unreadable_job
+from .worker.task_type import JobTaskType, guard
 
 __all__ = ["JobBackend", "JobTask", "atomic_from_here", "probe", "replay_view"]
 
@@ -37,39 +40,6 @@ if TYPE_CHECKING:
     BaseTask = DjangoTask[..., Any]
 else:
     BaseTask = DjangoTask
-
-
-class JobTaskType(type):
-    """Puts the app's own task class behind ``JobTask``, as Celery does for a task without ``base``.
-
-    Celery makes a class of each task function, and gives it its app; the app's ``task_cls`` is not known before.
-    """
-
-    def __new__(mcs, name: str, bases: tuple[type, ...], members: dict[str, Any]) -> Any:
-        app = members.get("app")
-        if app is None:
-            return super().__new__(mcs, name, bases, members)
-        of_app: type[Any] = app.Task
-        if not any(issubclass(base, of_app) for base in bases):
-            bases = (*(base for base in bases if not issubclass(of_app, base)), of_app)
-        if not issubclass(mcs, type(of_app)):  # the project's class has a metaclass, too
-            mcs = type(mcs.__name__, (mcs, type(of_app)), {})
-        made: Any = super().__new__(mcs, name, bases, members)
-        # An end that was wanted is no error for Celery's log, whatever else is none.
-        named = _tuple(made.throws) if "throws" in members else (*_tuple(made.throws), *_tuple(of_app.throws))
-        made.throws = tuple(dict.fromkeys((*named, WorkEnded)))
-        return made
-
-    def mro(cls) -> list[type]:
-        """Let the project's class override what Celery's class for Django has, such as ``delay_on_commit()``."""
-        order = super().mro()
-        order.remove(DjangoTask)
-        order.insert(order.index(Task), DjangoTask)
-        return order
-
-
-def _tuple(kinds: Any) -> tuple[Any, ...]:
-    return kinds if isinstance(kinds, tuple) else (kinds,)
 
 
 class JobTask(BaseTask, metaclass=JobTaskType):
@@ -120,27 +90,50 @@ class JobTask(BaseTask, metaclass=JobTaskType):
 
     def work(self, job: Job) -> Any:
         """Do the work of *job* and return what it leaves."""
-        return self._call(**(uploads.restore(job) or {}))
+        return self(**self.input_of(job))
 
-    def _call(self, **kwargs: Any) -> Any:
-        """Call the task's function, through the ``__call__()`` of the project's own task class, if it has one."""
-        return super().__call__(**kwargs)
+    def input_of(self, job: Job) -> dict[str, Any]:
+        """Return the arguments of the task, also for its handlers; uploads are open files."""
+        return uploads.restore(job) or {}
 
     # --- Claim ------------------------------------------------------------------------------------------
 
+    @guard
     def before_start(self, task_id: str, args: Any, kwargs: Any) -> None:
-        """Claim the job; without a claim the message is dropped."""
-        if not is_job(self.request):
+        """Claim the job; without a claim the message is dropped. An override need not call this."""
+        with self.claimed(task_id, kwargs):
             super().before_start(task_id, args, kwargs)
+
+    @contextmanager
+    def claimed(self, task_id: str, kwargs: dict[str, Any]) -> Iterator[None]:
+        """Claim the job, if there is one and it is not claimed yet; what is raised inside ends the attempt.
+
+        Args:
+            kwargs: of the message. They get the job's input, so that handlers and signals see it as of any task.
+
+        Raises:
+            Ignore: no job waits for this message.
+        """
+        if not is_job(self.request):
+            yield
             return
+        attempt = attempt_of(self.request) or self._begin(task_id)
+        with self._told(attempt):
+            kwargs.update(self.input_of(attempt.job))
+            yield
+
+    def _begin(self, task_id: str) -> Attempt:
         job = self._claim(task_id)
         if job is None:
             raise Ignore(f"No job {task_id} waits for this task.")
-        self.request.retries = job.retries
+        request: Any = self.request
+        request.retries = job.retries
+        # Celery's log shows the arguments of a message that has no such text (eager mode).
+        request.argsrepr, request.kwargsrepr = "()", "{}"
         attempt = Attempt(job)
         begin(attempt, inside=bool(self.request.is_eager))
         heartbeat.add(attempt, thread=not self.request.is_eager)
-        super().before_start(task_id, args, kwargs)
+        return attempt
 
     def _claim(self, task_id: str) -> Job | None:
         """Claim the job; wait for a database that is away, else this worker would empty the queue for nothing."""
@@ -149,6 +142,9 @@ class JobTask(BaseTask, metaclass=JobTaskType):
             return again_after_outage(claim, database(), monotonic() + conf.LEASE.total_seconds())
         except Error:
             return None  # the relay publishes it again
+        except ValueError as error:
+            unreadable_job(task_id, self.name, error)
+            return None
 
     def _claim_once(self, task_id: str, began: datetime) -> Job | None:
         job = job_of_message(task_id)
@@ -165,19 +161,44 @@ class JobTask(BaseTask, metaclass=JobTaskType):
 
     # --- Run --------------------------------------------------------------------------------------------
 
+    @guard
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        attempt = self.attempt_to_enter()
+        return super().__call__(*args, **kwargs) if attempt is None else self.perform(attempt)
+
+    def attempt_to_enter(self) -> Attempt | None:
+        """Return the attempt whose work has not begun; None inside of it, and without a job."""
         attempt = attempt_of(self.request)
-        if attempt is None or attempt.entered:
-            return super().__call__(*args, **kwargs)
+        return None if attempt is None or attempt.entered else attempt
+
+    def perform(self, attempt: Attempt) -> Any:
+        """Do the work of *attempt* and return what it leaves; what it raises is passed on without its message."""
         attempt.entered = True
-        try:
+        with self._told(attempt):
             return self._run(attempt)
+
+    @contextmanager
+    def _told(self, attempt: Attempt) -> Iterator[None]:
+        """Replace what is raised inside by what Celery, its log and other processes may know of it."""
+        try:
+            yield
+            return
+        except WorkFailed:
+            raise
         except Retry as retry:
             cause = retry.exc if isinstance(retry.exc, BaseException) else None
             if attempt.job.attempt < attempt.job.max_attempts:
-                told = WorkFailed(type(cause).__name__) if cause else None
+                told = (
+                    cause
+                    if cause is None or isinstance(cause, WorkFailed)
+                    else WorkFailed(type(cause).__name__)
+                )
                 raise Retry(exc=told, when=retry.when) from None
             error: BaseException = cause or _no_attempt_left(attempt.job)
+        except (Ignore, Reject) as predicate:
+            # "Forget this message" is no end for a job.
+            error = NotInJob(f"A job cannot end by {type(predicate).__name__}: return, or raise JobFailed.")
+            error.__cause__ = predicate
         except Exception as raised:
             error = raised
         raise failure(error, attempt.job) from error
@@ -211,9 +232,6 @@ class JobTask(BaseTask, metaclass=JobTaskType):
                     failed = error
                 if attempt.atomic:
                     finish_together(attempt, failure(failed) if failed else None)
-        except (Ignore, Reject) as error:
-            # "Forget this message" is no end for a job.
-            raise RuntimeError(f"A job cannot end by {type(error).__name__}.") from error
         finally:
             uploads.close(job)
         if attempt.atomic:
@@ -259,6 +277,30 @@ class JobTask(BaseTask, metaclass=JobTaskType):
             raise ret
         return ret
 
+    # --- What a job has no use for ------------------------------------------------------------------------
+
+    def replace(self, sig: Any) -> Any:
+        """As Celery's, but not in a job: its result would come from a message that the job knows nothing of.
+
+        Raises:
+            NotInJob: before anything is sent.
+        """
+        self._refuse_in_job("replace()")
+        return super().replace(sig)
+
+    def add_to_chord(self, sig: Any, lazy: Any = False) -> Any:
+        """As Celery's, but not in a job, which is in no chord.
+
+        Raises:
+            NotInJob: before anything is sent.
+        """
+        self._refuse_in_job("add_to_chord()")
+        return super().add_to_chord(sig, lazy)
+
+    def _refuse_in_job(self, name: str) -> None:
+        if attempt_of(self.request) is not None:
+            raise NotInJob(f"The task calls {name}, which a job cannot do: call the other task's function.")
+
 
 def _no_attempt_left(job: Job) -> MaxRetriesExceededError:
     return MaxRetriesExceededError(f"Job {job.pk} has no attempt left.")
@@ -301,8 +343,8 @@ class ReplayTask(JobTask):
             if attempt.ended:
                 end(attempt)  # here too: inside it was another context
 
-    def work(self, job: Job) -> Any:
-        return self._call()
+    def input_of(self, job: Job) -> dict[str, Any]:
+        return {}  # that of the view is no argument
 
 
 # A view is no task: what it raises is its answer, whatever the project's tasks retry.

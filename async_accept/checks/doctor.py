@@ -181,6 +181,8 @@ class Doctor:
         found += [
             finding for queue, place in queues_of_views() for finding in _check_queue(queue, place, consumed)
         ]
+        if self.database_works:
+            found += _unknown_tasks(registered)
         yield from found
         if not found:
             yield ok("tasks", f"The workers know all {len(names)} job tasks and listen to their queues.")
@@ -213,6 +215,19 @@ class Doctor:
             "probe",
             f"After {self.seconds:g} s a job that does nothing is still {job.state}.",
             "See the worker's log. Do web and workers use the same database and the same broker?",
+        )
+
+
+def _unknown_tasks(registered: set[str]) -> Iterator[Finding]:
+    """Find the tasks of waiting jobs that no worker knows: they were renamed or removed."""
+    waiting = Job.objects.filter(state=State.ACCEPTED).order_by()
+    # The names first: they are few.
+    unknown = set(waiting.values_list("task", flat=True).distinct()) - registered
+    for name in sorted(unknown):
+        yield fail(
+            "tasks",
+            f"No worker knows {name}, and {waiting.filter(task=name).count()} jobs wait for it.",
+            "Give the task its old name back, or cancel the jobs: see Upgrade, and go back.",
         )
 
 

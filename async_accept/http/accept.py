@@ -27,7 +27,7 @@ from .. import encoding
 from ..conf import conf
 from ..exceptions import InputTooLarge, LengthRequired, Unencodable
 from ..jobs import keys, replay, uploads
-from ..jobs.accept import Terms, accept, task_limits
+from ..jobs.accept import Terms, accept, check_arguments, task_limits
 from ..jobs.publish import message_options
 from ..models import Job, new_id
 from . import prefer
@@ -298,6 +298,7 @@ class Acceptance:
         }
         if task is not None:
             kept = self.hook("get_accept_input")(self.request, validated)
+            self.check_arguments(task, kept, validated)
             # The view renders what the task answers.
             asked = {"request": replay.capture(self.request)}
             return shared | {"task": task.name, "input": kept, **asked, **task_limits(task)}
@@ -309,6 +310,25 @@ class Acceptance:
             "max_attempts": conf.MAX_ATTEMPTS,
             "retry_when_lost": self.option("retry_when_lost", atomic),
         }
+
+    def check_arguments(self, task: Any, kept: Any, validated: Any) -> None:
+        """See that *task* takes the input, before anything is stored.
+
+        Raises:
+            ValidationError: it does not, and nothing of the project has validated what the client sent (400).
+            ImproperlyConfigured: the serializer, or the handler, gives what the task does not take.
+        """
+        try:
+            check_arguments(task, kept)
+        except TypeError as error:
+            if validated is self.request.data:
+                raise ValidationError(
+                    {"detail": [f"The input is not complete, or has too much: {error}."]}
+                ) from None
+            raise ImproperlyConfigured(
+                f"{task.name} cannot be called with what {type(self.view).__name__} gives it: {error}. "
+                "See its serializer, or get_accept_input()."
+            ) from error
 
     @property
     def kept_headers(self) -> list[str]:

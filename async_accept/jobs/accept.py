@@ -4,7 +4,8 @@ Every check comes before the INSERT, and the unique keys decide at the INSERT. S
 nothing behind, and its key stays free.
 """
 
-from collections.abc import Iterator
+import inspect
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from typing import Any, NamedTuple
 
@@ -20,7 +21,7 @@ from ..exceptions import InputGone, InputTooLarge, TooManyJobs, Unavailable
 from ..models import ATTEMPTS_CEILING, Job, database, new_id
 from . import keys, publish, uploads
 
-__all__ = ["Terms", "accept", "rerun", "task_limits"]
+__all__ = ["Terms", "accept", "check_arguments", "rerun", "task_limits"]
 
 #: How often a job is inserted: each time its key was held by a job that was gone when it was looked up, or the database
 #: ended the transaction in favour of another.
@@ -134,6 +135,17 @@ def rerun(job: Job, **key_columns: str) -> Job:
         if stored is again:
             Job.objects.filter(pk=job.pk).update(rerun_as=again.pk, updated_at=timezone.now())
     return stored
+
+
+def check_arguments(task: Any, kwargs: Any) -> None:
+    """See that *task* takes these keyword arguments.
+
+    Raises:
+        TypeError: it does not; the text names the argument, and no value.
+    """
+    if not isinstance(kwargs, Mapping):
+        raise TypeError(f"a {type(kwargs).__name__} is no mapping of keyword arguments")
+    inspect.signature(task.run).bind(**kwargs)
 
 
 def task_limits(task: Any) -> dict[str, Any]:

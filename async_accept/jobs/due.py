@@ -2,11 +2,13 @@
 
 import logging
 from collections import defaultdict
+from collections.abc import Iterable
 from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
+from celery import current_app
 from django.db import connections, transaction
 from django.db.models import F, Q, TextField
 from django.db.models.functions import Cast
@@ -35,6 +37,10 @@ WATCHED = 2000
 LONGEST_STEP = timedelta(hours=1)
 #: After how many lost messages a job waits for longer.
 LOSSES = 10
+#: After how many times that a job was published it is told that nobody knows its task: some ten minutes.
+UNCLAIMED = 6
+#: The tasks of which that was told.
+told: set[str] = set()
 #: ``message_options`` as text: one row that holds what is no JSON must not stand in the way of the others.
 OPTIONS = Cast("message_options", TextField())
 
@@ -52,6 +58,7 @@ def publish_due(broker: Broker) -> int:
         if broker.paused or not Job.objects.due().exists():
             break
         due = _put_off()
+        _tell_unknown(due)
         try:
             published = len(publish([job for job, _ in due], broker))
         except BrokerUnavailable as error:
@@ -115,6 +122,21 @@ def _put_off() -> list[tuple[Waiting, int]]:
                 _move_on(ids, dispatches)
             return due
         return [(job, dispatches) for job, dispatches in due if _move_on([job.pk], dispatches)]
+
+
+def _tell_unknown(due: Iterable[tuple[Waiting, int]]) -> None:
+    """Name once each task that this process does not know, if its jobs were published often and nobody claimed them.
+
+    They stay accepted: other workers may know the task, or will after the next deployment.
+    """
+    for job, dispatches in due:
+        if dispatches >= UNCLAIMED and job.task not in current_app.tasks and job.task not in told:
+            told.add(job.task)
+            logger.error(
+                "The task %s is not known here, and no worker claims its jobs, such as %s, published %d times.",
+                *(job.task, job.pk, dispatches),
+                extra={"job_id": str(job.pk)},
+            )
 
 
 def _decoded(options: str | None) -> Any:

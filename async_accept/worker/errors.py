@@ -19,7 +19,7 @@ from celery import current_app
 from django.conf import settings
 from django.urls import resolve
 
-from ..exceptions import AttemptLost, NotKept, ResultTooLarge, Unencodable, WorkEnded, WorkFailed
+from ..exceptions import AttemptLost, NotInJob, NotKept, ResultTooLarge, Unencodable, WorkEnded, WorkFailed
 from ..models import Job
 from ..problems import Problem, from_exception, is_unexpected
 from ..redaction import redact_text
@@ -70,8 +70,11 @@ class Ending(Failure, WorkEnded):
 def failure(error: BaseException, job: Job | None = None) -> Failure:
     """Wrap what the task of *job* raised in an exception that tells its kind, and nothing of its message."""
     document = from_exception(error)
-    # The one text that is told: it names an attribute of the request, and how to keep it.
-    kind = f"NotKept: {error}" if isinstance(error, NotKept) else type(error).__name__
+    kind = type(error).__name__
+    if isinstance(
+        error, NotKept | NotInJob
+    ):  # the only texts that are told: they name what is wrong, and no value
+        kind = f"{kind}: {error}"
     if isinstance(error, AttemptLost):
         return Ending(kind, error, document)
     if is_unexpected(document):

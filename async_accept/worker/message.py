@@ -3,6 +3,8 @@
 A message only says which job waits. It is acknowledged as soon as a process has it, and dropped if it cannot be read.
 """
 
+import logging
+import os
 from collections.abc import Callable
 from typing import Any
 from uuid import UUID
@@ -12,12 +14,17 @@ from celery.exceptions import InvalidTaskError
 from celery.worker.request import Request
 from celery.worker.strategy import default as default_strategy
 
+from ..exceptions import new_reference
 from ..jobs.attempt import Attempt, current_attempt
 from ..jobs.publish import HEADER
 from ..jobs.relay import wake
 from ..models import Job
+from ..problems import problem
+from ..states import State
 
-__all__ = ["JobRequest", "attempt_of", "is_job", "job_of_message", "strategy"]
+__all__ = ["JobRequest", "attempt_of", "is_job", "job_of_message", "strategy", "unreadable_job"]
+
+logger = logging.getLogger(__name__)
 
 
 def is_job(request: Any) -> bool:
@@ -32,6 +39,19 @@ def job_of_message(task_id: Any) -> Job | None:
     except (AttributeError, TypeError, ValueError):  # a forged message
         return None
     return Job.objects.filter(pk=pk).first() if str(pk) == task_id else None
+
+
+def unreadable_job(task_id: str, task: str, error: ValueError) -> None:
+    """Fail a job whose row holds what is no JSON: no attempt could begin. The log has the reference of its problem."""
+    job = Job.objects.filter(pk=UUID(task_id), task=task).only("id", "attempt").first()
+    document = problem("failed", reference=new_reference())
+    if job is not None and job.fail(document, leave=[State.ACCEPTED]):
+        kind, reference = type(error).__name__, document["reference"]
+        logger.error(
+            "Job %s failed: its row cannot be read, %s, reference %s",
+            *(task_id, kind, reference),
+            extra={"job_id": task_id},
+        )
 
 
 def attempt_of(request: Any) -> Attempt | None:
@@ -49,13 +69,20 @@ class JobRequest(Request):
     So late acknowledgement (``acks_late``, ``reject_on_worker_lost``) is for messages without a job.
     """
 
+    in_greenlet = False
+
     @property
     def _is_jobs(self) -> bool:
         return bool(self.request_dict.get(HEADER))
 
+    def execute_using_pool(self, pool: Any, **kwargs: Any) -> Any:
+        self.in_greenlet = bool(pool.is_green)
+        return super().execute_using_pool(pool, **kwargs)
+
     def on_accepted(self, pid: Any, time_accepted: float) -> None:
-        # If this child dies, only the attempt that it has begun is lost.
-        self.request_dict["worker_pid"] = pid
+        # If this child dies, only the attempt that it has begun is lost. gevent and eventlet tell the number of a
+        # greenlet here; the claim has the process.
+        self.request_dict["worker_pid"] = os.getpid() if self.in_greenlet else pid
         if self._is_jobs:
             self.acknowledge()
         super().on_accepted(pid, time_accepted)

@@ -177,6 +177,20 @@ def test_a_task_that_no_worker_knows_fails(monkeypatch):
     assert "No worker knows async_accept.probe." not in messages
 
 
+def test_jobs_that_wait_for_a_task_that_no_worker_knows_fail(monkeypatch):
+    """It was renamed or removed."""
+    for state in ("accepted", "accepted", "running", "failed"):
+        make_job("shop.tasks.gone", state=state)
+    make_job(tasks.add)
+    doctor = Doctor()
+    doctor.database_works = True
+    answers = {"registered": {"w": list(current_app.tasks)}, "active_queues": {"w": [{"name": "celery"}]}}
+    monkeypatch.setattr(Doctor, "_ask", lambda self, question: answers[question])
+    (finding,) = (finding for finding in doctor.check_tasks() if "gone" in finding.message)
+    assert finding.level == "fail"
+    assert finding.message == "No worker knows shop.tasks.gone, and 2 jobs wait for it."
+
+
 def test_a_queue_that_nobody_consumes_fails(monkeypatch):
     names = [f"{name} [rate_limit=1]" for name in current_app.tasks]
     answers = {"registered": {"w": names}, "active_queues": {"w": [{"name": "other"}]}}

@@ -9,10 +9,10 @@ from django.core.files.storage import FileSystemStorage
 from django.db import IntegrityError, OperationalError, connection
 from django.db.models import ProtectedError, RestrictedError
 from django.db.models.signals import pre_delete
-from django.test import override_settings
 from django.utils import timezone
 from django_celery_results.models import TaskResult
 
+from async_accept.jobs import due as due_module
 from async_accept.jobs import relay as module
 from async_accept.jobs import retention, uploads
 from async_accept.jobs.broker import Broker
@@ -287,6 +287,19 @@ def test_a_due_job_whose_options_are_no_json_is_published(relay):
     assert relay.tick()["published"] == 2
 
 
+def test_a_task_that_nobody_knows_is_named_once(relay, monkeypatch, caplog):
+    monkeypatch.setattr(due_module, "told", set())
+    jobs = [make_job("shop.tasks.gone", dispatch_at=timezone.now() - AGO, dispatches=n) for n in (0, 5)]
+    relay.tick()
+    assert "shop.tasks.gone" not in caplog.text
+    Job.objects.update(dispatch_at=timezone.now() - AGO)
+    for _ in range(3):
+        relay.tick()
+        Job.objects.update(dispatch_at=timezone.now() - AGO)
+    assert caplog.text.count("The task shop.tasks.gone is not known here") == 1
+    assert {job.state for job in Job.objects.filter(pk__in=[job.pk for job in jobs])} == {"accepted"}
+
+
 # --- act_on() ---------------------------------------------------------------------------------------------------------
 
 
@@ -329,11 +342,9 @@ class Storage(FileSystemStorage):
 
 @pytest.fixture
 def storage(tmp_path, monkeypatch):
-    with override_settings(
-        STORAGES={"default": {"BACKEND": f"{__name__}.Storage", "OPTIONS": {"location": tmp_path}}}
-    ):
-        monkeypatch.setattr(Storage, "before", staticmethod(lambda name: None))
-        yield tmp_path
+    monkeypatch.setattr(uploads, "storage", lambda: Storage(tmp_path))
+    monkeypatch.setattr(Storage, "before", staticmethod(lambda name: None))
+    return tmp_path
 
 
 def with_upload(**columns):

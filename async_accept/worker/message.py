@@ -13,6 +13,7 @@ from billiard.exceptions import WorkerLostError
 from celery.exceptions import InvalidTaskError
 from celery.worker.request import Request
 from celery.worker.strategy import default as default_strategy
+from kombu.utils.compat import detect_environment
 
 from ..exceptions import new_reference
 from ..jobs.attempt import Attempt, current_attempt
@@ -69,20 +70,14 @@ class JobRequest(Request):
     So late acknowledgement (``acks_late``, ``reject_on_worker_lost``) is for messages without a job.
     """
 
-    in_greenlet = False
-
     @property
     def _is_jobs(self) -> bool:
         return bool(self.request_dict.get(HEADER))
 
-    def execute_using_pool(self, pool: Any, **kwargs: Any) -> Any:
-        self.in_greenlet = bool(pool.is_green)
-        return super().execute_using_pool(pool, **kwargs)
-
     def on_accepted(self, pid: Any, time_accepted: float) -> None:
         # If this child dies, only the attempt that it has begun is lost. gevent and eventlet tell the number of a
         # greenlet here; the claim has the process.
-        self.request_dict["worker_pid"] = os.getpid() if self.in_greenlet else pid
+        self.request_dict["worker_pid"] = pid if detect_environment() == "default" else os.getpid()
         if self._is_jobs:
             self.acknowledge()
         super().on_accepted(pid, time_accepted)

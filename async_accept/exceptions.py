@@ -29,6 +29,7 @@ __all__ = [
     "JobCanceled",
     "JobFailed",
     "LengthRequired",
+    "NotInJob",
     "NotKept",
     "PreconditionFailed",
     "ResultNotFinal",
@@ -108,6 +109,13 @@ class NotKept(AsyncAcceptError):
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (self.name,)
+
+
+class NotInJob(AsyncAcceptError, RuntimeError):
+    """The task does what a job cannot do, such as ``self.replace()`` or ``raise Ignore``: the job fails (409).
+
+    The text names it, and no value; the log and the problem show it.
+    """
 
 
 class JobCanceled(AsyncAcceptError):

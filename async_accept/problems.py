@@ -21,6 +21,7 @@ from .exceptions import (
     AcceptRefused,
     JobCanceled,
     JobFailed,
+    NotInJob,
     NotKept,
     ResultNotFinal,
     ResultTooLarge,
@@ -211,8 +212,8 @@ def _document_of(error: BaseException) -> Problem:
             return problem("result-unencodable")
         case ResultTooLarge():
             return problem("result-too-large")
-        case NotKept():
-            # A bug of the view, so it is logged; but its text names an attribute, and no value.
+        case NotKept() | NotInJob():
+            # A bug of the view or the task, so it is logged; but its text names an attribute, and no value.
             return problem("failed", str(error), reference=new_reference())
         case ResultNotFinal():
             return problem("result-not-final", original_status=error.status)

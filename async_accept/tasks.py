@@ -5,13 +5,14 @@ is an ordinary task.
 """
 
 import os
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from functools import partial
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
-from celery import Task, shared_task
+from celery import shared_task
 from celery.contrib.django.task import DjangoTask
 from celery.exceptions import Ignore, Retry
 from django.db import Error, connections
@@ -19,7 +20,7 @@ from django.db.transaction import TransactionManagementError
 
 from .conf import conf
 from .db.errors import again_after_outage, is_passing
-from .exceptions import AttemptLost, JobCanceled, JobFailed, ViewFailed, WorkEnded
+from .exceptions import AttemptLost, JobCanceled, JobFailed, NotInJob, ViewFailed, WorkEnded
 from .jobs import rendering, uploads
 from .jobs.attempt import Attempt, begin, current_attempt, end
 from .jobs.control import hidden_by, is_control
@@ -31,7 +32,8 @@ from .worker.endings import delay_until, ending, limit_of, no_attempt_left
 from .worker.errors import IN_TRANSACTION, Failure, failure
 from .worker.finish import finish_together, leave
 from .worker.heartbeat import heartbeat
-from .worker.message import attempt_of, is_job, job_of_message
+from .worker.message import attempt_of, is_job, job_of_message, unreadable_job
+from .worker.task_type import JobTaskType, guard
 
 __all__ = ["JobBackend", "JobTask", "atomic_from_here", "probe", "replay_view"]
 
@@ -39,39 +41,6 @@ if TYPE_CHECKING:
     BaseTask = DjangoTask[..., Any]
 else:
     BaseTask = DjangoTask
-
-
-class JobTaskType(type):
-    """Puts the app's own task class behind ``JobTask``, as Celery does for a task without ``base``.
-
-    Celery makes a class of each task function, and gives it its app; the app's ``task_cls`` is not known before.
-    """
-
-    def __new__(mcs, name: str, bases: tuple[type, ...], members: dict[str, Any]) -> Any:
-        app = members.get("app")
-        if app is None:
-            return super().__new__(mcs, name, bases, members)
-        of_app: type[Any] = app.Task
-        if not any(issubclass(base, of_app) for base in bases):
-            bases = (*(base for base in bases if not issubclass(of_app, base)), of_app)
-        if not issubclass(mcs, type(of_app)):  # the project's class has a metaclass, too
-            mcs = type(mcs.__name__, (mcs, type(of_app)), {})
-        made: Any = super().__new__(mcs, name, bases, members)
-        # An end that was wanted is no error for Celery's log, whatever else is none.
-        named = _tuple(made.throws) if "throws" in members else (*_tuple(made.throws), *_tuple(of_app.throws))
-        made.throws = tuple(dict.fromkeys((*named, WorkEnded)))
-        return made
-
-    def mro(cls) -> list[type]:
-        """Let the project's class override what Celery's class for Django has, such as ``delay_on_commit()``."""
-        order = super().mro()
-        order.remove(DjangoTask)
-        order.insert(order.index(Task), DjangoTask)
-        return order
-
-
-def _tuple(kinds: Any) -> tuple[Any, ...]:
-    return kinds if isinstance(kinds, tuple) else (kinds,)
 
 
 class JobTask(BaseTask, metaclass=JobTaskType):
@@ -122,27 +91,50 @@ class JobTask(BaseTask, metaclass=JobTaskType):
 
     def work(self, job: Job) -> Any:
         """Do the work of *job* and return what it leaves."""
-        return self._call(**(uploads.restore(job) or {}))
+        return self(**self.input_of(job))
 
-    def _call(self, **kwargs: Any) -> Any:
-        """Call the task's function, through the ``__call__()`` of the project's own task class, if it has one."""
-        return super().__call__(**kwargs)
+    def input_of(self, job: Job) -> dict[str, Any]:
+        """Return the arguments of the task, also for its handlers; uploads are open files."""
+        return uploads.restore(job) or {}
 
     # --- Claim ------------------------------------------------------------------------------------------
 
+    @guard
     def before_start(self, task_id: str, args: Any, kwargs: Any) -> None:
-        """Claim the job; without a claim the message is dropped."""
-        if not is_job(self.request):
+        """Claim the job; without a claim the message is dropped. An override need not call this."""
+        with self.claimed(task_id, kwargs):
             super().before_start(task_id, args, kwargs)
+
+    @contextmanager
+    def claimed(self, task_id: str, kwargs: dict[str, Any]) -> Iterator[None]:
+        """Claim the job, if there is one and it is not claimed yet; what is raised inside ends the attempt.
+
+        Args:
+            kwargs: of the message. They get the job's input, so that handlers and signals see it as of any task.
+
+        Raises:
+            Ignore: no job waits for this message.
+        """
+        if not is_job(self.request):
+            yield
             return
+        attempt = attempt_of(self.request) or self._begin(task_id)
+        with ending(attempt):
+            kwargs.update(self.input_of(attempt.job))
+            yield
+
+    def _begin(self, task_id: str) -> Attempt:
         job = self._claim(task_id)
         if job is None:
             raise Ignore(f"No job {task_id} waits for this task.")
-        self.request.retries = job.retries
+        request: Any = self.request
+        request.retries = job.retries
+        # Celery's log shows the arguments of a message that has no such text (eager mode).
+        request.argsrepr, request.kwargsrepr = "()", "{}"
         attempt = Attempt(job)
         begin(attempt, inside=bool(self.request.is_eager))
         heartbeat.add(attempt, thread=not self.request.is_eager)
-        ending(attempt, super().before_start, task_id, args, kwargs)
+        return attempt
 
     def _claim(self, task_id: str) -> Job | None:
         """Claim the job; wait for a database that is away, else this worker would empty the queue for nothing."""
@@ -153,6 +145,9 @@ class JobTask(BaseTask, metaclass=JobTaskType):
             return again_after_outage(claim, database(), monotonic() + conf.LEASE.total_seconds())
         except Error:
             return None  # the relay publishes it again
+        except ValueError as error:
+            unreadable_job(task_id, self.name, error)
+            return None
 
     def _claim_once(self, task_id: str, began: datetime) -> Job | None:
         job = job_of_message(task_id)
@@ -169,12 +164,21 @@ class JobTask(BaseTask, metaclass=JobTaskType):
 
     # --- Run --------------------------------------------------------------------------------------------
 
+    @guard
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        attempt = self.attempt_to_enter()
+        return super().__call__(*args, **kwargs) if attempt is None else self.perform(attempt)
+
+    def attempt_to_enter(self) -> Attempt | None:
+        """Return the attempt whose work has not begun; None inside of it, and without a job."""
         attempt = attempt_of(self.request)
-        if attempt is None or attempt.entered:
-            return super().__call__(*args, **kwargs)
+        return None if attempt is None or attempt.entered else attempt
+
+    def perform(self, attempt: Attempt) -> Any:
+        """Do the work of *attempt* and return what it leaves; what it raises is passed on without its message."""
         attempt.entered = True
-        return ending(attempt, self._run, attempt)
+        with ending(attempt):
+            return self._run(attempt)
 
     def push_request(self, *args: Any, **kwargs: Any) -> None:
         """Keep the message's own request for what it calls; Celery's worker does so, its eager mode does not.
@@ -264,6 +268,30 @@ class JobTask(BaseTask, metaclass=JobTaskType):
             raise ret
         return ret
 
+    # --- What a job has no use for ------------------------------------------------------------------------
+
+    def replace(self, sig: Any) -> Any:
+        """As Celery's, but not in a job: its result would come from a message that the job knows nothing of.
+
+        Raises:
+            NotInJob: before anything is sent.
+        """
+        self._refuse_in_job("replace()")
+        return super().replace(sig)
+
+    def add_to_chord(self, sig: Any, lazy: Any = False) -> Any:
+        """As Celery's, but not in a job, which is in no chord.
+
+        Raises:
+            NotInJob: before anything is sent.
+        """
+        self._refuse_in_job("add_to_chord()")
+        return super().add_to_chord(sig, lazy)
+
+    def _refuse_in_job(self, name: str) -> None:
+        if attempt_of(self.request) is not None:
+            raise NotInJob(f"The task calls {name}, which a job cannot do: call the other task's function.")
+
 
 def _encode(attempt: Attempt, value: Any) -> BaseException | None:
     """Encode the result of *attempt*; if that is an error response, return the error."""
@@ -311,8 +339,8 @@ class ReplayTask(JobTask):
             if attempt.ended:
                 end(attempt)  # here too: inside it was another context
 
-    def work(self, job: Job) -> Any:
-        return self._call()
+    def input_of(self, job: Job) -> dict[str, Any]:
+        return {}  # that of the view is no argument
 
 
 # A view is no task: what it raises is its answer, whatever the project's tasks retry.

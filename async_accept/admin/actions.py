@@ -163,9 +163,13 @@ class Purge(PerJobAction):
         return ngettext("%(count)s job was purged.", "%(count)s jobs were purged.", count)
 
     def perform(self, request: HttpRequest, jobs: Sequence[Job]) -> Sequence[Job]:
-        retention.purge([job.pk for job in jobs])
-        _write_log(request, jobs, DELETION, _("Purged."))
-        return jobs
+        ids = [job.pk for job in jobs]
+        retention.purge(ids)
+        # Rows of the project may protect some.
+        left = set(Job.objects.filter(pk__in=ids).values_list("pk", flat=True))
+        gone = [job for job in jobs if job.pk not in left]
+        _write_log(request, gone, DELETION, _("Purged."))
+        return gone
 
 
 class Export(JobAction):

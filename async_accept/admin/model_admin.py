@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from django import forms
 from django.contrib import admin
+from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
 from django.urls import URLPattern, path
 from django.utils.translation import gettext as _
@@ -127,8 +128,13 @@ class JobAdminMixin(ColumnsMixin, ActionsMixin, DetailMixin, LiveMixin, ModelAdm
     # --- One job: see also detail.py and confirm.py ---------------------------------------------------------
 
     def delete_model(self, request: HttpRequest, obj: Job) -> None:
-        """Delete the job together with its result."""
-        retention.purge([obj.pk])
+        """Delete the job together with its result.
+
+        Raises:
+            PermissionDenied: the project protects the job, by more than the foreign keys that Django has looked at.
+        """
+        if not retention.purge([obj.pk]):
+            raise PermissionDenied
 
     # --- All jobs -------------------------------------------------------------------------------------------
 

@@ -20,7 +20,7 @@ __all__ = ["check_celery", "check_reconnects"]
 
 @checks.register(TAG)
 def check_celery(**kwargs: Any) -> list[checks.CheckMessage]:
-    """W001, W002, W004, W006, W007: options that break or cost something. W009: no app."""
+    """W001, W002, W004, W006, W007, W014: options that break or cost something. W009: no app."""
     app: Any = current_app
     if app.main == "default" and not app.configured:
         return [
@@ -86,7 +86,16 @@ def _check_tasks(app: Any) -> Iterator[checks.CheckMessage]:
     transport = str(first).split(":", 1)[0]
     visible = (app.conf.broker_transport_options or {}).get("visibility_timeout", 3600)
     for name, task in sorted(app.tasks.items()):
-        if not isinstance(task, JobTask) or not task.acks_late:
+        if not isinstance(task, JobTask):
+            continue
+        if ours := type(task).overridden:
+            yield warning(
+                14,
+                f"{name} has its own {', '.join(ours)}, without effect: a job's outcome is kept by async_accept, and "
+                "that of a call without a job by the result backend of the app.",
+                f"Remove {', '.join(ours)} from the task, its base class or CELERY_TASK_ANNOTATIONS.",
+            )
+        if not task.acks_late:
             continue
         if task.reject_on_worker_lost:
             yield warning(

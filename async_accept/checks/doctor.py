@@ -31,6 +31,12 @@ from .views import queues_of_views
 
 __all__ = ["Doctor", "Finding"]
 
+#: Which pools of Celery keep no such time limit (https://docs.celeryq.dev/en/stable/userguide/workers.html#time-limits).
+WITHOUT = {
+    "hard": ("thread", "solo", "eventlet"),
+    "soft": ("thread", "solo", "eventlet", "gevent"),
+}
+
 
 @dataclass
 class Doctor:
@@ -57,6 +63,7 @@ class Doctor:
             yield from self.check_workers()
         if self.workers:
             yield from self.check_tasks()
+            yield from self.check_limits()
         if self.database_works and (self.workers or current_app.conf.task_always_eager):
             yield from self.send_probe()
         yield from self.check_urls()
@@ -184,9 +191,30 @@ class Doctor:
         found += [
             finding for queue, place in queues_of_views() for finding in _check_queue(queue, place, consumed)
         ]
+        if self.database_works:
+            found += _unknown_tasks(registered)
         yield from found
         if not found:
             yield ok("tasks", f"The workers know all {len(names)} job tasks and listen to their queues.")
+
+    def check_limits(self) -> Iterator[Finding]:
+        """See that the workers' pools keep the time limits of tasks; some have none."""
+        app = current_app
+        tasks = [task for task in app.tasks.values() if isinstance(task, JobTask)]
+        hard = any(task.time_limit for task in tasks) or app.conf.task_time_limit
+        soft = any(task.soft_time_limit for task in tasks) or app.conf.task_soft_time_limit
+        for worker, reply in sorted(self._ask("stats").items()):
+            pool = str(reply.get("pool", {}).get("implementation", "")).partition(":")[0].rpartition(".")[2]
+            lacks = [
+                name for name, asked in (("hard", hard), ("soft", soft)) if asked and pool in WITHOUT[name]
+            ]
+            if lacks:
+                yield warn(
+                    "workers",
+                    f"{worker} has the pool {pool}, which knows no {' and no '.join(lacks)} time limit: jobs of tasks "
+                    "with one run until they end.",
+                    f"celery -A {app.main} worker --pool prefork",
+                )
 
     # --- All of them ------------------------------------------------------------------------------------------------
 
@@ -216,6 +244,19 @@ class Doctor:
             "probe",
             f"After {self.seconds:g} s a job that does nothing is still {job.state}.",
             "See the worker's log. Do web and workers use the same database and the same broker?",
+        )
+
+
+def _unknown_tasks(registered: set[str]) -> Iterator[Finding]:
+    """Find the tasks of waiting jobs that no worker knows: they were renamed or removed."""
+    waiting = Job.objects.filter(state=State.ACCEPTED).order_by()
+    # The names first: they are few.
+    unknown = set(waiting.values_list("task", flat=True).distinct()) - registered
+    for name in sorted(unknown):
+        yield fail(
+            "tasks",
+            f"No worker knows {name}, and {waiting.filter(task=name).count()} jobs wait for it.",
+            "Give the task its old name back, or cancel the jobs: see Upgrade, and go back.",
         )
 
 

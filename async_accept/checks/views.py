@@ -9,10 +9,15 @@ from django.conf import settings
 from django.core import checks
 from django.core.exceptions import ImproperlyConfigured
 from django.urls import URLPattern, URLResolver, get_resolver
+from rest_framework.fields import empty
+from rest_framework.generics import GenericAPIView
+from rest_framework.serializers import Serializer
 from rest_framework.settings import api_settings
 from rest_framework.views import APIView
 
 from ..decorators import decorated, no_request
+from ..http.options import AcceptOptions
+from ..jobs.accept import check_arguments
 from ..jobs.publish import message_options
 from ..mixins import AcceptingView
 from ..tasks import JobTask
@@ -47,14 +52,15 @@ class NamedTask(NamedTuple):
 
     task: Any
     place: str
-    view: type
+    view: Any
 
 
 @checks.register(TAG)
 def check_views(**kwargs: Any) -> list[checks.CheckMessage]:
     """E005, E006: a view's task is no ``JobTask``. E008: a mixin without effect. E009: messages that cannot be sent.
 
-    E010: ``@accepts`` on a view of Django's. W005: a throttle that stops polls.
+    E010: ``@accepts`` on a view of Django's. E011: a task that does not take what the view's serializer gives.
+    W005: a throttle that stops polls.
     """
     if not getattr(settings, "ROOT_URLCONF", None):
         return []
@@ -66,6 +72,7 @@ def check_views(**kwargs: Any) -> list[checks.CheckMessage]:
         places.setdefault((id(named.task), named.place), named)
     for named in places.values():
         found.extend(_check_task(named))
+        found.extend(_check_arguments(named))
     for sent in {sent.place: sent for route in routed for sent in _sent(route)}.values():
         found.extend(_check_message(sent))
     handlers = {id(handler): handler for handler in _of_django(get_resolver().url_patterns)}
@@ -179,6 +186,58 @@ def _check_task(named: NamedTask) -> Iterator[checks.CheckMessage]:
             hint,
             named.view,
         )
+
+
+def _check_arguments(named: NamedTask) -> Iterator[checks.CheckMessage]:
+    """Compare the view's serializer with the arguments of its task, as far as both are known without a request."""
+    serializer = None if named.place.startswith("@") else _serializer(named.view)
+    fields = _fields(serializer)
+    if fields is None or not isinstance(named.task, JobTask):
+        return
+    always = [name for name, field in fields.items() if field.required or field.default is not empty]
+    for given in (fields, always):  # every field may come, and those alone that always come must be enough
+        try:
+            check_arguments(named.task, dict.fromkeys(given))
+        except TypeError as wrong:
+            yield error(
+                11,
+                f"{named.place} is {named.task.name}, which does not take what "
+                f"{named.view.serializer_class.__name__} gives: {wrong}.",
+                "Give the task the arguments that the serializer has, and defaults for what may be absent; or override "
+                "get_accept_input().",
+                named.view,
+            )
+            return
+
+
+def _serializer(view: Any) -> Any:
+    """Return the class that validates what comes to *view*; None if only a request can tell."""
+    if not issubclass(view, AcceptingView) or not issubclass(view, GenericAPIView):
+        return None
+    accepts = (AcceptOptions, ("get_accept_input", "validate_accept"))
+    generic = (GenericAPIView, ("get_serializer_class", "get_serializer"))
+    creates = hasattr(view, "create") or hasattr(view, "post")
+    return view.serializer_class if creates and _are_plain(view, accepts, generic) else None
+
+
+def _fields(serializer: Any) -> dict[str, Any] | None:
+    """Return what *serializer* validates, by the names in ``validated_data``; None if only a request can tell."""
+    if not isinstance(serializer, type) or not issubclass(serializer, Serializer):
+        return None
+    if not _are_plain(
+        serializer, (Serializer, ("to_internal_value", "run_validation", "validate", "validated_data"))
+    ):
+        return None
+    try:
+        fields = [field for field in serializer().fields.values() if not field.read_only]
+    except Exception:  # they are the project's own code, and may need a request
+        return None
+    return None if any(field.source == "*" for field in fields) else {f.source_attrs[0]: f for f in fields}
+
+
+def _are_plain(found: type, *members: tuple[type, tuple[str, ...]]) -> bool:
+    """Whether the class overrides none of these members of its bases."""
+    return all(getattr(found, name) is getattr(base, name) for base, names in members for name in names)
 
 
 def _disordered(view: type) -> type | None:

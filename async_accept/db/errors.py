@@ -19,6 +19,7 @@ __all__ = [
     "PAUSES",
     "again_after_conflict",
     "again_after_outage",
+    "is_away",
     "is_conflict",
     "is_outage",
     "is_passing",
@@ -91,6 +92,18 @@ PAUSES = (0.1, 0.2, 0.5)
 def is_outage(error: BaseException) -> bool:
     """Tell whether *error* means that the database is away, is full, or only reads after a failover."""
     return _is_one_of(error, OUTAGE) or _has_lost_its_server(error)
+
+
+def is_away(error: BaseException, using: str) -> bool:
+    """Tell whether the database is away after *error*: it does not answer on the same connection, or only reads.
+
+    More exact than ``is_outage()``: an error without a code, such as one that code of the project raises, is believed
+    only if the connection is broken. So is SQLite while somebody else writes: then no heartbeat can write, either.
+    """
+    connection = connections[using]
+    if _is_one_of(error, OUTAGE) or (connection.vendor == "sqlite" and _is_one_of(error, LOCKED)):
+        return True
+    return is_outage(error) and (connection.connection is None or not connection.is_usable())
 
 
 def is_conflict(error: BaseException) -> bool:

@@ -25,7 +25,7 @@ from ..conf import conf
 from ..db.errors import is_passing
 from ..exceptions import InputTooLarge, Unavailable, Unencodable
 from ..jobs import keys, uploads, values
-from ..jobs.accept import Terms, accept, active_columns, rerun, task_limits
+from ..jobs.accept import Terms, accept, active_columns, check_arguments, rerun, task_limits
 from ..jobs.capture import capture
 from ..jobs.once import Checks, checks_of, in_use
 from ..jobs.parsed import capture_data
@@ -340,6 +340,7 @@ class Acceptance:
         }
         if task is not None:
             given = self.hook("get_accept_input")(self.request, validated)
+            self.check_arguments(task, given, validated)
             kept = values.keep(given)
             # The view renders what the task answers, and decides about a rerun.
             asked = {"request": {**capture(self.request), "input_is_data": self._is_data(given)}}
@@ -363,6 +364,25 @@ class Acceptance:
         if not isinstance(data, Mapping) or not isinstance(kept, Mapping):
             return False
         return all(name in kept and str(kept[name]) == str(value) for name, value in data.items())
+
+    def check_arguments(self, task: Any, kept: Any, validated: Any) -> None:
+        """See that *task* takes the input, before anything is stored.
+
+        Raises:
+            ValidationError: it does not, and nothing of the project has validated what the client sent (400).
+            ImproperlyConfigured: the serializer, or the handler, gives what the task does not take.
+        """
+        try:
+            check_arguments(task, kept)
+        except TypeError as error:
+            if validated is self.request.data:
+                raise ValidationError(
+                    {"detail": [f"The input is not complete, or has too much: {error}."]}
+                ) from None
+            raise ImproperlyConfigured(
+                f"{task.name} cannot be called with what {type(self.view).__name__} gives it: {error}. "
+                "See its serializer, or get_accept_input()."
+            ) from error
 
     @property
     def kept_headers(self) -> list[str]:

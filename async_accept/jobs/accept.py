@@ -4,7 +4,8 @@ Every check comes before the INSERT, and the unique keys decide at the INSERT. S
 nothing behind, and its key stays free.
 """
 
-from collections.abc import Iterator
+import inspect
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from typing import Any, NamedTuple
 
@@ -19,7 +20,7 @@ from ..exceptions import InputGone, InputTooLarge, TooManyJobs, Unavailable
 from ..models import ATTEMPTS_CEILING, Job, database, database_now, new_id
 from . import keys, publish, uploads
 
-__all__ = ["Terms", "accept", "active_columns", "rerun", "task_limits"]
+__all__ = ["Terms", "accept", "active_columns", "check_arguments", "rerun", "task_limits"]
 
 #: How often a job is inserted: each time its key was held by a job that was gone when it was looked up, or the database
 #: ended the transaction in favour of another.
@@ -147,6 +148,17 @@ def active_columns(hashed: str | None, *, joins: bool) -> dict[str, Any]:
         joins: whether a second request gets the active job, or is refused.
     """
     return {"active_key": hashed, "active_hash": hashed, "joins_active": joins}
+
+
+def check_arguments(task: Any, kwargs: Any) -> None:
+    """See that *task* takes these keyword arguments.
+
+    Raises:
+        TypeError: it does not; the text names the argument, and no value.
+    """
+    if not isinstance(kwargs, Mapping):
+        raise TypeError(f"a {type(kwargs).__name__} is no mapping of keyword arguments")
+    inspect.signature(task.run).bind(**kwargs)
 
 
 def task_limits(task: Any) -> dict[str, Any]:

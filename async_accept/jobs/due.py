@@ -2,12 +2,18 @@
 
 import logging
 from collections import defaultdict
+from collections.abc import Iterable
+from contextlib import suppress
 from datetime import timedelta
+from typing import Any
 from uuid import UUID
 
+from celery import current_app
 from django.db import connections, transaction
-from django.db.models import F, Q
+from django.db.models import F, Q, TextField
+from django.db.models.functions import Cast
 
+from .. import encoding
 from ..conf import conf
 from ..db.functions import DatabaseNow, from_now
 from ..exceptions import BrokerUnavailable
@@ -31,6 +37,12 @@ WATCHED = 2000
 LONGEST_STEP = timedelta(hours=1)
 #: After how many lost messages a job waits for longer.
 LOSSES = 10
+#: After how many times that a job was published it is told that nobody knows its task: some ten minutes.
+UNCLAIMED = 6
+#: The tasks of which that was told.
+told: set[str] = set()
+#: ``message_options`` as text: one row that holds what is no JSON must not stand in the way of the others.
+OPTIONS = Cast("message_options", TextField())
 
 
 def step(dispatches: int) -> timedelta:
@@ -40,13 +52,13 @@ def step(dispatches: int) -> timedelta:
 
 
 def publish_due(broker: Broker) -> int:
-    """Publish due jobs again, and those whose messages were lost; return how many the broker took."""
+    """Publish due jobs again; return how many the broker took."""
     total = 0
-    find_lost_messages(broker)
     for _ in range(BATCHES):
         if broker.paused or not Job.objects.due().exists():
             break
         due = _put_off()
+        _tell_unknown(due)
         try:
             published = len(publish([job for job, _ in due], broker))
         except BrokerUnavailable as error:
@@ -68,10 +80,10 @@ def find_lost_messages(broker: Broker) -> int:
     if broker.paused:
         return 0
     rows = _published_long_ago().order_by("dispatch_at")
-    waiting = list(rows.values_list("pk", "task", "message_options")[:WATCHED])
+    waiting = list(rows.annotate(options=OPTIONS).values_list("pk", "task", "options")[:WATCHED])
     by_queue: dict[str | None, list[UUID]] = defaultdict(list)
     for pk, name, options in waiting:
-        by_queue[queue_of(name, options)].append(pk)
+        by_queue[queue_of(name, _decoded(options))].append(pk)
     found = 0
     for queue, ids in by_queue.items():
         try:
@@ -97,9 +109,11 @@ def _put_off() -> list[tuple[Waiting, int]]:
     """
     using = database()
     with transaction.atomic(using=using):
-        rows = Job.objects.due().order_by("dispatch_at").unlocked()
-        columns = rows.values_list("pk", "task", "message_options", "dispatches")[:BATCH]
-        due = [(Waiting(pk, task, options), dispatches) for pk, task, options, dispatches in columns]
+        rows = Job.objects.due().order_by("dispatch_at").unlocked().annotate(options=OPTIONS)
+        columns = rows.values_list("pk", "task", "options", "dispatches")[:BATCH]
+        due = [
+            (Waiting(pk, task, _decoded(options)), dispatches) for pk, task, options, dispatches in columns
+        ]
         if connections[using].features.has_select_for_update:
             by_count: dict[int, list[UUID]] = defaultdict(list)
             for job, dispatches in due:
@@ -108,6 +122,31 @@ def _put_off() -> list[tuple[Waiting, int]]:
                 _move_on(ids, dispatches)
             return due
         return [(job, dispatches) for job, dispatches in due if _move_on([job.pk], dispatches)]
+
+
+def _tell_unknown(due: Iterable[tuple[Waiting, int]]) -> None:
+    """Name once each task that this process does not know, if its jobs were published often and nobody claimed them.
+
+    They stay accepted: other workers may know the task, or will after the next deployment.
+    """
+    for job, dispatches in due:
+        if dispatches >= UNCLAIMED and job.task not in current_app.tasks and job.task not in told:
+            told.add(job.task)
+            logger.error(
+                "The task %s is not known here, and no worker claims its jobs, such as %s, published %d times.",
+                *(job.task, job.pk, dispatches),
+                extra={"job_id": str(job.pk)},
+            )
+
+
+def _decoded(options: str | None) -> Any:
+    """Return how a job's messages are sent; None, as its task says, if the row holds what is no JSON.
+
+    Then the worker cannot read the row either, and fails the job.
+    """
+    with suppress(ValueError):
+        return None if options is None else encoding.loads(options)
+    return None
 
 
 def _take_back(due: list[tuple[Waiting, int]]) -> None:

@@ -50,6 +50,6 @@ def remove_orphans() -> int:
             old = [name for name in found if is_old(name)]
             kept = names(Job.objects.filter(pk=pk).only("response")) if old else []
             orphans = [name for name in old if name not in kept]
-            delete(orphans)
-            removed += len(orphans)
+            if delete(orphans) is None:
+                removed += len(orphans)
     return removed

@@ -1,8 +1,10 @@
 """Lost jobs: taken from workers that no longer prolong their leases."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import timedelta
+from typing import Any
 from uuid import UUID
 
 from django.db import connections, transaction
@@ -10,9 +12,10 @@ from django.db.models import Q
 
 from ..conf import conf
 from ..db.clock import steady
-from ..db.errors import is_passing
 from ..db.functions import DatabaseNow
 from ..models import Job, database
+from ..querysets import JobQuerySet
+from .duties import act_on
 
 __all__ = ["LostJobs", "steady"]
 
@@ -20,6 +23,20 @@ logger = logging.getLogger(__name__)
 
 #: How many jobs are taken at a time.
 BATCH = 500
+#: After how many seconds a job is tried again that could not be taken: the first time, and at most.
+PAUSE, LONGEST_PAUSE = 60.0, 3600.0
+#: The columns without which a job cannot be taken; none of them can hold what is no JSON.
+NEEDED = (
+    "id",
+    "operation",
+    "state",
+    "attempt",
+    "max_attempts",
+    "retries",
+    "retry_when_lost",
+    "started_at",
+    "worker",
+)
 
 
 class LostJobs:
@@ -31,37 +48,58 @@ class LostJobs:
 
     def __init__(self, clock: Callable[[], float] = steady) -> None:
         self.clock = clock
+        #: Jobs that could not be taken: when that is tried again, and after which pause.
+        self.aside: dict[UUID, tuple[float, float]] = {}
         self.distrust()
 
     def take(self) -> int:
         """Take jobs from workers that no longer prolong their leases; return how many."""
-        ids = list(Job.objects.lease_lost().order_by("lease_until").values_list("pk", flat=True)[:BATCH])
+        lost = Job.objects.lease_lost().exclude(pk__in=self._aside()).order_by("lease_until")
+        ids = list(lost.values_list("pk", flat=True)[:BATCH])
         if not self._trusts() or not ids:
             return 0
-        return self._take_readable(ids)
+        taken, failed = act_on(ids, self._take)
+        return taken + sum(self._take_alone(pk, error) for pk, error in failed.items())
 
-    def _take_readable(self, ids: list[UUID]) -> int:
-        """Take these jobs; one whose row cannot be read is logged and left, so that the others are taken."""
-        try:
-            return self._take(ids)
-        except Exception as error:
-            if is_passing(error, own=True):
-                raise
-            if len(ids) > 1:
-                return sum(self._take_readable([pk]) for pk in ids)
-            pk, kind = ids[0], type(error).__name__
+    def _take(self, ids: Sequence[UUID]) -> int:
+        # Not without the history, which grows by a line if the job is given back.
+        return self._lose(Job.objects.filter(pk__in=ids).defer("input", "request", "log"))
+
+    def _take_alone(self, pk: UUID, error: Exception) -> int:
+        """Take a job whose row holds what is no JSON, without reading that; set aside what cannot be taken at all."""
+        if isinstance(error, ValueError) and (taken := self._take_unreadable(pk)):
+            return taken
+        pause = min(2 * self.aside[pk][1], LONGEST_PAUSE) if pk in self.aside else PAUSE
+        if pk not in self.aside:
+            kind = type(error).__name__
             logger.error("Job %s cannot be taken from its worker: %s", pk, kind, extra={"job_id": str(pk)})
-            return 0
+        self.aside[pk] = (self.clock() + pause, pause)
+        return 0
 
-    def _take(self, ids: list[UUID]) -> int:
+    def _take_unreadable(self, pk: UUID) -> int:
+        with suppress(ValueError):
+            Job.objects.get(pk=pk)
+            return 0  # it can be read, so something else is wrong
+        return self._lose(Job.objects.filter(pk=pk).only(*NEEDED), history=None)
+
+    def _lose(self, jobs: JobQuerySet, **known: Any) -> int:
         still = Q(lease_until__lt=DatabaseNow())  # a heartbeat may come in between
+        taken = []
         with transaction.atomic(using=database()):
-            # Not without the history, which grows by a line if the job is given back.
-            lost = Job.objects.filter(still, pk__in=ids).defer("input", "request", "log").unlocked()
-            taken = [job for job in lost if job.lose("lease", fence=still)]
+            for job in jobs.filter(still).unlocked():
+                vars(job).update(known)
+                if job.lose("lease", fence=still):
+                    taken.append(job)
         for job in taken:
+            self.aside.pop(job.pk, None)
             logger.warning("Job %s was lost by %s", job.pk, job.worker, extra={"job_id": str(job.pk)})
         return len(taken)
+
+    def _aside(self) -> list[UUID]:
+        """Return the jobs that could not be taken, and whose next try is not due."""
+        if len(self.aside) > 10 * BATCH:  # most of them have ended by now
+            self.aside.clear()
+        return [pk for pk, (again_at, _) in self.aside.items() if self.clock() < again_at]
 
     @property
     def patience(self) -> float:

@@ -7,23 +7,27 @@ if wanted, alone; any number of relays may run side by side.
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import timedelta
+from functools import partial
 from weakref import WeakSet
 
 from django.db import Error, connections
 from django.db.models import Min
 
 from ..conf import conf
+from ..db.errors import is_away
 from ..db.functions import from_now
 from ..models import Job, database, database_now
 from ..states import State
 from . import files, uploads
 from .broker import Broker
-from .due import publish_due
+from .due import find_lost_messages, publish_due
+from .duties import Once
 from .keys import forget_expired
 from .lost import LostJobs, steady
-from .retention import sweep
+from .removal import Removal
+from .retention import put_off, remove_files, sweep
 
 __all__ = ["Relay", "wake"]
 
@@ -55,19 +59,24 @@ class Relay:
         #: There is something to do before the next tick is due.
         self.woken = threading.Event()
         self.tidy_at = clock() + TIDY_SECONDS
+        #: What was said to fail.
+        self.said = Once()
+        #: What acts on the storage, beside the relay.
+        self.removal, self.orphans = Removal(clock), Removal(clock)
 
     def tick(self) -> dict[str, int]:
         """Act once on everything that is due; return how many jobs were lost, published and swept.
+
+        Each duty stands alone: one that fails is logged once, and the others go on.
 
         Raises:
             django.db.Error: the database is away. After it is back, no job is taken for two heartbeats.
         """
         try:
-            done = {
-                "lost": self.lost.take(),
-                "published": publish_due(self.broker),
-                "swept": sweep(BATCH),
-            }
+            done = {"lost": self._do("take lost jobs", self.lost.take)}
+            self._do("find lost messages", partial(find_lost_messages, self.broker))
+            done["published"] = self._do("publish due jobs", partial(publish_due, self.broker))
+            done["swept"] = self._do("remove old results and jobs", self.sweep)
             self.tidy_up()
         except Error:
             self.lost.distrust()
@@ -75,21 +84,57 @@ class Relay:
         self.lost.saw_database()
         return done
 
+    def _do(self, duty: str, do: Callable[[], int | None]) -> int:
+        """Do one duty; 0 if it fails, unless the database is away."""
+        try:
+            done = do()
+        except Exception as error:
+            if is_away(error, database()):
+                raise
+            if self.said.is_new(duty, error):
+                # Not its message, which may hold anybody's data.
+                logger.error("The relay cannot %s: %s", duty, type(error).__name__)
+            return 0
+        self.said.works(duty)
+        return done or 0
+
     # --- Leftovers ----------------------------------------------------------------------------------
+
+    def sweep(self) -> int:
+        """Expire results and purge rows; files are removed beside the relay."""
+        for hanging in self.removal.hanging():
+            logger.error("The storage hangs since the files of job %s are removed.", hanging.job)
+            if hanging.job is not None:
+                put_off(hanging.job)
+        if connections[database()].in_atomic_block:  # another connection would not see what is held
+            return sweep(BATCH)
+        return sweep(BATCH, self._remove_files)
+
+    def _remove_files(self, jobs: Sequence[Job]) -> bool:
+        is_free = self.removal.is_free
+        if is_free:
+            self.removal.start(lambda thread: remove_files(jobs, thread.goes_on))
+        return is_free
 
     def tidy_up(self) -> None:
         """Remove, once in ``TIDY_SECONDS``, keys that are too old, and files that no job knows.
 
         A process that died in its request has left such uploads, and an attempt that was lost such results.
         """
-        if self.clock() >= self.tidy_at:
-            self.tidy_at = self.clock() + TIDY_SECONDS
-            forget_expired()
-            try:
-                uploads.remove_orphans()
-                files.remove_orphans()
-            except OSError as error:
-                logger.warning("The relay could not look through the uploads: %s", type(error).__name__)
+        if self.clock() < self.tidy_at:
+            return
+        self.tidy_at = self.clock() + TIDY_SECONDS
+        self._do("remove old keys", forget_expired)
+        if connections[database()].in_atomic_block:
+            self._remove_orphans()
+        elif self.orphans.is_free:
+            self.orphans.start(lambda thread: self._remove_orphans())
+        else:
+            logger.warning("The relay has looked through the storage for more than an hour.")
+
+    def _remove_orphans(self) -> None:
+        self._do("look through the uploads", uploads.remove_orphans)
+        self._do("look through the results", files.remove_orphans)
 
     # --- Running ------------------------------------------------------------------------------------
 
@@ -117,6 +162,8 @@ class Relay:
         self.broker.close()
 
     def stop(self) -> None:
+        for removal in (self.removal, self.orphans):
+            removal.stop()
         self.stopping.set()
         self.woken.set()
 

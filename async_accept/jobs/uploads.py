@@ -7,7 +7,7 @@ before the insert.
 
 import hashlib
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import timedelta
 from functools import partial
@@ -31,7 +31,6 @@ __all__ = [
     "fingerprints",
     "is_old",
     "keep",
-    "remove",
     "remove_orphans",
     "restore",
     "storage",
@@ -105,12 +104,6 @@ def close(job: Job) -> None:
         file.close()
 
 
-def remove(job: Job) -> None:
-    """Remove the files of an ended job, and its input."""
-    delete(job.uploads or [])
-    Job.objects.filter(pk=job.pk).update(uploads=None, input=None)
-
-
 def discard(job: Job) -> None:
     """Remove the files of a job without a row: it was purged, or not stored because an earlier job stands for it."""
     delete(job.uploads or [])
@@ -125,8 +118,7 @@ def remove_orphans() -> int:
     for pk, names in files_by_job(FOLDER):
         with suppress(NotImplementedError, FileNotFoundError):  # another relay may be faster
             if all(map(is_old, names)) and not Job.objects.filter(pk=pk).exists():
-                delete(names)
-                removed += 1
+                removed += delete(names) is None
     return removed
 
 
@@ -187,13 +179,24 @@ def is_old(name: str) -> bool:
     return storage().get_modified_time(name) < database_now() - ORPHAN_AGE
 
 
-def delete(names: list[str]) -> None:
-    """Remove files from the storage, and their folders; what cannot be removed is logged."""
+def delete(names: Iterable[str]) -> Exception | None:
+    """Remove files from the storage, and their folders.
+
+    Returns:
+        The error of a file that cannot be removed; it is logged, and stays.
+    """
+    failed, folders = None, set()
     for name in names:
+        folders.add(name.rpartition("/")[0])
         try:
             storage().delete(name)
-        except Exception:
-            logger.exception("A stored file could not be removed; it is left behind.")
-    for folder in {name.rpartition("/")[0] for name in names}:
+        except Exception as error:  # storages are anybody's code
+            failed = error
+    for folder in folders:
         with suppress(Exception):  # object storages have no folders
             storage().delete(folder)
+    if failed is not None:
+        # Not its message, which may name the storage's address and key.
+        place, kind = ", ".join(sorted(folders)), type(failed).__name__
+        logger.warning("Stored files could not be removed from %s: %s", place, kind)
+    return failed

@@ -26,6 +26,9 @@ from .parent import settle
 
 __all__ = ["JobBackend"]
 
+#: What of the meta-data of ``update_state()`` is progress.
+PROGRESS = frozenset({"current", "total", "message"})
+
 
 class JobBackend(DatabaseBackend):  # type: ignore[misc] # comes without types
     """Ends attempts as Celery reports it.
@@ -105,8 +108,8 @@ class JobBackend(DatabaseBackend):  # type: ignore[misc] # comes without types
         **kwargs: Any,
     ) -> Any:
         """Take ``update_state(meta={"current": …, "total": …})`` as progress; the claim tells that a job started."""
-        if not is_job(request):
+        if not is_job(request) or task_id != request.id:
             return self.ordinary.store_result(task_id, result, state, traceback, request, **kwargs)
-        if isinstance(result, dict) and state not in celery_states.ALL_STATES:
+        if isinstance(result, dict) and state not in celery_states.ALL_STATES and PROGRESS & result.keys():
             progress.report(result.get("current"), result.get("total"), result.get("message"))
         return result

@@ -1,6 +1,7 @@
 """The ways out of the work: what it raises, and how long a retry waits."""
 
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from numbers import Real
@@ -9,7 +10,7 @@ from typing import Any
 from celery.exceptions import Ignore, MaxRetriesExceededError, Reject, Retry
 from django.utils import timezone
 
-from ..exceptions import WorkFailed
+from ..exceptions import NotInJob, WorkFailed
 from ..jobs.attempt import Attempt
 from ..models import Job
 from .errors import Failure, explain_transaction, failure
@@ -21,8 +22,9 @@ __all__ = ["delay_until", "ending", "limit_of", "no_attempt_left"]
 LONGEST = timedelta(days=365 * 1000)
 
 
-def ending(attempt: Attempt, work: Callable[..., Any], *args: Any) -> Any:
-    """Call *work*. Each way out of it, but for the end of this process, is an end of *attempt*.
+@contextmanager
+def ending(attempt: Attempt) -> Iterator[None]:
+    """Let each way out of the work inside, but for the end of this process, be an end of *attempt*.
 
     Raises:
         Retry: there may be another attempt; ``when`` is a number of seconds.
@@ -30,14 +32,15 @@ def ending(attempt: Attempt, work: Callable[..., Any], *args: Any) -> Any:
     """
     error: BaseException
     try:
-        return work(*args)
+        yield
+        return
     except Failure:
         raise
     except Retry as retry:
         error = _checked(retry, attempt.job)
     except (Ignore, Reject) as raised:
         # "Forget this message" is no end for a job.
-        error = RuntimeError(f"A job cannot end by {type(raised).__name__}.")
+        error = NotInJob(f"A job cannot end by {type(raised).__name__}: return, or raise JobFailed.")
         error.__cause__ = raised
     except BaseException as raised:
         if is_shutdown(raised):

@@ -23,6 +23,7 @@ from django.urls import resolve
 
 from ..exceptions import (
     AttemptLost,
+    NotInJob,
     NotKept,
     ResultTooLarge,
     Unencodable,
@@ -112,8 +113,11 @@ def failure(error: BaseException, job: Job | None = None) -> Failure:
 
 def _failure(error: BaseException, job: Job | None) -> Failure:
     document = from_exception(error)
-    # The one text that is told: it names an attribute of the request, and how to keep it.
-    kind = f"NotKept: {error}" if isinstance(error, NotKept) else type(error).__name__
+    kind = type(error).__name__
+    if isinstance(
+        error, NotKept | NotInJob
+    ):  # the only texts that are told: they name what is wrong, and no value
+        kind = f"{kind}: {error}"
     if isinstance(error, AttemptLost):
         return Ending(kind, error, document)
     if is_unexpected(document):

@@ -3,6 +3,8 @@
 A message only says which job waits. It is acknowledged as soon as a process has it, and dropped if it cannot be read.
 """
 
+import logging
+import os
 from collections.abc import Callable
 from contextlib import nullcontext
 from typing import Any
@@ -12,14 +14,20 @@ from billiard.exceptions import WorkerLostError
 from celery.exceptions import InvalidTaskError
 from celery.worker.request import Request
 from celery.worker.strategy import default as default_strategy
+from kombu.utils.compat import detect_environment
 
+from ..exceptions import new_reference
 from ..jobs.attempt import Attempt, current_attempt
 from ..jobs.publish import HEADER
 from ..jobs.relay import wake
 from ..models import Job
+from ..problems import problem
+from ..states import State
 from .deaths import reporting, will_be_killed
 
-__all__ = ["JobRequest", "attempt_of", "is_job", "job_of_message", "strategy"]
+__all__ = ["JobRequest", "attempt_of", "is_job", "job_of_message", "strategy", "unreadable_job"]
+
+logger = logging.getLogger(__name__)
 
 
 def is_job(request: Any) -> bool:
@@ -34,6 +42,19 @@ def job_of_message(task_id: Any) -> Job | None:
     except (AttributeError, TypeError, ValueError):  # a forged message
         return None
     return Job.objects.filter(pk=pk).first() if str(pk) == task_id else None
+
+
+def unreadable_job(task_id: str, task: str, error: ValueError) -> None:
+    """Fail a job whose row holds what is no JSON: no attempt could begin. The log has the reference of its problem."""
+    job = Job.objects.filter(pk=UUID(task_id), task=task).only("id", "attempt").first()
+    document = problem("failed", reference=new_reference())
+    if job is not None and job.fail(document, leave=[State.ACCEPTED]):
+        kind, reference = type(error).__name__, document["reference"]
+        logger.error(
+            "Job %s failed: its row cannot be read, %s, reference %s",
+            *(task_id, kind, reference),
+            extra={"job_id": task_id},
+        )
 
 
 def attempt_of(request: Any) -> Attempt | None:
@@ -56,8 +77,9 @@ class JobRequest(Request):
         return bool(self.request_dict.get(HEADER))
 
     def on_accepted(self, pid: Any, time_accepted: float) -> None:
-        # If this child dies, only the attempt that it has begun is lost.
-        self.request_dict["worker_pid"] = pid
+        # If this child dies, only the attempt that it has begun is lost. gevent and eventlet tell the number of a
+        # greenlet here; the claim has the process.
+        self.request_dict["worker_pid"] = pid if detect_environment() == "default" else os.getpid()
         if self.is_jobs:
             self.acknowledge()
         super().on_accepted(pid, time_accepted)

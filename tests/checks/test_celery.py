@@ -1,4 +1,4 @@
-"""I001, W001, W002, W004, W006, W007, W009: Celery."""
+"""I001, W001, W002, W004, W006, W007, W009, W014: Celery."""
 
 from datetime import timedelta
 
@@ -125,3 +125,17 @@ def test_connections_that_celery_closes_are_noted(celery, database, vendor, opti
     if is_told:
         assert messages["I001"].level == django_checks.INFO
         assert messages["I001"].hint == "CELERY_DB_REUSE_MAX = 1000"
+
+
+@pytest.mark.parametrize(
+    ("options", "annotations"),
+    [({"backend": None}, {}), ({}, {"*": {"backend": None}}), ({}, {}), ({"ignore_result": True}, {})],
+)
+def test_an_override_without_effect_is_told(celery, options, annotations):
+    app = celery(task_annotations=annotations)
+    app.task(base=JobTask, name="checked.work", shared=False, **options)(plain_function)
+    found = [message for message in check_celery() if message.id.endswith("W014")]
+    assert any("checked.work" in message.msg for message in found) == bool(
+        "backend" in options or annotations
+    )
+    assert all("backend" in message.hint for message in found)

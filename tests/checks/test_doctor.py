@@ -232,6 +232,41 @@ def test_a_task_that_no_worker_knows_fails(monkeypatch):
     assert "No worker knows async_accept.probe." not in messages
 
 
+def test_jobs_that_wait_for_a_task_that_no_worker_knows_fail(monkeypatch):
+    """It was renamed or removed."""
+    for state in ("accepted", "accepted", "running", "failed"):
+        make_job("shop.tasks.gone", state=state)
+    make_job(tasks.add)
+    doctor = Doctor()
+    doctor.database_works = True
+    answers = {"registered": {"w": list(current_app.tasks)}, "active_queues": {"w": [{"name": "celery"}]}}
+    monkeypatch.setattr(Doctor, "_ask", lambda self, question: answers[question])
+    (finding,) = (finding for finding in doctor.check_tasks() if "gone" in finding.message)
+    assert finding.level == "fail"
+    assert finding.message == "No worker knows shop.tasks.gone, and 2 jobs wait for it."
+
+
+@pytest.mark.parametrize(
+    ("pool", "limits", "lacks"),
+    [
+        ("prefork", {"time_limit": 9, "soft_time_limit": 8}, ""),
+        ("gevent", {"time_limit": 9}, ""),
+        ("gevent", {"soft_time_limit": 8}, "no soft time limit"),
+        ("thread", {"time_limit": 9, "soft_time_limit": 8}, "no hard and no soft time limit"),
+        ("solo", {"time_limit": 9}, "no hard time limit"),
+        ("eventlet", {"time_limit": 9}, "no hard time limit"),
+        ("thread", {}, ""),
+    ],
+)
+def test_a_pool_that_keeps_no_time_limit_is_warned_of(monkeypatch, pool, limits, lacks):
+    for name, seconds in limits.items():
+        monkeypatch.setattr(tasks.add, name, seconds)
+    reply = {"w": {"pool": {"implementation": f"celery.concurrency.{pool}:TaskPool"}}}
+    monkeypatch.setattr(Doctor, "_ask", lambda self, question: {"stats": reply}[question])
+    told = [finding.message for finding in Doctor().check_limits()]
+    assert [lacks in message for message in told] == [True] * bool(lacks)
+
+
 def test_a_queue_that_nobody_consumes_fails(monkeypatch):
     names = [f"{name} [rate_limit=1]" for name in current_app.tasks]
     answers = {"registered": {"w": names}, "active_queues": {"w": [{"name": "other"}]}}

@@ -255,6 +255,7 @@ def test_after_an_outage_of_the_database_it_waits_again(trusted, clock, monkeypa
 
     with monkeypatch.context() as patch:
         patch.setattr(module, "publish_due", away)
+        patch.setattr(connection, "is_usable", lambda: False)
         with pytest.raises(OperationalError):
             trusted.tick()
     lost()

@@ -1,9 +1,12 @@
 """A job's message in the worker's main process."""
 
+import os
+
 import pytest
 from billiard.einfo import ExceptionInfo
 from billiard.exceptions import WorkerLostError
 from celery.exceptions import InvalidTaskError, Retry
+from celery.worker import state as worker_state
 
 from async_accept import tasks
 from async_accept.jobs.publish import HEADER
@@ -64,6 +67,16 @@ def taken(late):
         return request, told
 
     return take
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("pool", ["default", "gevent", "eventlet"])
+def test_the_process_of_an_attempt_is_known_in_greenlets_too(taken, monkeypatch, pool):
+    """They tell the number of a greenlet, by which no hard time limit would find the attempt."""
+    monkeypatch.setattr(messages, "detect_environment", lambda: pool)
+    request, _ = taken(make_job(add))
+    worker_state.task_ready(request)
+    assert request.request_dict["worker_pid"] == (42 if pool == "default" else os.getpid())
 
 
 def death(error):

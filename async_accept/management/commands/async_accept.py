@@ -19,6 +19,9 @@ from async_accept.models import Job
 
 __all__ = ["Command"]
 
+#: How long ``relay --once`` waits for the storage, which it has asked to remove files.
+FILES_SECONDS = 60.0
+
 
 class Command(BaseCommand):
     """Run a relay by itself, or examine the set-up."""
@@ -66,6 +69,7 @@ class Command(BaseCommand):
             while relay.lost.patience and Job.objects.lease_lost().exists() and not relay.stopping.is_set():
                 relay.stopping.wait(min(relay.lost.patience, conf.RELAY_INTERVAL.total_seconds()))
                 done.update(relay.tick())
+            relay.removal.wait(FILES_SECONDS)
             due = Job.objects.due().count()
         except Error as error:
             raise CommandError(f"The database does not answer: {type(error).__name__}") from error

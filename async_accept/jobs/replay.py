@@ -37,7 +37,17 @@ from .attempt import current_attempt
 from .rebuilt import RebuiltRequest, missing_from, names_on, without_auth
 from .variables import restore_variables, variables
 
-__all__ = ["alone", "capture", "circumstances", "decorated", "finalize", "job_of", "note_names", "replay"]
+__all__ = [
+    "alone",
+    "capture",
+    "circumstances",
+    "decorated",
+    "finalize",
+    "job_of",
+    "note_names",
+    "own_urlconf",
+    "replay",
+]
 
 Returned = TypeVar("Returned")
 
@@ -111,7 +121,7 @@ def capture(request: Request, headers: Iterable[str] = (), context: Any = None) 
         "scheme": django_request.scheme,
         "meta": meta,
         "script_prefix": get_script_prefix(),
-        "urlconf": _own_urlconf(django_request),
+        "urlconf": own_urlconf(django_request),
         "language": translation.get_language(),
         "time_zone": timezone.get_current_timezone_name(),
         "missing": missing_from(request, names_on(request) if names is None else names),
@@ -163,7 +173,7 @@ def _pairs(data: MultiValueDict[str, Any]) -> list[list[Any]]:
     return [[key, data.getlist(key)] for key in data]
 
 
-def _own_urlconf(request: HttpRequest) -> str | None:
+def own_urlconf(request: HttpRequest) -> str | None:
     """Return the name of the URLconf that a middleware set; None for the project's own, which may be renamed."""
     own = getattr(request, "urlconf", None)
     return own if own is None or isinstance(own, str) else own.__name__

@@ -20,6 +20,7 @@ from django.conf import settings
 from django.urls import resolve
 
 from ..exceptions import AttemptLost, NotKept, ResultTooLarge, Unencodable, WorkEnded, WorkFailed
+from ..jobs import events
 from ..models import Job
 from ..problems import Problem, from_exception, is_unexpected
 from ..redaction import redact_text
@@ -113,7 +114,7 @@ def work_of(job: Job | None) -> str:
         return "?"
     name = job.task
     try:
-        if job.request:
+        if job.request and (not events.is_event(job) or job.task == "async_accept.handle"):
             view, method = _handler(job.request)
             name = f"{view.__module__}.{view.__qualname__}.{method}"
             work: Any = getattr(view, method)
@@ -130,6 +131,8 @@ def work_of(job: Job | None) -> str:
 def _handler(stored: Any) -> tuple[type, str]:
     """Return the view that a captured request runs, and the name of its method."""
     match: Any = resolve(stored["path_info"], stored["urlconf"])
+    if stored.get("receiver"):
+        return match.func.view_class, "handle"
     method = stored["method"].lower()
     return match.func.cls, (getattr(match.func, "actions", None) or {}).get(method, method)
 

@@ -119,7 +119,7 @@ def decide(attempt: Attempt, raised: Failure | Retry | None) -> End:
     if isinstance(error, AttemptLost):
         return End(_nothing)
     if isinstance(error, JobCanceled):
-        return End(partial(job.end_canceled, fence=Q(attempt=job.attempt)), bare)
+        return End(partial(job.end_canceled, fence=Q(attempt=job.attempt), code=error.code), bare)
     if is_outage(error) and job.retry_when_lost and job.attempt < job.max_attempts:
         return End(partial(_lose, job, error), bare)
     attempt.error = error

@@ -43,6 +43,9 @@ class Terms(NamedTuple):
     #: How long the idempotency key is kept, also after the job is purged; None: as long as the setting says, and no
     #: longer than the job.
     key_lifetime: timedelta | None = None
+    #: In an order, take the turn at once if nobody is before it; else after the commit, as many jobs of one transaction
+    #: must.
+    takes_turn: bool = True
 
     def records_key(self, job: Job) -> bool:
         """Whether the key of *job* is kept in a row of its own (``JoinedKey``)."""
@@ -84,7 +87,8 @@ def accept(job: Job, terms: Terms = FREE) -> Job:
             raise
         return followed
     with uploads.keep(job), _encoded_input(job, terms.max_bytes):
-        turns.line_up(job)
+        if terms.takes_turn:
+            turns.line_up(job)
         stored = _insert(job, terms)
     if stored is not job:
         uploads.discard(job)

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import timedelta
+from functools import partial
 from hashlib import sha256
 from typing import Any, ClassVar, NamedTuple
 
@@ -87,7 +88,7 @@ class Receiver(View):
     #: sign the URL; "" where it has to be set.
     public_url: str | None = None
     #: How long a repeated event is recognised, also after its job is purged. Longer than the sender repeats: three days
-    #: with GitHub and Stripe.
+    #: with GitHub and Stripe. While its job is kept, it is recognised for ``IDEMPOTENCY_KEY_LIFETIME`` in any case.
     keep_ids: timedelta = timedelta(days=7)
     #: The header with the sender's id of the event.
     id_header: str = ""
@@ -265,28 +266,19 @@ class Receiver(View):
         Raises:
             InputTooLarge: it brings too many (413).
         """
-        several = self._read(self.split, event)
-        if several is None:
-            return [self._store_one(request, event)]
-        if len(several) > MAX_BATCH:
-            raise InputTooLarge
-
-        def store_all() -> list[Any]:
-            with transaction.atomic(using=database()):
-                return [self._store_one(request, each) for each in several]
-
-        return again_after_conflict(store_all, database())
-
-    def _store_one(self, request: HttpRequest, event: ReceivedEvent) -> Any:
         terms = Terms(
             max_active=conf.MAX_ACTIVE_PER_OPERATION,
             needs_broker=conf.WHEN_BROKER_DOWN == "refuse",
             key_lifetime=self.keep_ids,
         )
-        try:
-            return accept(self.make_job(request, event), terms).pk
-        except JobPurged as purged:
-            return purged.job_id
+        several = self._read(self.split, event)
+        if several is None:
+            return [_accepted(self.make_job(request, event), terms)]
+        if len(several) > MAX_BATCH:
+            raise InputTooLarge
+        jobs = [self.make_job(request, each) for each in several]
+        stored = again_after_conflict(partial(_store_all, jobs, terms._replace(takes_turn=False)), database())
+        return [stored[job.pk] for job in jobs]
 
     def make_job(self, request: HttpRequest, event: ReceivedEvent) -> Job:
         """Build the job of *event*, without storing it."""
@@ -363,3 +355,21 @@ class Receiver(View):
 
     def _hash(self, kind: str, *parts: Any) -> str:
         return keys.fingerprint(["receiver", kind, self.accept_operation, *map(encoding.plain, parts)])
+
+
+def _accepted(job: Job, terms: Terms) -> Any:
+    """Store *job*, and return its id; that of the earlier one if it is a repeat."""
+    try:
+        return accept(job, terms).pk
+    except JobPurged as purged:
+        return purged.job_id
+
+
+def _store_all(jobs: Sequence[Job], terms: Terms) -> dict[Any, Any]:
+    """Store all of *jobs*, or none; return the ids that they have got, by their own.
+
+    They are stored in the order of their keys, so that no two batches wait for each other.
+    """
+    with transaction.atomic(using=database()):
+        by_key = sorted(jobs, key=lambda job: job.idempotency_key or "")
+        return {job.pk: _accepted(job, terms) for job in by_key}

@@ -31,9 +31,7 @@ STANDARD = receivers.StandardWebhooksReceiver
 
 @pytest.mark.parametrize(
     ("base", "secrets"),
-    [
-        (receivers.GitHubReceiver, secrets) for secrets in ((), "", None, [], [""], [SECRET, None], [7])
-    ]
+    [(receivers.GitHubReceiver, secrets) for secrets in ((), "", None, [], [""], [SECRET, None], [7])]
     + [(STANDARD, secret) for secret in ("whsec_not base64", "whsec_", "whsec_é", "whsec_abc")],
 )
 def test_missing_or_malformed_secret(base, secrets):

@@ -451,17 +451,25 @@ def test_batch_that_cannot_be_stored_whole_makes_no_job(client, monkeypatch):
     monkeypatch.setattr("async_accept.receivers.base.MAX_BATCH", 2)
     assert send(client, hooks.Batch, [{"id": str(number)} for number in range(3)]).status_code == 413
     monkeypatch.undo()
-    made = hooks.Batch.make_job
+    saved, calls = Job.save, []
 
-    def fails(self, request, event):
-        if event.data["id"] == "2":
+    def fails(self, **kwargs):
+        calls.append(self)
+        if len(calls) == 2:
             raise transaction.DatabaseError("gone")
-        return made(self, request, event)
+        saved(self, **kwargs)
 
-    monkeypatch.setattr(hooks.Batch, "make_job", fails)
+    monkeypatch.setattr(Job, "save", fails)
     response = send(client, hooks.Batch, [{"id": "1"}, {"id": "2"}])
-    assert (response.status_code, response["Retry-After"]) == (503, "5")
+    assert (response.status_code, response["Retry-After"], len(calls)) == (503, "5", 2)
     assert not Job.objects.exists()
+
+
+def test_events_of_one_batch_keep_their_order(client, monkeypatch):
+    monkeypatch.setattr(hooks.Batch, "order_key", lambda self, event: "one", raising=False)
+    answer = send(client, hooks.Batch, [{"id": str(number)} for number in range(9)])
+    ran = run_accepted_jobs()
+    assert [str(job.pk) for job in sorted(ran, key=lambda job: job.started_at)] == answer.json()["jobs"]
 
 
 def test_graph_notifications_become_jobs_without_their_secret(client):

@@ -2,6 +2,7 @@
 
 import json
 from datetime import timedelta
+from uuid import uuid4
 
 from celery import shared_task
 from django.urls import path
@@ -27,7 +28,7 @@ class Noted:
     secrets = SECRET
 
     def handle(self, event):
-        Note.objects.create(slug=f"event-{Note.objects.count()}", title=event.id[:50])
+        Note.objects.create(slug=uuid4().hex, title=event.id[:50])
         return {"id": event.id, "size": len(event.body)}
 
 
@@ -100,7 +101,7 @@ class Ordered(receivers.GitHubReceiver):
     def handle(self, event):
         if event.data.get("fail"):
             raise KeyError("on purpose")
-        Note.objects.create(slug=f"event-{Note.objects.count()}", title=event.body.decode()[:50])
+        Note.objects.create(slug=uuid4().hex, title=event.body.decode()[:50])
 
 
 class Rotated(Noted, receivers.GitHubReceiver):

@@ -17,6 +17,7 @@ from django.urls import get_script_prefix, resolve
 from django.utils import timezone, translation
 from django.utils.datastructures import CaseInsensitiveMapping
 
+from .. import encoding
 from ..exceptions import JobFailed
 from ..models import Job
 from . import replay
@@ -116,7 +117,7 @@ def capture(request: HttpRequest, *, atomic: bool, unread: bool) -> dict[str, An
         "method": request.method,
         "path": request.path,
         "path_info": request.path_info,
-        "meta": {name: str(value) for name in KEPT_META if (value := request.META.get(name))},
+        "meta": {name: encoding.text(value) for name in KEPT_META if (value := request.META.get(name))},
         "script_prefix": get_script_prefix(),
         "urlconf": replay.own_urlconf(request),
         "language": translation.get_language(),

@@ -9,13 +9,11 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import timedelta
-from functools import partial
-from hashlib import sha256
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 
 from django.conf import settings
 from django.core.exceptions import DisallowedHost
-from django.db import Error, transaction
+from django.db import Error
 from django.http import HttpRequest, HttpResponse
 from django.urls import NoReverseMatch
 from django.utils.decorators import method_decorator
@@ -25,37 +23,18 @@ from django.views.decorators.debug import sensitive_variables
 
 from .. import encoding
 from ..conf import conf
-from ..db.errors import again_after_conflict
-from ..exceptions import AcceptRefused, InputTooLarge, JobPurged, NotVerified, Unavailable
+from ..exceptions import AcceptRefused, NotVerified, Unavailable, Unencodable
 from ..http.monitor import job_url
 from ..http.transactions import OptedOut
-from ..jobs import events, keys
-from ..jobs.accept import Terms, accept, task_limits
 from ..jobs.events import ReceivedEvent
-from ..jobs.publish import message_options
-from ..models import Job, database, new_id
-from . import answers
+from ..models import Job
+from . import answers, storing
 from .body import read_body, remember_bodies
 from .schemes import Message, Scheme
 
-__all__ = ["Description", "Receiver"]
+__all__ = ["Receiver"]
 
 logger = logging.getLogger(__name__)
-
-#: How many events one request may bring.
-MAX_BATCH = 1_000
-#: What fits into ``Job.sequence``.
-LARGEST_SEQUENCE = 2**63 - 1
-
-
-class Description(NamedTuple):
-    """What a receiver reads of an event to store it."""
-
-    #: The id that tells a repeat; None: the body does.
-    id: str | None = None
-    #: What the event is about, for events that are worked off in order.
-    order: Any = None
-    sequence: int | None = None
 
 
 class Receiver(View):
@@ -185,6 +164,8 @@ class Receiver(View):
             return self.receive(request)
         except AcceptRefused as refusal:
             return answers.refused(refusal)
+        except Unencodable:
+            return answers.refused(NotVerified())  # no sender knows a URL that cannot be stored
         except Error as error:
             return answers.refused(Unavailable.because(error))  # nothing is stored: the sender tries again
 
@@ -201,10 +182,10 @@ class Receiver(View):
         if not self.verify(request, body):
             raise NotVerified
         event = self.event_of(request, body)
-        answer: HttpResponse | None = self._read(self.handshake, event)
+        answer: HttpResponse | None = storing.read(self.handshake, event)
         if answer is not None:
             return answer
-        return self.acknowledge(request, self.store(request, event))
+        return self.acknowledge(request, storing.store(self, request, event))
 
     def event_of(self, request: HttpRequest, body: bytes) -> ReceivedEvent:
         """Return the event in *request*, with the headers that are kept: never the one that verifies it."""
@@ -234,6 +215,16 @@ class Receiver(View):
         body = {"jobs": list(map(str, jobs))} if self.accept_body is None else self.accept_body
         return answers.acknowledged(self.accept_status, body, headers)
 
+    def read_again(self, event: ReceivedEvent) -> None:
+        """Read an event again, in the worker, that could not be read when it came.
+
+        Raises:
+            Exception: it still cannot be read. Its job fails with that error.
+        """
+        storing.describe(self, event)
+        self.split(event)
+        self.handshake(event)
+
     # --- Secrets -----------------------------------------------------------------------------------------
 
     @method_decorator(sensitive_variables())
@@ -257,119 +248,3 @@ class Receiver(View):
     def signed_url(self, request: HttpRequest) -> str:
         """Return the URL of *request* as the sender knows it; "" if ``public_url`` is not set."""
         return self.public_url.rstrip("/") + request.get_full_path() if self.public_url else ""
-
-    # --- Storing -----------------------------------------------------------------------------------------
-
-    def store(self, request: HttpRequest, event: ReceivedEvent) -> list[Any]:
-        """Store *event*, or the several that it brings, and return the ids of the jobs, those of repeats included.
-
-        Raises:
-            InputTooLarge: it brings too many (413).
-        """
-        terms = Terms(
-            max_active=conf.MAX_ACTIVE_PER_OPERATION,
-            needs_broker=conf.WHEN_BROKER_DOWN == "refuse",
-            key_lifetime=self.keep_ids,
-        )
-        several = self._read(self.split, event)
-        if several is None:
-            return [_accepted(self.make_job(request, event), terms)]
-        if len(several) > MAX_BATCH:
-            raise InputTooLarge
-        jobs = [self.make_job(request, each) for each in several]
-        stored = again_after_conflict(partial(_store_all, jobs, terms._replace(takes_turn=False)), database())
-        return [stored[job.pk] for job in jobs]
-
-    def make_job(self, request: HttpRequest, event: ReceivedEvent) -> Job:
-        """Build the job of *event*, without storing it."""
-        told = self._read(self.describe, event) or Description()
-        event.id = told.id or event.id
-        task = self.accept_task
-        return Job(
-            id=new_id(),
-            operation=self.accept_operation,
-            task="async_accept.handle" if task is None else task.name,
-            input={"event": event.stored()},
-            request=events.capture(request, atomic=self.accept_atomic, unread=event.unread),
-            message_options=message_options(
-                queue=self.accept_queue,
-                priority=self.accept_priority,
-                time_limit=self.accept_time_limit,
-                soft_time_limit=self.accept_soft_time_limit,
-            ),
-            order_key=None if told.order is None else self._hash("order", told.order, event.path_kwargs),
-            sequence=told.sequence,
-            **self._limits(),
-            **self._key_columns(told.id, event),
-        )
-
-    def describe(self, event: ReceivedEvent) -> Description:
-        """Return what is read of *event* to store it.
-
-        Raises:
-            Exception: the event cannot be read. Then its job fails with that error.
-        """
-        id, order, sequence = self.event_id(event), self.order_key(event), self.sequence(event)
-        if id is not None:
-            encoding.dumps(id)
-        if sequence is not None and (type(sequence) is not int or abs(sequence) > LARGEST_SEQUENCE):
-            raise ValueError("sequence() returns a whole number of 64 bits, or None.")
-        if order is not None:
-            encoding.dumps(encoding.plain(order))
-        return Description(None if id is None else str(id), order, sequence)
-
-    def _read(self, hook: Callable[[ReceivedEvent], Any], event: ReceivedEvent) -> Any:
-        """Return what *hook* reads of a verified event; None if it fails: the job will tell, not the sender."""
-        try:
-            return hook(event)
-        except AcceptRefused:
-            raise
-        except Exception as error:
-            logger.warning("%s cannot read an event: %s", type(self).__name__, type(error).__name__)
-            event.unread = True
-            return None
-
-    def read_again(self, event: ReceivedEvent) -> None:
-        """Read an event again, in the worker, that could not be read when it came.
-
-        Raises:
-            Exception: it still cannot be read. Its job fails with that error.
-        """
-        for hook in (self.describe, self.split, self.handshake):
-            hook(event)
-
-    def _limits(self) -> dict[str, Any]:
-        if self.accept_task is not None:
-            return task_limits(self.accept_task)
-        again = self.accept_atomic if self.accept_retry_when_lost is None else self.accept_retry_when_lost
-        return {"max_attempts": conf.MAX_ATTEMPTS, "retry_when_lost": again}
-
-    def _key_columns(self, id: str | None, event: ReceivedEvent) -> dict[str, str]:
-        """Return the columns that tell a repeat: by the signed id, else by the body."""
-        if id:
-            return {"idempotency_key": self._hash("id", id, event.path_kwargs)}
-        if not self.same_body_is_repeat:
-            return {}
-        digest = sha256(event.body).hexdigest()
-        return {"idempotency_key": self._hash("body", digest, event.path_kwargs)}
-
-    def _hash(self, kind: str, *parts: Any) -> str:
-        return keys.fingerprint(["receiver", kind, self.accept_operation, *map(encoding.plain, parts)])
-
-
-def _accepted(job: Job, terms: Terms) -> Any:
-    """Store *job*, and return its id; that of the earlier one if it is a repeat."""
-    try:
-        return accept(job, terms).pk
-    except JobPurged as purged:
-        return purged.job_id
-
-
-def _store_all(jobs: Sequence[Job], terms: Terms) -> dict[Any, Any]:
-    """Store all of *jobs*, or none; return the ids that they have got, by their own.
-
-    They are stored in the order of their keys, so that no two batches wait for each other.
-    """
-    with transaction.atomic(using=database()):
-        by_key = sorted(jobs, key=lambda job: job.idempotency_key or "")
-        return {job.pk: _accepted(job, terms) for job in by_key}

@@ -291,7 +291,7 @@ class PlainScheme(Scheme):
     """A header has the secret itself (GitLab, Telegram, many home-made senders). The body is not signed.
 
     Args:
-        header: that header.
+        header: that header; "" if the secret is in the body (Microsoft Graph).
     """
 
     def __init__(self, header: str) -> None:
@@ -308,4 +308,4 @@ class PlainScheme(Scheme):
         return Claim([sha256(value.encode("latin-1")).hexdigest().encode()])
 
     def sign(self, message: Message, secrets: Iterable[str]) -> dict[str, str]:
-        return {self.header: next(iter(secrets))}
+        return {self.header: next(iter(secrets))} if self.header else {}

@@ -124,7 +124,7 @@ class SlackReceiver(Receiver):
 class ZoomReceiver(Receiver):
     """For Zoom: https://developers.zoom.us/docs/api/webhooks/#verify-with-zooms-header.
 
-    Zoom shakes hands every 72 hours (``endpoint.url_validation``).
+    Zoom shakes hands every 72 hours (``endpoint.url_validation``), which is answered with the first of the secrets.
     """
 
     scheme = TimestampScheme("X-Zm-Signature", "X-Zm-Request-Timestamp")

@@ -14,6 +14,7 @@ from django.core.handlers.asgi import ASGIRequest
 from django.core.management import call_command
 from django.db import transaction
 from django.test import AsyncClient, Client, RequestFactory
+from django.urls import path
 from django.utils import timezone
 
 from async_accept import conf, receivers, testing
@@ -369,6 +370,17 @@ def test_strange_ids_are_no_error(client, data):
     assert Job.objects.count() == 1
 
 
+@pytest.mark.urls("tests.receivers.test_receiving")
+def test_url_that_cannot_be_stored_is_refused(client):
+    request = sign_request(hooks.GitHub, {})
+    request["headers"]["X-Request-Id"] = "a\0b"
+    assert client.post("/tenants/a/", **request).status_code == 202
+    assert is_refused(client.post("/tenants/a%00b/", **request))
+
+
+urlpatterns = [path("tenants/<str:tenant>/", hooks.GitHub.as_view())]
+
+
 # --- Repeats ---------------------------------------------------------------------------------------------------
 
 
@@ -448,7 +460,7 @@ def test_batch_makes_as_many_jobs(client):
 
 
 def test_batch_that_cannot_be_stored_whole_makes_no_job(client, monkeypatch):
-    monkeypatch.setattr("async_accept.receivers.base.MAX_BATCH", 2)
+    monkeypatch.setattr("async_accept.receivers.storing.MAX_BATCH", 2)
     assert send(client, hooks.Batch, [{"id": str(number)} for number in range(3)]).status_code == 413
     monkeypatch.undo()
     saved, calls = Job.save, []

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from operator import index
 from traceback import format_exception
 from typing import Any, SupportsIndex
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 from rest_framework.exceptions import APIException
 
@@ -20,6 +20,7 @@ __all__ = [
     "AsyncAcceptError",
     "AttemptLost",
     "BrokerUnavailable",
+    "EventSuperseded",
     "IdempotencyKeyInvalid",
     "IdempotencyKeyMissing",
     "IdempotencyKeyReused",
@@ -28,9 +29,11 @@ __all__ = [
     "JobActive",
     "JobCanceled",
     "JobFailed",
+    "JobPurged",
     "LengthRequired",
     "NotInJob",
     "NotKept",
+    "NotVerified",
     "PreconditionFailed",
     "ResultNotFinal",
     "ResultTooLarge",
@@ -124,9 +127,29 @@ class JobCanceled(AsyncAcceptError):
     Catch it to tidy up, then raise it again: the job ends as ``canceled``.
     """
 
+    #: The code of the job's problem.
+    code = "canceled"
+
+
+class EventSuperseded(JobCanceled):
+    """A later event of the same object has been worked off: the job ends as ``canceled``, without its work."""
+
+    code = "superseded"
+
 
 class AttemptLost(AsyncAcceptError):
     """Raised by ``checkpoint()`` if this attempt was declared lost: the job no longer takes anything from it."""
+
+
+class JobPurged(AsyncAcceptError):
+    """A repeated event stands for a job whose row is purged: nothing is to be done again.
+
+    ``job_id`` is the id that the job had.
+    """
+
+    def __init__(self, job_id: UUID) -> None:
+        super().__init__(f"Job {job_id} is purged.")
+        self.job_id = job_id
 
 
 class BrokerUnavailable(AsyncAcceptError):
@@ -294,6 +317,18 @@ class InputTooLarge(AcceptRefused):
     status_code = 413
     default_code = "input-too-large"
     default_detail = "The request is larger than allowed."
+
+
+class NotVerified(AcceptRefused):
+    """What a receiver got does not prove that it comes from the sender (401).
+
+    It is the same answer whatever is wrong, so that nobody can try out what is missing: the signature, its time, or the
+    form of a header. Check the secret and the clocks of both sides.
+    """
+
+    status_code = 401
+    default_code = "not-verified"
+    default_detail = "The request could not be verified."
 
 
 class LengthRequired(AcceptRefused):

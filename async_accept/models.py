@@ -149,6 +149,11 @@ class Job(models.Model):
     active_hash = models.CharField(max_length=64, null=True, blank=True, editable=False)  # noqa: DJ001 indexed where set
     #: If another job holds the active key: whether the request gets that job, or is refused.
     joins_active = models.BooleanField(default=True, editable=False)
+    #: Hash of what the job is about, if such jobs run one at a time and in order. The job whose turn it is has the same
+    #: hash in ``active_key``; the others wait (``jobs/turns.py``).
+    order_key = models.CharField(max_length=64, null=True, blank=True, editable=False)  # noqa: DJ001 indexed where set
+    #: The place of the event in its own order: if a later one has succeeded, this job is superseded.
+    sequence = models.BigIntegerField(null=True, blank=True, editable=False)
 
     #: A dict with current, total, unit, message, percent, stage.
     progress = JSONTextField(_("progress"), null=True, blank=True)
@@ -214,6 +219,11 @@ class Job(models.Model):
                 fields=["active_hash"],
                 name="async_accept_active",
                 condition=Q(active_hash__isnull=False),
+            ),
+            models.Index(
+                fields=["order_key", "state", "created_at"],
+                name="async_accept_order",
+                condition=Q(order_key__isnull=False),
             ),
             # Partial: they hold few jobs, and stay small however many have ended.
             models.Index(
@@ -400,13 +410,19 @@ class Job(models.Model):
             for _ in range(2)
         )
 
-    def end_canceled(self, *, leave: Iterable[str] = LEASED, fence: Q = ANY, **final: Any) -> bool:
-        """End the job as canceled; False if it is in none of the states in *leave*."""
+    def end_canceled(
+        self, *, leave: Iterable[str] = LEASED, fence: Q = ANY, code: str = "canceled", **final: Any
+    ) -> bool:
+        """End the job as canceled; False if it is in none of the states in *leave*.
+
+        Args:
+            code: of its problem, which says why.
+        """
         return self._end(
             State.CANCELED,
             leave=leave,
             fence=fence,
-            problem=problem("canceled"),
+            problem=problem(code),
             signal=signals.job_canceled,
             **final,
         )
@@ -420,7 +436,7 @@ class Job(models.Model):
         # not know of that.
         is_due_now = Q(forgotten=True) | Q(uploads__isnull=False)
         sweep_at = Case(When(is_due_now, then=Value(now)), default=Value(expires_at))
-        return self._move(
+        moved = self._move(
             to,
             leave=leave,
             fence=fence,
@@ -434,6 +450,11 @@ class Job(models.Model):
             active_key=None,
             **changes,
         )
+        if moved and self.order_key is not None:
+            after_commit(
+                signals.turn_ended.send_robust, sender=Job, order_key=self.order_key, using=database()
+            )
+        return moved
 
     def _move(
         self,
@@ -476,9 +497,10 @@ def database_now() -> datetime:
 
 
 class JoinedKey(models.Model):
-    """An idempotency key of a view that joins active jobs, and the job that a request with this key gets.
+    """An idempotency key that is kept apart from its job, and the job that a request with this key gets.
 
-    The job may have another key of its own, if the request joined it while it was active.
+    The job may have another key of its own, if the request joined it while it was active. And the job may be purged
+    already, if its key has a lifetime of its own, as the id of a received event has.
     """
 
     idempotency_key = models.CharField(max_length=64, primary_key=True)
@@ -486,6 +508,8 @@ class JoinedKey(models.Model):
     #: No foreign key: so a purge of jobs stays one statement. The row is deleted at the end of the key's lifetime.
     job_id = models.UUIDField()
     created_at = models.DateTimeField(default=timezone.now, db_index=True)
+    #: Until when the key stands for its job, whether that is purged or not; None: as long as the setting says.
+    kept_until = models.DateTimeField(null=True, blank=True, db_index=True)
 
     objects = PrimaryManager()
 

@@ -65,6 +65,9 @@ TYPES: dict[str, ProblemType] = {
         409, _("The job was lost"), _("The worker stopped, and the work cannot be repeated safely.")
     ),
     "canceled": ProblemType(409, _("The job was canceled"), _("The job was canceled before it ended.")),
+    "superseded": ProblemType(
+        409, _("A later event came first"), _("A later event of the same object has been worked off already.")
+    ),
     "time-limit": ProblemType(409, _("The job took too long"), _("The work exceeded its time limit.")),
     "rejected": ProblemType(409, _("The request was rejected"), _("The work could not be done as asked.")),
     "result-unencodable": ProblemType(
@@ -115,7 +118,7 @@ OF_JOBS = (
     *(
         text
         for code in (
-            *("failed", "lost", "time-limit", "rejected"),
+            *("failed", "lost", "superseded", "time-limit", "rejected"),
             *("result-unencodable", "result-too-large", "result-not-final"),
         )
         for text in TYPES[code][1:]
@@ -205,7 +208,7 @@ def _document_of(error: BaseException) -> Problem:
             data = error.detail if isinstance(error.detail, list | dict) else {"detail": error.detail}
             return _rejected(error.status_code, data)
         case JobCanceled():
-            return problem("canceled")
+            return problem(error.code)
         case SoftTimeLimitExceeded() | TimeLimitExceeded():
             return problem("time-limit")
         case Unencodable():

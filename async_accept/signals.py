@@ -27,3 +27,6 @@ job_succeeded = Signal()
 job_failed = Signal()
 #: A job ended because somebody canceled it.
 job_canceled = Signal()
+
+#: Internal: a job ended in whose ``order_key`` others may wait. Its receivers get ``order_key`` in place of ``job``.
+turn_ended = Signal()

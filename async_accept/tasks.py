@@ -21,9 +21,10 @@ from django.db.transaction import TransactionManagementError
 from .conf import conf
 from .db.errors import again_after_outage, is_passing
 from .exceptions import AttemptLost, JobCanceled, JobFailed, NotInJob, ViewFailed, WorkEnded
-from .jobs import rendering, uploads
+from .jobs import events, rendering, turns, uploads
 from .jobs.attempt import Attempt, begin, current_attempt, end
 from .jobs.control import hidden_by, is_control
+from .jobs.events import ReceivedEvent
 from .jobs.replay import alone, replay
 from .models import ATTEMPTS_CEILING, Job, database, database_now
 from .states import LEASED, State
@@ -35,7 +36,7 @@ from .worker.heartbeat import heartbeat
 from .worker.message import attempt_of, is_job, job_of_message, unreadable_job
 from .worker.task_type import JobTaskType, guard
 
-__all__ = ["JobBackend", "JobTask", "atomic_from_here", "probe", "replay_view"]
+__all__ = ["JobBackend", "JobTask", "atomic_from_here", "handle_event", "probe", "replay_view"]
 
 if TYPE_CHECKING:
     BaseTask = DjangoTask[..., Any]
@@ -91,11 +92,13 @@ class JobTask(BaseTask, metaclass=JobTaskType):
 
     def work(self, job: Job) -> Any:
         """Do the work of *job* and return what it leaves."""
+        if events.is_event(job):
+            turns.check_sequence(job)
         return self(**self.input_of(job))
 
     def input_of(self, job: Job) -> dict[str, Any]:
         """Return the arguments of the task, also for its handlers; uploads are open files."""
-        return uploads.restore(job) or {}
+        return {"event": events.restore(job)} if events.is_event(job) else uploads.restore(job) or {}
 
     # --- Claim ------------------------------------------------------------------------------------------
 
@@ -157,6 +160,8 @@ class JobTask(BaseTask, metaclass=JobTaskType):
             return job  # the try before has claimed it, and then the connection broke
         # A job that was given back waits for its time; then the relay publishes it.
         if job.state != State.ACCEPTED or (job.attempt and not job.dispatches):
+            return None
+        if turns.waits(job) and not turns.take(job):
             return None
         queue = (self.request.delivery_info or {}).get("routing_key") or ""
         held = job.claim(self.request.hostname or "", os.getpid(), queue, began=began)
@@ -351,6 +356,24 @@ def replay_view() -> Any:
     if attempt is None or attempt.job.task != "async_accept.replay":
         raise RuntimeError("This task runs captured requests only; it cannot be called.")
     return replay(attempt.job)
+
+
+class EventTask(JobTask):
+    """Runs ``handle()`` of the receiver; its transaction is the receiver's choice (``accept_atomic``)."""
+
+    abstract = True
+
+    def is_atomic(self, job: Job) -> bool:
+        return bool(job.request and job.request.get("atomic"))
+
+
+@shared_task(base=EventTask, name="async_accept.handle", autoretry_for=())
+def handle_event(event: ReceivedEvent) -> Any:
+    """Run the receiver's own logic for a job."""
+    attempt = current_attempt()
+    if attempt is None or attempt.job.task != "async_accept.handle":
+        raise RuntimeError("This task runs received events only; it cannot be called.")
+    return events.handle(attempt.job, event)
 
 
 @shared_task(base=JobTask, name="async_accept.probe")

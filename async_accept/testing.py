@@ -5,6 +5,8 @@ A message only says which job waits, so these helpers run a job from its row: in
 """
 
 import inspect
+import json
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -14,7 +16,6 @@ from uuid import uuid4
 
 from celery import Celery
 from django.db import connections
-from django.utils import timezone
 
 from . import encoding
 from .conf import conf
@@ -22,8 +23,10 @@ from .jobs import publish, results, values
 from .jobs.accept import task_limits
 from .jobs.attempt import Attempt, observed
 from .jobs.broker import Broker
-from .models import Job, new_id
+from .models import Job, database_now, new_id
 from .problems import Problem, is_unexpected, problem
+from .receivers import Receiver
+from .receivers.schemes import Message
 from .states import FINAL, State
 from .worker.finish import leave
 
@@ -37,6 +40,8 @@ __all__ = [
     "run_accepted_jobs",
     "run_job",
     "sent_tasks",
+    "sign",
+    "sign_request",
 ]
 
 #: More attempts than any sensible policy allows.
@@ -331,7 +336,7 @@ def make_job(
     # What accepting does not know yet is written over what the steps have left.
     later = {key: columns.pop(key) for key in LATER & columns.keys()}
     columns.setdefault("id", new_id(anonymous=columns["anonymous"]))
-    job = Job(task=name, dispatch_at=timezone.now() + conf.REPUBLISH_AFTER, **columns)
+    job = Job(task=name, dispatch_at=database_now() + conf.REPUBLISH_AFTER, **columns)
     job.save(force_insert=True)
     _lead(job, State(state), result, later.get("problem"))
     if later:
@@ -373,3 +378,52 @@ def _lead(job: Job, state: State, result: Any, document: Problem | None) -> None
     elif state == State.FAILED:
         results.fail(job, document or problem("failed"), RuntimeError("failed on purpose"), None)
     assert state in FINAL or job.state == state
+
+
+# --- Webhooks -------------------------------------------------------------------------------------------------
+
+
+def sign(
+    receiver: type[Receiver],
+    body: bytes,
+    *,
+    secret: str | None = None,
+    id: str = "msg_test",
+    timestamp: float | None = None,
+    url: str = "",
+    content_type: str = "application/json",
+) -> dict[str, str]:
+    """Return the headers with which the sender of *receiver* would send *body*; no network is used.
+
+    Args:
+        secret: with which to sign; by default the first one of *receiver*.
+        id: the sender's id of the message, if it has a header for it.
+        timestamp: when it is signed, in seconds since 1970; by default now.
+        url: the whole URL, for senders that sign it (Twilio).
+        content_type: of the body, for senders that sign the fields of a form (Twilio).
+    """
+    told = str(int(time.time() if timestamp is None else timestamp))
+    secrets = receiver().get_secrets() if secret is None else [secret]
+    message = Message(body, told, id, url, content_type)
+    headers = receiver.scheme.sign(message, secrets[:1])
+    return {receiver.id_header: id, **headers} if receiver.id_header else headers
+
+
+def sign_request(
+    receiver: type[Receiver],
+    data: Any,
+    *,
+    content_type: str = "application/json",
+    headers: dict[str, str] | None = None,
+    **signed: Any,
+) -> dict[str, Any]:
+    """Return the arguments of ``client.post(url, …)`` for a request that the sender of *receiver* would send.
+
+    Args:
+        data: the body: bytes as they are, anything else as JSON.
+        headers: further headers, such as ``{"X-GitHub-Event": "push"}``.
+        signed: as in ``sign()``.
+    """
+    body = data if isinstance(data, bytes) else json.dumps(data).encode()
+    made = sign(receiver, body, content_type=content_type, **signed)
+    return {"data": body, "content_type": content_type, "headers": {**made, **(headers or {})}}

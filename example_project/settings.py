@@ -113,6 +113,10 @@ ASYNC_ACCEPT = env.package_settings()
 
 # Visitors can log in as alice or bob with one click, without a password.
 DEMO_LOGIN = env.flag("DEMO_LOGIN", DEBUG)
+# What the payment provider signs its webhooks with; two while one is replaced. Everybody knows the default.
+PAYMENT_WEBHOOK_SECRETS = env.words(
+    "PAYMENT_WEBHOOK_SECRETS", ["whsec_Y29ybmVyIHNob3AsIG9ubHkgZm9yIHRoZSBkZW1v"]
+)
 # Show the card "Troublemaker", whose jobs go wrong on purpose.
 TROUBLEMAKER = env.flag("TROUBLEMAKER", DEBUG)
 # How long pricing an order takes.

@@ -100,6 +100,9 @@ REST_FRAMEWORK = {
     "TEST_REQUEST_DEFAULT_FORMAT": "json",
 }
 
+# Two secrets of one receiver, as while one is replaced by the next.
+HOOK_SECRETS = ["the old secret of the hooks", "the new secret of the hooks"]
+
 CELERY_BROKER_URL = os.environ.get("CELERY_BROKER_URL", "memory://")
 CELERY_RESULT_BACKEND = "django-db"
 CELERY_RESULT_EXTENDED = True

@@ -20,7 +20,7 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django_celery_results.models import TaskResult
 
-from ..jobs import results
+from ..jobs import events, results
 from ..models import Job
 from ..problems import translated
 from ..redaction import redact, redact_query
@@ -143,7 +143,7 @@ class DetailMixin(SiteMixin):
             "problem_errors": pretty(job.problem["errors"]) if (job.problem or {}).get("errors") else None,
             "traceback": stored["trace"] if stored and sees_traceback else None,
             "sees_input": sees_input,
-            "input": pretty(job.input) if sees_input and job.input is not None else None,
+            "input": self._input(job) if sees_input and job.input is not None else None,
             "can_rerun": ACTIONS["rerun"].applies(job),
             "asked": self._asked(job) if sees_input else None,
             "task_result_url": self._task_result_url(user, stored),
@@ -213,6 +213,9 @@ class DetailMixin(SiteMixin):
             with suppress(ValueError):  # not JSON: somebody else has written it
                 shown["body"] = _shown(json.loads(stored["text"]), response.get("kept", "json"))
         return shown
+
+    def _input(self, job: Job) -> Shown:
+        return pretty(events.shown(job.input) if events.is_event(job) else job.input)
 
     def _asked(self, job: Job) -> list[tuple[str, str]]:
         """Return labels and values that describe the request that is replayed."""

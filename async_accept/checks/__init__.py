@@ -10,6 +10,7 @@ from .celery import check_celery, check_reconnects
 from .cors import check_cors
 from .databases import check_atomic_requests, check_databases, check_isolation_of_server
 from .messages import TAG
+from .receivers import check_receivers
 from .settings import check_settings
 from .urls import check_urls
 from .views import check_views
@@ -22,6 +23,7 @@ __all__ = [
     "check_cors",
     "check_databases",
     "check_isolation_of_server",
+    "check_receivers",
     "check_reconnects",
     "check_settings",
     "check_urls",

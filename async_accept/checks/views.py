@@ -20,6 +20,7 @@ from ..http.options import AcceptOptions
 from ..jobs.accept import check_arguments
 from ..jobs.publish import message_options
 from ..mixins import AcceptingView
+from ..receivers import Receiver
 from ..tasks import JobTask
 from .messages import TAG, error, warning
 
@@ -114,7 +115,9 @@ def queues_of_views() -> Iterator[tuple[str, str]]:
 def _sent(route: Routed) -> Iterator[Sent]:
     """Yield what *route* says of its jobs' messages, for the view and for each of its handlers that says something."""
     of_view = {name: _option(route, name) for name in MESSAGE_OPTIONS}
-    if issubclass(route.view, AcceptingView) and any(value is not None for value in of_view.values()):
+    if issubclass(route.view, AcceptingView | Receiver) and any(
+        value is not None for value in of_view.values()
+    ):
         yield Sent(of_view, f"{route.view.__module__}.{route.view.__qualname__}", route.view)
     for _, handler in inspect.getmembers(route.view, inspect.isfunction):
         found = decorated(handler)

@@ -7,6 +7,7 @@ nothing behind, and its key stays free.
 import inspect
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
+from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 from django.db import Error, IntegrityError, connections, transaction
@@ -18,7 +19,7 @@ from ..db.functions import from_now
 from ..db.transactions import after_commit
 from ..exceptions import InputGone, InputTooLarge, TooManyJobs, Unavailable
 from ..models import ATTEMPTS_CEILING, Job, database, database_now, new_id
-from . import keys, publish, uploads
+from . import keys, publish, turns, uploads
 
 __all__ = ["Terms", "accept", "active_columns", "check_arguments", "rerun", "task_limits"]
 
@@ -39,6 +40,18 @@ class Terms(NamedTuple):
     needs_broker: bool = False
     #: A request with an idempotency key may join an active job.
     joins: bool = False
+    #: How long the idempotency key is kept, also after the job is purged; None: as long as the setting says, and no
+    #: longer than the job.
+    key_lifetime: timedelta | None = None
+    #: In an order, take the turn at once if nobody is before it; else after the commit, as many jobs of one transaction
+    #: must.
+    takes_turn: bool = True
+    #: When the job is accepted; None: now. Of a batch, each has its own time, by its place and not by its INSERT.
+    accepted_at: datetime | None = None
+
+    def records_key(self, job: Job) -> bool:
+        """Whether the key of *job* is kept in a row of its own (``JoinedKey``)."""
+        return job.idempotency_key is not None and (self.joins or self.key_lifetime is not None)
 
 
 #: No caps, and any size.
@@ -58,10 +71,11 @@ def accept(job: Job, terms: Terms = FREE) -> Job:
         IdempotencyKeyReused: the key came with another payload (422).
         JobActive: such a job is active, and a second one is refused (409).
         Unavailable: the broker is down, and the view refuses then; or the keys could not be had (503).
+        JobPurged: the earlier job that stands for this request is gone; only with ``terms.key_lifetime``.
     """
-    # An earlier request with this key may have joined an active job. Then only JoinedKey knows the key, no row of Job.
-    records_key = terms.joins and job.idempotency_key is not None
-    if records_key and (earlier := keys.earlier_by_joined_key(job)) is not None:
+    # An earlier request with this key may have joined an active job, or its job is purged. Then only JoinedKey knows
+    # the key, no row of Job.
+    if terms.records_key(job) and (earlier := keys.earlier_by_joined_key(job)) is not None:
         return earlier
     try:
         _check_room(job, terms)
@@ -75,13 +89,18 @@ def accept(job: Job, terms: Terms = FREE) -> Job:
             raise
         return followed
     with uploads.keep(job), _encoded_input(job, terms.max_bytes):
-        stored = _insert(job, records_key)
+        if terms.takes_turn:
+            turns.line_up(job)
+        stored = _insert(job, terms)
     if stored is not job:
         uploads.discard(job)
         return stored
     if signals.job_accepted.has_listeners(Job):
         after_commit(signals.job_accepted.send_robust, sender=Job, job=job, using=database())
-    after_commit(publish.publish_accepted, job, using=database())
+    if turns.waits(job):
+        after_commit(turns.call_next, job.order_key, using=database())
+    else:
+        after_commit(publish.publish_accepted, job, using=database())
     return job
 
 
@@ -127,6 +146,8 @@ def rerun(
         max_attempts=job.max_attempts,
         retry_when_lost=job.retry_when_lost,
         retry_after=job.retry_after,
+        order_key=job.order_key,
+        sequence=job.sequence,
         **active,
         **key_columns,
     )
@@ -209,11 +230,8 @@ def _encoded_input(job: Job, max_bytes: int | None) -> Iterator[None]:
         job.input = value
 
 
-def _insert(job: Job, records_key: bool) -> Job:
+def _insert(job: Job, terms: Terms) -> Job:
     """Insert *job*; return it, or the earlier job that stands for this request.
-
-    Args:
-        records_key: write down which job the idempotency key stands for, in the same transaction.
 
     Raises:
         Unavailable: a key is held, time and again by a job that is gone when it is looked up (503).
@@ -221,11 +239,11 @@ def _insert(job: Job, records_key: bool) -> Job:
     in_transaction = connections[database()].in_atomic_block
     # InnoDB: a failed INSERT keeps its lock until the caller commits. The end of the active job would wait for that
     # lock, and joining for that end: a deadlock. So look first.
-    if records_key and in_transaction and (earlier := keys.earlier(job)) is not None:
+    if terms.records_key(job) and in_transaction and (earlier := keys.earlier(job)) is not None:
         return earlier
     for _ in range(TRIES):
         try:
-            stored = _insert_once(job, records_key, in_transaction)
+            stored = _insert_once(job, terms, in_transaction)
             if stored is not None:
                 return stored
         except Error as error:
@@ -235,24 +253,31 @@ def _insert(job: Job, records_key: bool) -> Job:
     raise Unavailable
 
 
-def _insert_once(job: Job, records_key: bool, in_transaction: bool) -> Job | None:
-    """Insert *job*, or find the earlier one; None if a key was held and is free by now."""
+def _insert_once(job: Job, terms: Terms, in_transaction: bool) -> Job | None:
+    """Insert *job*, or find the earlier one; None if a key was held and is free by now.
+
+    The row that keeps the idempotency key apart from the job is written in the same transaction.
+    """
     using = database()
+    records_key = terms.records_key(job)
     keyed = job.idempotency_key is not None or job.active_key is not None
     # Alone, the INSERT needs no transaction; in somebody's, only one that may fail needs a savepoint.
     needs_transaction = records_key or (keyed and in_transaction)
     try:
         with transaction.atomic(using=using) if needs_transaction else nullcontext():
             connections[using].ensure_connection()  # then the time is the database's
-            job.created_at = job.updated_at = database_now()
-            job.dispatch_at = from_now(conf.REPUBLISH_AFTER)
+            job.created_at = job.updated_at = terms.accepted_at or database_now()
+            job.dispatch_at = from_now(turns.patience(job))
             job.save(force_insert=True, using=using)
-            stored = keys.record(job, job) if records_key else job
+            stored = keys.record(job, job, terms.key_lifetime) if records_key else job
             if stored is not job:
                 transaction.set_rollback(True, using=using)
     except IntegrityError:
         if not keyed:
             raise
-        return keys.earlier(job)
-    job.dispatch_at = database_now() + conf.REPUBLISH_AFTER  # what the row has, as near as need be
+        earlier = keys.earlier(job)
+        if earlier is None and job.order_key is not None:
+            job.active_key = None  # somebody has the turn: the next try waits for it
+        return earlier
+    job.dispatch_at = database_now() + turns.patience(job)  # what the row has, as near as need be
     return stored

@@ -10,7 +10,7 @@ Source: draft-ietf-httpapi-idempotency-key-header.
 
 import hashlib
 import re
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
@@ -21,7 +21,13 @@ from django.db.models import F
 from .. import encoding
 from ..conf import conf
 from ..db.errors import again_after_conflict
-from ..exceptions import IdempotencyKeyInvalid, IdempotencyKeyMissing, IdempotencyKeyReused, JobActive
+from ..exceptions import (
+    IdempotencyKeyInvalid,
+    IdempotencyKeyMissing,
+    IdempotencyKeyReused,
+    JobActive,
+    JobPurged,
+)
 from ..models import Job, JoinedKey, database, database_now
 
 __all__ = [
@@ -107,6 +113,7 @@ def earlier(job: Job) -> Job | None:
     Raises:
         IdempotencyKeyReused: the idempotency key came with another payload (422).
         JobActive: such a job is active, and *job* may not join it (409).
+        JobPurged: the key stands for a job that is gone.
     """
     return earlier_by_key(job) or _active_one(job)
 
@@ -129,27 +136,38 @@ def earlier_by_key(job: Job) -> Job | None:
 
 
 def earlier_by_joined_key(job: Job) -> Job | None:
-    """Return the job that the idempotency key of *job* stands for, in a view that joins active jobs; else None.
+    """Return the job that the idempotency key of *job* stands for, if the key is kept apart from its job; else None.
 
     Raises:
         IdempotencyKeyReused: the payload differs (422).
+        JobPurged: that job is gone, and the key has a lifetime of its own.
     """
     return _job_of(JoinedKey.objects.filter(pk=job.idempotency_key).first(), job)
 
 
-def record(job: Job, stands_for: Job) -> Job | None:
+def record(job: Job, stands_for: Job, lifetime: timedelta | None = None) -> Job | None:
     """Write down which job the idempotency key of *job* stands for, in the transaction that stores or locks that job.
 
     The primary key decides between two requests at once.
+
+    Args:
+        lifetime: how long the key stands for that job, whether it is purged or not; None: as the setting says.
 
     Returns:
         *stands_for*; another job if the key stands for that one already; None if the key was in use and is free now.
 
     Raises:
         IdempotencyKeyReused: it stands for a job already, and the payload differs (422).
+        JobPurged: it stands for a job that is gone.
     """
     rows = JoinedKey.objects.filter(pk=job.idempotency_key)
-    mine = {"job_id": stands_for.pk, "fingerprint": job.fingerprint, "created_at": database_now()}
+    now = database_now()
+    mine = {
+        "job_id": stands_for.pk,
+        "fingerprint": job.fingerprint,
+        "created_at": now,
+        "kept_until": None if lifetime is None else now + lifetime,
+    }
     rows.bulk_create([JoinedKey(pk=job.idempotency_key, **mine)], ignore_conflicts=True)
     stored = rows.first()
     if stored is None:
@@ -163,13 +181,14 @@ def record(job: Job, stands_for: Job) -> Job | None:
 
 
 def forget_expired() -> None:
-    """Delete joined keys that are older than ``IDEMPOTENCY_KEY_LIFETIME``."""
-    JoinedKey.objects.filter(created_at__lt=_oldest()).delete()
+    """Delete the keys that are kept apart from their jobs and have become too old."""
+    JoinedKey.objects.filter(kept_until__isnull=True, created_at__lt=_oldest()).delete()
+    JoinedKey.objects.filter(kept_until__lt=database_now()).delete()
 
 
 def _active_one(job: Job) -> Job | None:
-    if job.active_key is None:
-        return None
+    if job.active_key is None or job.order_key is not None:
+        return None  # in an order, nobody joins: the next one waits for its turn
     active = Job.objects.filter(active_key=job.active_key).first()
     if active is None:
         return None
@@ -195,14 +214,23 @@ def _job_of(key: JoinedKey | None, job: Job, known: Job | None = None) -> Job | 
 
     Raises:
         IdempotencyKeyReused: the payload of *job* differs (422).
+        JobPurged: that job is gone, and the key has a lifetime of its own.
     """
-    if key is None or key.created_at < _oldest():
+    if key is None or _is_old(key):
         return None
     is_known = known is not None and known.pk == key.job_id
     standing = known if is_known else Job.objects.filter(pk=key.job_id, forgotten=False).first()
     if standing is not None:
         _check_payload(key.fingerprint, job)
+    elif key.kept_until is not None:
+        raise JobPurged(key.job_id)
     return standing
+
+
+def _is_old(key: JoinedKey) -> bool:
+    if key.kept_until is not None:
+        return key.kept_until <= database_now()
+    return key.created_at < _oldest()
 
 
 def _check_payload(fingerprint: str, job: Job) -> None:

@@ -19,7 +19,7 @@ from rest_framework.response import Response
 
 from ..exceptions import Unencodable
 from ..models import Job
-from . import replay, results
+from . import events, replay, results
 from .circumstances import circumstances
 
 __all__ = ["encode", "render"]
@@ -31,8 +31,8 @@ def encode(job: Job, value: Any) -> results.Result:
     Raises:
         Unencodable, ResultTooLarge, ViewFailed: see ``results.encode()``.
     """
-    if job.request is None:
-        return results.encode(value)
+    if job.request is None or events.is_event(job):
+        return results.encode(value)  # no view renders it: the sender of an event never reads it
     with circumstances(job.request):
         # A stream is read in here.
         return results.encode(value if value is None else _answered(job, value))

@@ -19,7 +19,6 @@ from celery import current_app
 from celery.exceptions import SoftTimeLimitExceeded
 from django.conf import settings
 from django.db.transaction import TransactionManagementError
-from django.urls import resolve
 
 from ..exceptions import (
     AttemptLost,
@@ -31,6 +30,8 @@ from ..exceptions import (
     WorkFailed,
     new_reference,
 )
+from ..jobs import events
+from ..jobs.circumstances import resolved
 from ..models import Job
 from ..problems import Problem, from_exception, is_unexpected, problem
 from ..redaction import redact_text
@@ -169,7 +170,7 @@ def work_of(job: Job | None) -> str:
         return "?"
     name = job.task
     try:
-        if job.request:
+        if job.request and (not events.is_event(job) or job.task == "async_accept.handle"):
             view, method = _handler(job.request)
             name = f"{view.__module__}.{view.__qualname__}.{method}"
             work: Any = getattr(view, method)
@@ -185,7 +186,9 @@ def work_of(job: Job | None) -> str:
 
 def _handler(stored: Any) -> tuple[type, str]:
     """Return the view that a captured request runs, and the name of its method."""
-    match: Any = resolve(stored["path_info"], stored["urlconf"])
+    match: Any = resolved(stored)
+    if stored.get("receiver"):
+        return match.func.view_class, "handle"
     method = stored["method"].lower()
     return match.func.cls, (getattr(match.func, "actions", None) or {}).get(method, method)
 

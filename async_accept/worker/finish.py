@@ -124,7 +124,7 @@ def decide(attempt: Attempt, raised: Failure | Retry | None) -> Store:
     if isinstance(error, AttemptLost):
         return _nothing
     if isinstance(error, JobCanceled):
-        return partial(job.end_canceled, fence=Q(attempt=job.attempt))
+        return partial(job.end_canceled, fence=Q(attempt=job.attempt), code=error.code)
     passes = is_passing(error, own=attempt.returned)
     if passes and job.retry_when_lost and job.attempt < job.max_attempts:
         return partial(_lose, job, error)

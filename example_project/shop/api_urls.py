@@ -3,6 +3,7 @@
 from django.urls import path
 from rest_framework.routers import APIRootView, SimpleRouter
 
+from .payment_events import PaymentEvents
 from .views import OrderViewSet, PriceListViewSet, ProductViewSet, ReportView, TroubleView
 
 router = SimpleRouter()
@@ -24,6 +25,7 @@ urlpatterns = [
     # Unlike a router's root view, this one shows all URLs. It leaves out names that do not exist.
     path("", APIRootView.as_view(api_root_dict=ROOT), name="api-root"),
     path("reports/", ReportView.as_view(), name="report"),
+    path("webhooks/payments/", PaymentEvents.as_view(), name="payment-events"),
     path("trouble/", TroubleView.as_view(), name="trouble"),
     *router.urls,
 ]

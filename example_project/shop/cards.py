@@ -12,7 +12,7 @@ from django.urls import reverse
 
 from . import price_lists, tasks, views
 
-__all__ = ["CARDS", "Card", "shown_columns"]
+__all__ = ["CARDS", "Card", "shown_columns", "source"]
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Card:
 
     @property
     def code(self) -> str:
-        return "\n\n".join(map(_source, self.functions))
+        return "\n\n".join(map(source, self.functions))
 
     @property
     def api_url(self) -> str:
@@ -48,7 +48,8 @@ class Card:
 
 
 @cache
-def _source(function: Callable[..., Any]) -> str:
+def source(function: Callable[..., Any]) -> str:
+    """Return the source of a function or class, to show it."""
     return dedent(inspect.getsource(function)).rstrip()
 
 

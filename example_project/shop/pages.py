@@ -16,17 +16,22 @@ from django.views import View
 from django.views.decorators.csrf import ensure_csrf_cookie
 from django.views.generic import TemplateView
 
+from . import orders, provider
 from .api_client import call_api, error_text, latest_job, result_of
-from .cards import CARDS, Card, shown_columns
+from .cards import CARDS, Card, shown_columns, source
 from .csp import POLICY
 from .exchanges import exchanges, remember
-from .models import Product
+from .inventory import OutOfStock
+from .models import Order, Product
+from .payment_events import PaymentEvents
 from .seed import ACCOUNTS
 
-__all__ = ["DemoLoginView", "HomeView", "NotPaidView", "ResultView", "SendView"]
+__all__ = ["DemoLoginView", "HomeView", "NotPaidView", "ResultView", "SendView", "SimulateView"]
 
 # Not admin: one click on a public page must not give anybody the rights of staff.
 _ONE_CLICK_LOGINS = tuple(account.username for account in ACCOUNTS if not account.is_superuser)
+# The session keeps the last simulation of the payment provider.
+_PAYMENT_KEY = "payment"
 # A card shows the visitor's latest job if it is not older than this.
 _SHOWN_FOR = timedelta(hours=1)
 
@@ -56,6 +61,8 @@ class HomeView(Page, TemplateView):
                 for column in shown_columns()
             ],
             products=Product.objects.all(),
+            payment=self._payment(),
+            payment_code=source(PaymentEvents),
             demo_logins=_ONE_CLICK_LOGINS if settings.DEMO_LOGIN else (),
             token=self._token(),
             max_bytes=settings.IMPORT_MAX_BYTES,
@@ -75,6 +82,15 @@ class HomeView(Page, TemplateView):
             "typed": self.request.POST if problem else {},
             **_job_and_result(self.request, card, job),
         }
+
+    def _payment(self) -> dict[str, Any] | None:
+        """Return the visitor's last simulation, with its order; None if there is none."""
+        kept = self.request.session.get(_PAYMENT_KEY)
+        user: Any = self.request.user
+        if kept is None or not user.is_authenticated:
+            return None
+        order = Order.objects.filter(pk=kept["order"], customer=user).first()
+        return order and {"order": order, "sent": kept["sent"]}
 
     def _token(self) -> str:
         """Return the visitor's token for the curl lines. Only the demo shows it; its tokens are no secret."""
@@ -122,6 +138,26 @@ class SendView(LoginRequiredMixin, HomeView):
         if wait := request.POST.get("wait"):
             headers["Prefer"] = f"wait={wait}"
         return headers
+
+
+class SimulateView(LoginRequiredMixin, HomeView):
+    """Places an order, lets the simulated provider tell that it was paid, and shows the three answers."""
+
+    http_method_names = ["post"]
+
+    def handle_no_permission(self) -> HttpResponse:
+        return redirect(f"{reverse(settings.LOGIN_URL)}?next={reverse('shop:home')}")
+
+    def post(self, request: HttpRequest) -> HttpResponse:
+        product = Product.objects.filter(stock__gt=0).first()
+        try:
+            if product is None:
+                raise OutOfStock(Product(name="Everything"), 1)
+            order = orders.place(request.user, orders.new_reference(), [(product, 1)])
+        except OutOfStock as error:
+            return self.render_to_response(self.get_context_data(payment_problem=str(error)), status=409)
+        request.session[_PAYMENT_KEY] = {"order": order.pk, "sent": provider.simulate(request, order)}
+        return redirect(f"{reverse('shop:home')}#payment")
 
 
 class ResultView(LoginRequiredMixin, Page, TemplateView):

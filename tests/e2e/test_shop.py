@@ -234,6 +234,21 @@ def test_a_mistake_is_told_in_its_card(alice):
     assert all("400 (Bad Request)" in complaint for complaint in alice.complaints())
 
 
+def simulate(browser):
+    browser.leave("#payment button")
+    browser.wait(lambda: browser.text("#payment h3"), "The three answers should be shown")
+    texts = [browser.text(f"[data-answer='{number}']") for number in (1, 2, 3)]
+    assert [text[:3] for text in texts] == ["202", "202", "401"]
+    location = re.compile(r"^Location: (\S+)", re.MULTILINE)
+    assert location.search(texts[0])[1] == location.search(texts[1])[1]
+
+
+def test_payment_webhook_turns_the_order_paid(alice):
+    simulate(alice)
+    alice.wait(lambda: alice.text("[data-status]") == "paid", "The order should turn paid")
+    assert alice.complaints() == []
+
+
 # --- Without JavaScript ------------------------------------------------------------------------------------
 
 
@@ -326,3 +341,13 @@ def test_the_status_page_fits_in_the_shops_frame(plain, axe, width):
         plain.scripting(False)
         plain.shoot(f"shop-status-{width}-{language}")
     assert plain.complaints() == []
+
+
+def test_payment_webhook_works_without_javascript(plain):
+    simulate(plain)
+
+    def look_again():
+        plain.visit("/")
+        return plain.text("[data-status]") == "paid"
+
+    plain.wait(look_again, "The order should turn paid")

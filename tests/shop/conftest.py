@@ -23,6 +23,7 @@ def quick_shop(settings: Any, tmp_path: Path) -> None:
     settings.DEMO_LOGIN = True
     settings.IMPORT_MAX_BYTES = 1_000_000
     settings.TROUBLEMAKER = True
+    settings.PAYMENT_WEBHOOK_SECRETS = ["whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"]
     settings.EFFECTS_FILE = str(tmp_path / "effects.txt")
     cache.clear()  # every test has an alice of its own, and the throttle of polls takes them for one
 

@@ -2,7 +2,7 @@ from django.urls import include, path, re_path
 from rest_framework.routers import SimpleRouter
 from rest_framework.urlpatterns import format_suffix_patterns
 
-from . import generic_views, own_handlers, policies, views
+from . import generic_views, own_handlers, policies, receivers, views
 
 router = SimpleRouter()
 router.register("plain-notes", views.PlainNoteViewSet, basename="plain-note")
@@ -39,4 +39,5 @@ urlpatterns = [
     path("", include(policies)),
     path("generic/", include(generic_views)),
     path("own/", include(own_handlers)),
+    path("hooks/", include(receivers)),
 ]

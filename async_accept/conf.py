@@ -102,6 +102,13 @@ DEFAULTS: dict[str, Any] = {
     # The same for your own codes, JobFailed(code=…). None: PROBLEM_TYPE_BASE if you have set it, else the type is
     # "about:blank" (RFC 9457, section 4.2.1), and the code alone names the problem.
     "OWN_PROBLEM_TYPE_BASE": None,
+    # --- Webhooks ----------------------------------------------------------------------------------
+    # The ports that a receiver may have; None: any.
+    "WEBHOOK_PORTS": (80, 443, 8080, 8443),
+    # Whether a receiver may have an http:// URL.
+    "WEBHOOK_ALLOW_HTTP": False,
+    # Whether a receiver may be on this machine; for tests and demos only.
+    "WEBHOOK_ALLOW_LOOPBACK": False,
 }
 
 

@@ -27,3 +27,7 @@ job_succeeded = Signal()
 job_failed = Signal()
 #: A job ended because somebody canceled it.
 job_canceled = Signal()
+
+#: Internal: sent inside the transaction that ends a job. What a receiver writes commits with the job's final state, and
+#: an exception of a receiver rolls both back.
+job_ending = Signal()

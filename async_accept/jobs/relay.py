@@ -26,7 +26,7 @@ from .keys import forget_expired
 from .lost import LostJobs, steady
 from .retention import sweep
 
-__all__ = ["Relay", "wake"]
+__all__ = ["DUTIES", "Relay", "wake"]
 
 logger = logging.getLogger(__name__)
 
@@ -38,6 +38,9 @@ BATCH = 500
 TIDY_SECONDS = 3600.0
 #: The shortest pause between two ticks, however much there is to do.
 SHORTEST_REST = timedelta(seconds=0.25)
+#: Further duties of a tick, by name: another app adds its own in ``ready()``. Each gets the relay's broker and returns
+#: how much it has done.
+DUTIES: dict[str, Callable[[Broker], int]] = {}
 
 
 class Relay:
@@ -69,6 +72,7 @@ class Relay:
                 "published": publish_due(self.broker),
                 "swept": sweep(BATCH),
             }
+            done |= {name: duty(self.broker) for name, duty in DUTIES.items()}
             self.tidy_up()
         except Error:
             self.lost.distrust()

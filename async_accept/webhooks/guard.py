@@ -21,7 +21,17 @@ from urllib.parse import urlsplit
 
 from ..conf import conf
 
-__all__ = ["Blocked", "Target", "Unresolved", "check_url", "is_public", "lookup", "parse", "resolve"]
+__all__ = [
+    "Blocked",
+    "Target",
+    "Unresolved",
+    "check_url",
+    "host_of",
+    "is_public",
+    "lookup",
+    "parse",
+    "resolve",
+]
 
 #: The longest URL that is taken.
 MAX_URL_CHARS = 2000
@@ -135,6 +145,11 @@ def parse(url: Any) -> Target:
         raise Blocked("The port is not allowed.")
     _check_host(target, "[" in parts.netloc)
     return target
+
+
+def host_of(url: str) -> str:
+    """Return the host of a URL that passed the check."""
+    return (urlsplit(url).hostname or "")[:255]
 
 
 def _check_host(target: Target, in_brackets: bool) -> None:

@@ -112,6 +112,8 @@ DEFAULTS: dict[str, Any] = {
     "WEBHOOK_ALLOW_HTTP": False,
     # Whether a receiver may be on this machine; for tests and demos only.
     "WEBHOOK_ALLOW_LOOPBACK": False,
+    # How many endpoints one owner may have.
+    "WEBHOOK_MAX_ENDPOINTS": 20,
     # How many notices may wait for one endpoint; further ones are dropped; a gap in the numbers tells.
     "WEBHOOK_MAX_WAITING": 10_000,
 }

@@ -38,6 +38,10 @@ class EndpointQuerySet(models.QuerySet["Endpoint"]):
     def alive(self) -> Self:
         return self.filter(deleted_at=None, owner__isnull=False)
 
+    def enable(self) -> int:
+        """Send again. What was held back meanwhile waits until somebody sends it again."""
+        return self.update(disabled_at=None, disabled_by="", failures=0, failing_since=None)
+
     def gone(self) -> Self:
         """Endpoints that were deleted, or whose owner was: their rows go in batches."""
         settled = timezone.now() - LEASE  # a job that ends now may still know it
@@ -121,12 +125,6 @@ class Endpoint(models.Model):
         """Send nothing more; False if it is disabled already. What it is to be told from now on is held back."""
         rows = Endpoint.objects.filter(pk=self.pk, disabled_at=None)
         return rows.update(disabled_at=timezone.now(), disabled_by=by) > 0
-
-    def enable(self) -> None:
-        """Send again. What was held back meanwhile waits until somebody sends it again."""
-        Endpoint.objects.filter(pk=self.pk).update(
-            disabled_at=None, disabled_by="", failures=0, failing_since=None
-        )
 
     def forget(self) -> None:
         """Delete it for its owner, with its secrets; the relay removes the rows."""

@@ -186,7 +186,7 @@ def test_the_end_costs_one_look_and_one_insert(alice, receiver, django_user_mode
 
 
 def test_a_delivery_costs_few_statements(endpoint, receiver, alice):
-    """Read, claim, number (4), read the job, keep the body, finish; then read, claim, finish, and begin to count anew."""
+    """Read, claim, number (4), read the job, keep the body, finish; then read, claim, finish, reset the count."""
     make_job(owner=alice, state="succeeded")
     pk = only().pk
     receiver.behave = answer(500)
@@ -338,7 +338,7 @@ def test_410_disables_and_what_comes_then_is_kept(
     assert Delivery.objects.filter(state="held").count() == 1
     assert send_due() == 0
     assert resend(Delivery.objects.all()) == []  # not while it is disabled
-    row.enable()
+    Endpoint.objects.all().enable()
     receiver.behave = answer(200)
     assert len(resend(Delivery.objects.all())) == 2
     assert send_due() == 2

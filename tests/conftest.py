@@ -12,6 +12,7 @@ from hypothesis import settings as hypothesis_settings
 from rest_framework.test import APIClient
 
 from async_accept import signals
+from async_accept.admin import detail
 from async_accept.jobs import relay
 from async_accept.jobs.attempt import current_attempt, end
 from tests import servers
@@ -77,6 +78,7 @@ def _webhooks_rest(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPat
     if "webhooks" not in request.path.relative_to(Path(__file__).parent).parts:
         monkeypatch.setattr(signals.job_ending, "receivers", [])
         monkeypatch.setattr(relay, "DUTIES", {})
+        monkeypatch.setattr(detail, "BLOCKS", [])
 
 
 @pytest.fixture(scope="session")

@@ -176,7 +176,7 @@ class Delivery(models.Model):
     #: ``job.succeeded``, ``job.failed``, ``job.canceled`` or ``ping``.
     event = models.CharField(_("event"), max_length=20)
     #: Its number among those of its endpoint; given before the first attempt.
-    sequence = models.PositiveBigIntegerField(null=True, blank=True, editable=False)
+    sequence = models.PositiveBigIntegerField(_("sequence number"), null=True, blank=True, editable=False)
     #: What is sent, the same at each attempt; made at the first one, and removed some time after the last.
     body = models.TextField(null=True, blank=True, editable=False)  # noqa: DJ001 an empty text would be a body
     state = models.CharField(

@@ -30,6 +30,8 @@ logger = logging.getLogger(__name__)
 #: An endpoint to which nothing was delivered for so long, at so many attempts, is disabled.
 DISABLED_AFTER = timedelta(days=3)
 DISABLED_FAILURES = 10
+#: A callback was named once, by one request: it is given up within three hours.
+CALLBACK_ATTEMPTS = 5
 #: Without an answer, a host may be down.
 SILENT = ("timeout", "unreachable")
 
@@ -72,7 +74,7 @@ def _attempt(delivery: Delivery, now: datetime) -> Answer:
 def _settle(delivery: Delivery, answer: Answer) -> None:
     if answer.delivered:
         delivery.finish(DeliveryState.DELIVERED, answer.outcome)
-    elif answer.status == 410 or delivery.attempt >= MAX_ATTEMPTS:
+    elif answer.status == 410 or delivery.attempt >= (CALLBACK_ATTEMPTS if delivery.url else MAX_ATTEMPTS):
         delivery.finish(DeliveryState.FAILED, answer.outcome)
     else:
         delivery.wait(delay(delivery.attempt, retry_after(answer.retry_after)), answer.outcome)

@@ -10,7 +10,7 @@ from ..conf import conf
 from ..db.functions import DatabaseNow
 from ..jobs.broker import Broker
 from . import circuits
-from .models import Delivery, Endpoint
+from .models import Callback, Delivery, Endpoint
 from .notices import number
 from .states import DeliveryState
 
@@ -27,6 +27,7 @@ def sweep(broker: Broker | None = None, limit: int = BATCH) -> int:
     if due:
         _sweep(due)
         circuits.tidy()
+        Callback.objects.filter(created_at__lt=timezone.now() - conf.JOB_LIFETIME).delete()
     gone = Endpoint.objects.gone().first()
     return len(due) + (0 if gone is None else _remove(gone, limit))
 

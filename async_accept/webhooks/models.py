@@ -23,7 +23,7 @@ from ..querysets import PrimaryManager
 from .signing import new_secret
 from .states import DeliveryState, DisabledBy
 
-__all__ = ["Delivery", "Endpoint", "Host"]
+__all__ = ["Callback", "Delivery", "Endpoint", "Host"]
 
 #: How long an old secret stays valid beside the new one.
 ROTATION = timedelta(days=1)
@@ -100,7 +100,7 @@ class Endpoint(models.Model):
 
     def __str__(self) -> str:
         # Not the URL: it may have a token in its path.
-        return f"endpoint {self.pk}"
+        return str(self.pk)
 
     @classmethod
     def check(cls, **kwargs: Any) -> list[checks.CheckMessage]:
@@ -286,6 +286,30 @@ class Delivery(models.Model):
         rows = Delivery.objects.filter(pk=self.pk, state__in=[DeliveryState.WAITING, DeliveryState.SENDING])
         rows = rows.filter(Q(state=DeliveryState.WAITING) | Q(publish_at__lte=DatabaseNow()))
         return rows.update(state=DeliveryState.HELD, try_at=None, publish_at=None) > 0
+
+
+class Callback(models.Model):
+    """The URLs that one request named for its own job."""
+
+    job_id = models.UUIDField(primary_key=True)
+    endpoint = models.ForeignKey(
+        Endpoint, on_delete=models.DO_NOTHING, db_constraint=False, db_index=False, related_name="+"
+    )
+    success_url = models.CharField(max_length=2000, blank=True, default="")
+    failed_url = models.CharField(max_length=2000, blank=True, default="")
+    created_at = models.DateTimeField(default=timezone.now)
+
+    objects = PrimaryManager()
+
+    class Meta:
+        default_permissions = ()
+        indexes = (
+            models.Index(fields=["endpoint", "created_at"], name="async_accept_wh_callback"),
+            models.Index(fields=["created_at"], name="async_accept_wh_called"),
+        )
+
+    def __str__(self) -> str:
+        return f"callbacks of {self.job_id}"
 
 
 class Host(models.Model):

@@ -24,7 +24,7 @@ from ..jobs.replay import circumstances
 from ..models import Job
 from ..states import State
 from . import guard
-from .models import Delivery, Endpoint
+from .models import Callback, Delivery, Endpoint
 from .publishing import publish_new
 from .states import OPEN, DeliveryState
 
@@ -50,27 +50,34 @@ def tell_of_end(job: Job, **kwargs: Any) -> None:
     if job.owner_id is None:
         return
     rows = [
-        _delivery(endpoint, f"job.{job.state}", job.pk, is_full=endpoint.overflow is not None)
-        for endpoint in _endpoints().filter(owner=job.owner_id)
+        _delivery(
+            endpoint, f"job.{job.state}", job.pk, endpoint.callback or "", is_full=bool(endpoint.overflow)
+        )
+        for endpoint in _endpoints(job)
         if _wants(endpoint, job)
     ]
     store(rows)
 
 
-def _endpoints() -> Any:
-    """Endpoints, with a value in ``overflow`` if as many deliveries wait as may."""
+def _endpoints(job: Job) -> Any:
+    """The endpoints of the owner, with the job's callback, and in ``overflow`` a value if too many deliveries wait."""
+    column = "success_url" if job.state == State.SUCCEEDED else "failed_url"
+    named = Callback.objects.filter(job_id=job.pk, endpoint=OuterRef("pk"))
     most = conf.WEBHOOK_MAX_WAITING
     waiting = Delivery.objects.filter(endpoint=OuterRef("pk"), state__in=OPEN).order_by()
     columns = ("id", "url", "operations", "states", "disabled_at")
-    rows = Endpoint.objects.alive().order_by().only(*columns)
-    return rows.annotate(overflow=Subquery(waiting.values("pk")[most - 1 : most]))
+    rows = Endpoint.objects.alive().filter(owner=job.owner_id).order_by().only(*columns)
+    return rows.annotate(
+        callback=Subquery(named.values(column)[:1]),
+        overflow=Subquery(waiting.values("pk")[most - 1 : most]),
+    )
 
 
-def _wants(endpoint: Endpoint, job: Job) -> bool:
-    return (
-        bool(endpoint.url)
-        and (not endpoint.operations or job.operation in endpoint.operations)
-        and (not endpoint.states or job.state in endpoint.states)
+def _wants(endpoint: Any, job: Job) -> bool:
+    if not endpoint.url:  # it only signs callbacks
+        return bool(endpoint.callback)
+    return (not endpoint.operations or job.operation in endpoint.operations) and (
+        not endpoint.states or job.state in endpoint.states
     )
 
 
@@ -81,11 +88,14 @@ def ping(endpoint: Endpoint) -> Delivery:
     return delivery
 
 
-def _delivery(endpoint: Endpoint, event: str, job_id: UUID | None, *, is_full: bool = False) -> Delivery:
+def _delivery(
+    endpoint: Endpoint, event: str, job_id: UUID | None, url: str = "", *, is_full: bool = False
+) -> Delivery:
     now = timezone.now()
     delivery = Delivery(
         endpoint=endpoint,
-        host=guard.host_of(endpoint.url),
+        url=url,
+        host=guard.host_of(url or endpoint.url),
         job_id=job_id,
         event=event,
         created_at=now,

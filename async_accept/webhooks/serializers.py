@@ -21,7 +21,14 @@ class EndpointSerializer(serializers.Serializer[Endpoint]):
     """An endpoint. The secret is shown when it is made, and never again."""
 
     url = serializers.CharField(
-        max_length=2000, trim_whitespace=False, help_text="Where the notices go: https, and public."
+        max_length=2000,
+        trim_whitespace=False,
+        required=False,
+        help_text="Where the notices go: https, and public.",
+    )
+    callbacks = serializers.BooleanField(
+        required=False,
+        help_text="It has no URL of its own, but signs the callbacks that your requests name.",
     )
     operations = serializers.ListField(
         child=serializers.CharField(max_length=100),
@@ -39,8 +46,6 @@ class EndpointSerializer(serializers.Serializer[Endpoint]):
     enabled = serializers.BooleanField(required=False)
 
     def validate_url(self, url: str) -> str:
-        if self.instance is not None and url == self.instance.url:
-            return url
         try:
             return check_url(url).url
         except Blocked as error:
@@ -50,6 +55,11 @@ class EndpointSerializer(serializers.Serializer[Endpoint]):
         by_staff = self.instance is not None and self.instance.disabled_by == DisabledBy.STAFF
         if by_staff and data.get("enabled"):
             raise serializers.ValidationError({"enabled": ["It was disabled by the operators of this site."]})
+        if self.instance is not None:
+            if data.pop("callbacks", None) is not None or ("url" in data and not self.instance.url):
+                raise serializers.ValidationError("An endpoint for callbacks stays one, and has no URL.")
+        elif data.pop("callbacks", False) == ("url" in data):
+            raise serializers.ValidationError({"url": ["Give a URL, or callbacks: true."]})
         if self.instance is None:
             owner = self.context["owner"]
             most: int = conf.WEBHOOK_MAX_ENDPOINTS
@@ -60,7 +70,8 @@ class EndpointSerializer(serializers.Serializer[Endpoint]):
     def to_representation(self, endpoint: Endpoint) -> dict[str, Any]:
         return {
             "id": str(endpoint.pk),
-            "url": endpoint.url,
+            "url": endpoint.url or None,
+            "callbacks": not endpoint.url,
             "operations": endpoint.operations,
             "states": endpoint.states,
             "include_result": endpoint.include_result,

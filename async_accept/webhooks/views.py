@@ -142,6 +142,8 @@ class EndpointViewSet(ProblemsMixin, GenericViewSet[Endpoint]):
     def ping(self, request: Request, pk: str) -> Response:
         """Send a test: 202 with its delivery."""
         endpoint = self._enabled()
+        if not endpoint.url:
+            raise drf.ValidationError({"url": ["Callbacks have no URL before a request names one."]})
         return Response(DeliverySerializer(ping(endpoint)).data, status=202)
 
     def resend(self, request: Request, pk: str) -> Response:

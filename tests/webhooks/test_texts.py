@@ -14,14 +14,14 @@ pytestmark = pytest.mark.django_db
 DELIVERIES = "/admin/async_accept_webhooks/delivery/"
 ENDPOINTS = "/admin/async_accept_webhooks/endpoint/"
 #: The name of a header; and what Django itself has not marked.
-NAMES = {"Webhook", "id", "True"}
+NAMES = {"Webhook", "id", "True", "False"}
 IDS = re.compile(r"msg_[0-9a-f]{32}|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 def test_every_text_is_marked(boss, django_user_model):  # noqa: F811
     owner = django_user_model.objects.get()
     endpoint = Endpoint.objects.create(owner=owner, url="https://1.1.1.1/")
-    job = make_job(owner=owner)
+    job = make_job(owner=owner, operation=wrapped("operation"))
     for state in DeliveryState:
         row = Delivery.objects.create(
             endpoint=endpoint,

@@ -179,7 +179,7 @@ class WebhookAdmin(ActionsMixin, admin.ModelAdmin):  # type: ignore[type-arg]
     def found_by(self, pk: UUID) -> Q:
         return Q(pk=pk)
 
-    @admin.display(description=gettext_lazy("created"), ordering="created_at")
+    @admin.display(description=gettext_lazy("created"), ordering="id")
     def created(self, row: Any) -> SafeString:
         return moment(row.created_at)
 
@@ -215,7 +215,7 @@ class DeliveryAdmin(WebhookAdmin):
     list_display = ("webhook", "state_badge", "host", "owner", "event", "attempt", "outcome", "created")
     list_filter = (DeliveryStateFilter, filters.CreatedFilter)
     list_select_related = ("endpoint__owner",)
-    ordering = ("-created_at",)
+    ordering = ("-id",)  # time-ordered; one index serves each filter
     fields = (
         *("webhook", "state_badge", "endpoint_link", "host", "job_link", "event", "sequence", "attempt"),
         *("outcome", "try_at", "created_at", "finished_at"),

@@ -15,6 +15,7 @@ from django.db.models.functions import Coalesce
 from django.utils import timezone
 
 from ..db.transactions import after_commit
+from ..querysets import acting
 from . import circuits, signals
 from .models import MOST_FAILURES, Delivery, Endpoint
 from .notices import body_of
@@ -38,11 +39,11 @@ SILENT = ("timeout", "unreachable")
 
 def deliver(pk: UUID | str) -> None:
     """Make one attempt at the delivery, if it is due and nobody else does."""
-    rows = Delivery.objects.select_related("endpoint").annotate(host_failures=circuits.failures())
+    rows = Delivery.objects.select_related("endpoint__owner").annotate(host_failures=circuits.failures())
     delivery = rows.filter(pk=pk, publish_at__isnull=False, endpoint__deleted_at=None).first()
     if delivery is None:
         return
-    if delivery.endpoint.disabled_at is not None:
+    if delivery.endpoint.disabled_at is not None or acting(delivery.endpoint.owner) is None:
         delivery.hold()
     elif not circuits.admits(delivery, delivery.host_failures):
         delivery.put_off(circuits.pause(delivery.host_failures) * (1 + random.random()))  # noqa: S311 no secret

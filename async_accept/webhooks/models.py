@@ -213,7 +213,7 @@ class Delivery(models.Model):
             models.Index(fields=["endpoint", "state", "-id"], name="async_accept_wh_waiting"),
             models.Index(fields=["job_id"], name="async_accept_wh_job"),
             models.Index(fields=["-created_at"], name="async_accept_wh_created"),
-            models.Index(fields=["state", "-created_at"], name="async_accept_wh_state"),
+            models.Index(fields=["state", "-id"], name="async_accept_wh_state"),
             models.Index(
                 fields=["publish_at"], name="async_accept_wh_publish", condition=Q(publish_at__isnull=False)
             ),

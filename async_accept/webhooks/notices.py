@@ -125,8 +125,9 @@ def store(deliveries: list[Delivery]) -> None:
 # --- At the first attempt --------------------------------------------------------------------------------------
 
 
-def number(endpoint_id: UUID) -> None:
-    """Give numbers to the deliveries of an endpoint that have none, in the order in which they were stored.
+def number(endpoint_id: UUID) -> int:
+    """Give numbers to the deliveries of an endpoint that have none, in the order in which they were stored;
+    return how many got one.
 
     Not at the end of a job: that would have to lock the endpoint's row, and all jobs of one owner would end one by one.
     """
@@ -135,7 +136,7 @@ def number(endpoint_id: UUID) -> None:
         last = Endpoint.objects.select_for_update().filter(pk=endpoint_id).values_list("sequence", flat=True)
         found = next(iter(last), None)
         if found is None:
-            return
+            return 0
         rows = list(
             Delivery.objects.filter(endpoint=endpoint_id, sequence=None).order_by("id").only("id")[:NUMBERED]
         )
@@ -144,13 +145,16 @@ def number(endpoint_id: UUID) -> None:
             row.sequence = found
         Delivery.objects.using(using).bulk_update(rows, ["sequence"])
         Endpoint.objects.filter(pk=endpoint_id).update(sequence=found)
+    return len(rows)
 
 
 def body_of(delivery: Delivery) -> str:
     """Return what *delivery* sends; made at its first attempt, and the same at each further one."""
     while delivery.sequence is None:
-        number(delivery.endpoint_id)
+        numbered = number(delivery.endpoint_id)
         delivery.sequence = Delivery.objects.values_list("sequence", flat=True).get(pk=delivery.pk)
+        if delivery.sequence is None and not numbered:
+            raise Endpoint.DoesNotExist
     if delivery.body is None:
         document = {
             "type": delivery.event,

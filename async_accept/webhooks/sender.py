@@ -7,6 +7,7 @@ the environment (proxies, ``.netrc``) is ignored, the whole exchange has a deadl
 import socket
 import threading
 from contextlib import suppress
+from http.client import HTTPException
 from ipaddress import IPv4Address
 from time import monotonic
 from typing import Any, NamedTuple
@@ -16,6 +17,7 @@ from requests.structures import CaseInsensitiveDict
 from requests_hardened import Config, HTTPSession
 from requests_hardened.ip_filter_adapter import IPFilterAdapter
 from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.exceptions import HTTPError
 
 from .. import __version__
 from ..conf import conf
@@ -79,7 +81,7 @@ def _exchange(
             response = session.post(target.url, data=body, headers=headers, timeout=timeout, stream=True)
         except requests.ReadTimeout:
             return Answer("timeout")
-        except (requests.RequestException, OSError, ValueError):
+        except (requests.RequestException, HTTPError, HTTPException, OSError, ValueError):
             # Another address is tried only if nothing was sent to this one.
             if not deadline.watched:
                 return None

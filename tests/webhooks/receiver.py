@@ -70,6 +70,15 @@ def drip(handler: BaseHTTPRequestHandler) -> None:
         pass
 
 
+def raw(content: bytes) -> Any:
+    """Answer with these bytes, whatever they are."""
+
+    def behave(handler: BaseHTTPRequestHandler) -> None:
+        handler.wfile.write(content)
+
+    return behave
+
+
 def hang_up(handler: BaseHTTPRequestHandler) -> None:
     handler.connection.shutdown(socket.SHUT_RDWR)
 

@@ -411,6 +411,42 @@ def test_a_silent_host_is_left_alone_and_then_tried_by_one(endpoint, receiver, a
     assert not Host.objects.exists()
 
 
+def test_an_owner_who_may_not_act_is_told_nothing(endpoint, receiver, alice):
+    make_job(owner=alice, state="succeeded")
+    type(alice).objects.update(is_active=False)
+    send_due()
+    assert only().state == "held"
+    Delivery.objects.update(state="waiting", try_at=past(), publish_at=past())
+    alice.delete()
+    send_due()
+    assert receiver.got == []
+
+
+def test_numbers_are_given_in_batches_in_the_order_of_the_ends(endpoint, receiver, alice, monkeypatch):
+    monkeypatch.setattr(notices, "NUMBERED", 2)
+    for _ in range(5):
+        make_job(owner=alice, state="succeeded")
+    last = Delivery.objects.order_by("id").last()
+    deliver(last.pk)  # messages keep no order
+    send_due()
+    assert list(Delivery.objects.order_by("id").values_list("sequence", flat=True)) == [1, 2, 3, 4, 5]
+    assert sorted(notice["sequence"] for notice in bodies(receiver)) == [1, 2, 3, 4, 5]
+    assert bodies(receiver)[0]["sequence"] == 5
+
+
+def test_an_endpoint_that_vanishes_meanwhile_ends_the_attempt(endpoint, receiver, alice, monkeypatch):
+    make_job(owner=alice, state="succeeded")
+    claim = Delivery.claim
+
+    def vanish(row):
+        endpoint.delete()
+        return claim(row)
+
+    monkeypatch.setattr(Delivery, "claim", vanish)
+    deliver(only().pk)
+    assert receiver.got == []
+
+
 # --- Keeping -----------------------------------------------------------------------------------------------------
 
 

@@ -11,7 +11,7 @@ from standardwebhooks import Webhook
 
 from async_accept.webhooks import guard, sender, signing
 from async_accept.webhooks.sender import post
-from tests.webhooks.receiver import answer, drip, flood, hang_up
+from tests.webhooks.receiver import answer, drip, flood, hang_up, raw
 from tests.webhooks.test_guard import HOSTILE
 
 BOMB = gzip.compress(bytes(5_000_000))
@@ -51,6 +51,12 @@ def test_a_redirect_is_not_followed_and_its_body_not_decoded(receiver, status, m
         (lambda handler: time.sleep(0.6), "timeout"),
         (hang_up, "unreachable"),
         (flood, "2xx"),
+        (raw(b"no HTTP at all\r\n\r\n"), "unreachable"),
+        (raw(b"HTTP/1.1 200 OK\r\nX: " + b"x" * 70_000), "unreachable"),
+        (raw(b"HTTP/1.1 200 OK\r\n" + b"X: 1\r\n" * 200), "unreachable"),
+        (raw(b"HTTP/1.1 77 X\r\n\r\n"), "unreachable"),
+        (raw(b"HTTP/1.1 999 X\r\n\r\n"), "9xx"),
+        (raw(b"HTTP/1.1 200 OK\r\nContent-Length: x\r\n\r\n"), "2xx"),
     ],
 )
 def test_whatever_the_receiver_does_it_ends_in_time(receiver, behave, outcome):

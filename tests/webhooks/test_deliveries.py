@@ -16,6 +16,7 @@ from async_accept.testing import follow, make_job
 from async_accept.webhooks import (
     circuits,
     delivering,
+    guard,
     keeping,
     notices,
     publishing,
@@ -250,6 +251,19 @@ def test_each_attempt_is_signed_anew_with_the_secrets_of_its_time(endpoint, rece
     Webhook(fresh).verify(body, headers)
     with pytest.raises(Exception, match="No matching"):
         Webhook(old).verify(body, headers)
+
+
+def test_a_name_that_turns_inwards_after_its_registration(alice, receiver, resolver, settings):
+    settings.ASYNC_ACCEPT = settings.ASYNC_ACCEPT | {"WEBHOOK_ALLOW_LOOPBACK": False}
+    url = f"http://hooks.example:{receiver.server.server_port}/"
+    assert guard.check_url(url)
+    Endpoint.objects.create(owner=alice, url=url)
+    for addresses in (["127.0.0.1"], ["93.184.215.14", "127.0.0.1"], ["::ffff:127.0.0.1"]):
+        resolver["hooks.example"] = addresses
+        make_job(owner=alice, state="succeeded")
+        send_due()
+    assert set(Delivery.objects.values_list("state", "outcome")) == {("waiting", "blocked")}
+    assert receiver.got == []
 
 
 def test_retry_after_is_honoured(endpoint, receiver, alice):

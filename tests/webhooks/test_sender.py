@@ -48,7 +48,7 @@ def test_a_redirect_is_not_followed_and_its_body_not_decoded(receiver, status, m
     ("behave", "outcome"),
     [
         (drip, "timeout"),
-        (lambda handler: time.sleep(0.6), "timeout"),
+        (lambda handler: time.sleep(0.4), "timeout"),
         (hang_up, "unreachable"),
         (flood, "2xx"),
         (raw(b"no HTTP at all\r\n\r\n"), "unreachable"),
@@ -62,7 +62,7 @@ def test_a_redirect_is_not_followed_and_its_body_not_decoded(receiver, status, m
 def test_whatever_the_receiver_does_it_ends_in_time(receiver, behave, outcome):
     receiver.behave = behave
     began = time.monotonic()
-    assert send(receiver.url, 0.3).outcome == outcome
+    assert send(receiver.url, 0.2).outcome == outcome
     assert time.monotonic() - began < 1
 
 

@@ -3,33 +3,31 @@
 No page shows a secret or a body, and of a URL only its host: a path may hold a token.
 """
 
-from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
 from django import forms
 from django.contrib import admin
-from django.contrib.admin.models import CHANGE, LogEntry
 from django.db.models import Q
 from django.http import HttpRequest
 from django.template.loader import render_to_string
 from django.urls import NoReverseMatch
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
-from django.utils.translation import gettext, gettext_lazy, ngettext, pgettext_lazy
+from django.utils.translation import gettext, gettext_lazy
 
 from ..admin import detail, filters
-from ..admin.actions import PerJobAction, count_text
+from ..admin.actions import count_text
 from ..admin.cells import NOTHING, moment, soft
 from ..admin.changelist import CAP, CappedPaginator, JobChangeList
 from ..admin.confirm import ActionsMixin
 from ..admin.pages import model_url
 from ..db.functions import CountOf
 from ..models import Job
+from .admin_actions import DISABLE, ENABLE, RESEND
 from .guard import host_of
 from .models import Delivery, Endpoint
-from .resending import LIMIT, resend
-from .states import DeliveryState, DisabledBy
+from .states import DeliveryState
 
 __all__ = ["DeliveryAdmin", "EndpointAdmin"]
 
@@ -55,80 +53,6 @@ def badge(state: str) -> SafeString:
         icon,
         DeliveryState(state).label,
     )
-
-
-# --- Actions ---------------------------------------------------------------------------------------------------
-
-
-class WebhookAction(PerJobAction):
-    """An action on endpoints or deliveries."""
-
-    limit = LIMIT
-    limited = gettext_lazy(
-        "One go takes at most %(number)s of them, the oldest first. Repeat it for the rest."
-    )
-
-    def applies(self, job: Any) -> bool:
-        return False  # the list offers it
-
-
-class Resend(WebhookAction):
-    name, button, yes = "resend", gettext_lazy("Send again"), pgettext_lazy("answer", "Yes, send again")
-    condition = Q(
-        state__in=[DeliveryState.FAILED, DeliveryState.HELD],
-        endpoint__disabled_at=None,
-        endpoint__deleted_at=None,
-    )
-    excuse = gettext_lazy("Left alone, because they did not fail or their endpoint is disabled")
-
-    def question(self, count: int) -> str:
-        return ngettext("Send %(count)s delivery again?", "Send %(count)s deliveries again?", count)
-
-    def done(self, count: int) -> str:
-        return ngettext("%(count)s delivery is sent again.", "%(count)s deliveries are sent again.", count)
-
-    def perform(self, request: HttpRequest, rows: Sequence[Any]) -> Sequence[Any]:
-        chosen = set(resend(Delivery.objects.filter(pk__in=[row.pk for row in rows])))
-        return _logged(request, [row for row in rows if row.pk in chosen], gettext("Sent again."))
-
-
-class Disable(WebhookAction):
-    name, button, yes = "disable", gettext_lazy("Disable"), pgettext_lazy("answer", "Yes, disable")
-    condition = Q(disabled_at=None)
-
-    def question(self, count: int) -> str:
-        return ngettext("Disable %(count)s endpoint?", "Disable %(count)s endpoints?", count)
-
-    def done(self, count: int) -> str:
-        return ngettext("%(count)s endpoint was disabled.", "%(count)s endpoints were disabled.", count)
-
-    def perform(self, request: HttpRequest, rows: Sequence[Any]) -> Sequence[Any]:
-        done = [endpoint for endpoint in rows if endpoint.disable(DisabledBy.STAFF)]
-        return _logged(request, done, gettext("Disabled."))
-
-
-class Enable(WebhookAction):
-    name, button, yes = "enable", gettext_lazy("Enable"), pgettext_lazy("answer", "Yes, enable")
-    condition = Q(disabled_at__isnull=False)
-
-    def question(self, count: int) -> str:
-        return ngettext("Enable %(count)s endpoint?", "Enable %(count)s endpoints?", count)
-
-    def done(self, count: int) -> str:
-        return ngettext("%(count)s endpoint was enabled.", "%(count)s endpoints were enabled.", count)
-
-    def perform(self, request: HttpRequest, rows: Sequence[Any]) -> Sequence[Any]:
-        Endpoint.objects.filter(pk__in=[endpoint.pk for endpoint in rows]).enable()
-        return _logged(request, rows, gettext("Enabled."))
-
-
-def _logged(request: HttpRequest, rows: Sequence[Any], message: str) -> Sequence[Any]:
-    if rows:
-        LogEntry.objects.log_actions(int(request.user.pk or 0), rows, CHANGE, message)
-    return rows
-
-
-RESEND, DISABLE, ENABLE = Resend(), Disable(), Enable()
 
 
 # --- What both have in common ----------------------------------------------------------------------------------

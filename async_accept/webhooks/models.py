@@ -5,12 +5,12 @@ No foreign key has a constraint in the database: an endpoint that goes must neve
 """
 
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar
 from uuid import UUID
 
 from django.conf import settings
 from django.core import checks
-from django.db import connections, models
+from django.db import models
 from django.db.models import F, Q
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
@@ -20,6 +20,7 @@ from ..db.fields import JSONTextField
 from ..db.functions import DatabaseNow, from_now
 from ..models import new_id
 from ..querysets import PrimaryManager
+from .querysets import LEASE, DeliveryQuerySet, EndpointQuerySet
 from .signing import new_secret
 from .states import DeliveryState, DisabledBy
 
@@ -27,25 +28,7 @@ __all__ = ["Callback", "Delivery", "Endpoint", "Host"]
 
 #: How long an old secret stays valid beside the new one.
 ROTATION = timedelta(days=1)
-#: How long an attempt may take until somebody else may send the delivery: more than its deadline.
-LEASE = timedelta(seconds=60)
 MOST_FAILURES = 1_000_000
-
-
-class EndpointQuerySet(models.QuerySet["Endpoint"]):
-    """Endpoints, with the questions that are asked about them."""
-
-    def alive(self) -> Self:
-        return self.filter(deleted_at=None, owner__isnull=False)
-
-    def enable(self) -> int:
-        """Send again. What was held back meanwhile waits until somebody sends it again."""
-        return self.update(disabled_at=None, disabled_by="", failures=0, failing_since=None)
-
-    def gone(self) -> Self:
-        """Endpoints that were deleted, or whose owner was: their rows go in batches."""
-        settled = timezone.now() - LEASE  # a job that ends now may still know it
-        return self.filter(Q(deleted_at__lt=settled) | Q(owner=None))
 
 
 EndpointManager = PrimaryManager.from_queryset(EndpointQuerySet)
@@ -131,25 +114,6 @@ class Endpoint(models.Model):
         Endpoint.objects.filter(pk=self.pk).update(
             deleted_at=timezone.now(), secret="", previous_secret="", previous_until=None
         )
-
-
-class DeliveryQuerySet(models.QuerySet["Delivery"]):
-    """Deliveries, with the questions that are asked about them."""
-
-    def due(self) -> Self:
-        """Deliveries that wait to be published, and those whose sender is gone."""
-        return self.filter(publish_at__lte=DatabaseNow())
-
-    def resendable(self) -> Self:
-        """Deliveries that were not delivered, and that nobody tries to deliver."""
-        return self.filter(state__in=[DeliveryState.FAILED, DeliveryState.HELD])
-
-    def unlocked(self) -> Self:
-        """Lock these rows in the caller's transaction, and leave out those that somebody else has locked."""
-        features = connections[self.db].features
-        if not features.has_select_for_update:
-            return self
-        return self.select_for_update(skip_locked=features.has_select_for_update_skip_locked)
 
 
 DeliveryManager = PrimaryManager.from_queryset(DeliveryQuerySet)

@@ -126,8 +126,7 @@ def store(deliveries: list[Delivery]) -> None:
 
 
 def number(endpoint_id: UUID) -> int:
-    """Give numbers to the deliveries of an endpoint that have none, in the order in which they were stored;
-    return how many got one.
+    """Number the deliveries of an endpoint that have none, as they were stored; return how many got one.
 
     Not at the end of a job: that would have to lock the endpoint's row, and all jobs of one owner would end one by one.
     """

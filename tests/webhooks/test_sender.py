@@ -2,6 +2,9 @@
 
 import gzip
 import json
+import shutil
+import ssl
+import subprocess
 import time
 from base64 import b64decode
 from datetime import UTC, datetime, timedelta, timezone
@@ -11,6 +14,7 @@ from standardwebhooks import Webhook
 
 from async_accept.webhooks import guard, sender, signing
 from async_accept.webhooks.sender import post
+from tests import servers
 from tests.webhooks.receiver import answer, drip, flood, hang_up, raw
 from tests.webhooks.test_guard import HOSTILE
 
@@ -157,6 +161,40 @@ def test_tls_asks_for_the_name_and_connects_to_the_address(monkeypatch, resolver
         ("93.184.215.14", 8443, "https", "hooks.example", "hooks.example"),
         ("[64:ff9b::808:808]", 8443, "https", "six.example", "six.example"),
     ]
+
+
+@pytest.fixture
+def certificate(tmp_path):
+    """A certificate for hooks.example that nobody has signed."""
+    if shutil.which("openssl") is None:
+        servers.do_without("needs openssl")
+    key, made = tmp_path / "key.pem", tmp_path / "cert.pem"
+    options = ["-nodes", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-days", "2"]
+    names = ["-subj", "/CN=hooks.example", "-addext", "subjectAltName=DNS:hooks.example"]
+    command = ["openssl", "req", "-x509", *options, *names, "-keyout", key, "-out", made]
+    subprocess.run(command, check=True, capture_output=True)
+    return made, key
+
+
+def test_the_certificate_must_be_the_names(receiver, resolver, certificate, monkeypatch):
+    """The connection goes to an address; TLS must not check that in place of the name."""
+    made, key = certificate
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(made, key)
+    asked = []
+    context.sni_callback = lambda sock, name, context: asked.append(name)
+    receiver.server.socket = context.wrap_socket(receiver.server.socket, server_side=True)
+    port = receiver.server.server_port
+    for name in ("hooks.example", "other.example"):
+        resolver[name] = ["127.0.0.1"]
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(made))  # the environment has no say
+    assert send(f"https://hooks.example:{port}/").outcome == "unreachable"
+    monkeypatch.setattr("requests.adapters.DEFAULT_CA_BUNDLE_PATH", str(made))
+    assert send(f"https://hooks.example:{port}/").delivered
+    assert send(f"https://other.example:{port}/").outcome == "unreachable"
+    assert send(f"https://127.0.0.1:{port}/").outcome == "unreachable"
+    assert asked[:3] == ["hooks.example", "hooks.example", "other.example"]
+    assert len(receiver.got) == 1
 
 
 # --- Signatures ---------------------------------------------------------------------------------------------

@@ -31,6 +31,8 @@ TASK = "async_accept.webhooks.deliver"
 #: How many deliveries are published at a time.
 BATCH = 500
 MOST_PUBLISHES = 30_000
+#: A delivery that was published so often without a claim is logged: about a minute after it was made.
+PATIENCE = 3
 
 
 def publish_new(ids: Sequence[UUID]) -> None:
@@ -72,7 +74,20 @@ def _put_off() -> list[UUID]:
             Delivery.objects.filter(pk__in=ids, publish_at__isnull=False).update(
                 publishes=min(count + 1, MOST_PUBLISHES), publish_at=from_now(step(count))
             )
+    _warn(sum(len(ids) for count, ids in by_count.items() if count >= PATIENCE))
     return [pk for ids in by_count.values() for pk in ids]
+
+
+def _warn(unclaimed: int) -> None:
+    """Say what is forgotten most often: a worker for the queue."""
+    if unclaimed:
+        logger.warning(
+            "%d webhook deliveries were published %d times or more, and nobody claims them. Does a worker consume "
+            "the queue %r (WEBHOOK_QUEUE)?",
+            unclaimed,
+            PATIENCE,
+            conf.WEBHOOK_QUEUE,
+        )
 
 
 def _send(ids: Sequence[UUID], producer: Producer) -> None:

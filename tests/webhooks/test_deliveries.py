@@ -158,6 +158,16 @@ def test_a_process_that_dies_after_the_commit_loses_nothing(endpoint, receiver, 
     assert len(receiver.got) == 1
 
 
+def test_a_queue_that_nobody_consumes_is_told(endpoint, alice, monkeypatch, caplog):
+    monkeypatch.setattr(publishing, "_send", lambda ids, producer: None)
+    make_job(owner=alice, state="succeeded")
+    for count in range(publishing.PATIENCE + 1):
+        assert ("WEBHOOK_QUEUE" in caplog.text) is False, count
+        Delivery.objects.update(publish_at=past())
+        assert publishing.publish_due(publishing.broker) == 1
+    assert "'webhooks' (WEBHOOK_QUEUE)" in caplog.text
+
+
 def statements(do):
     with CaptureQueriesContext(connection) as queries:
         do()

@@ -22,6 +22,7 @@ from ..jobs.broker import Broker, broker
 from ..jobs.due import step
 from . import circuits
 from .models import Delivery
+from .states import DeliveryState
 
 __all__ = ["TASK", "publish_due", "publish_new"]
 
@@ -58,21 +59,29 @@ def publish_due(via: Broker) -> int:
         via.use(partial(_send, due))
     except BrokerUnavailable as error:
         logger.warning("The relay could not reach the broker: %s", error)
-        Delivery.objects.filter(pk__in=due, publish_at__isnull=False).update(publish_at=from_now(timedelta()))
+        # Not those that a worker has claimed meanwhile: they are under its lease.
+        waiting = Delivery.objects.filter(pk__in=due, state=DeliveryState.WAITING, publishes__gt=0)
+        waiting.update(publish_at=from_now(timedelta()))
         return 0
     return len(due)
 
 
 def _put_off() -> list[UUID]:
-    """Move due deliveries to their next step before they are published, so that no other relay publishes them."""
+    """Move due deliveries to their next step before they are published, so that no other relay publishes them.
+
+    A delivery whose sender is gone waits again.
+    """
     with transaction.atomic(using=router.db_for_write(Delivery)):
         rows = Delivery.objects.due().exclude(host__in=circuits.closed().values("pk")).order_by("publish_at")
         by_count: dict[int, list[UUID]] = defaultdict(list)
         for pk, count in rows.unlocked().values_list("pk", "publishes")[:BATCH]:
             by_count[count].append(pk)
         for count, ids in by_count.items():
-            Delivery.objects.filter(pk__in=ids, publish_at__isnull=False).update(
-                publishes=min(count + 1, MOST_PUBLISHES), publish_at=from_now(step(count))
+            # Where no row is locked, a worker may have claimed it since.
+            Delivery.objects.due().filter(pk__in=ids).update(
+                state=DeliveryState.WAITING,
+                publishes=min(count + 1, MOST_PUBLISHES),
+                publish_at=from_now(step(count)),
             )
     _warn(sum(len(ids) for count, ids in by_count.items() if count >= PATIENCE))
     return [pk for ids in by_count.values() for pk in ids]

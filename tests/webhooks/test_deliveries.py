@@ -10,6 +10,7 @@ from standardwebhooks import Webhook
 
 from async_accept import signals
 from async_accept.jobs import relay
+from async_accept.jobs.broker import Broker
 from async_accept.models import Job
 from async_accept.problems import problem
 from async_accept.testing import follow, make_job
@@ -156,6 +157,46 @@ def test_a_process_that_dies_after_the_commit_loses_nothing(endpoint, receiver, 
     assert relay.DUTIES["notices"](publishing.broker) == 0  # it waits for its claim now
     deliver(sent[0])
     assert len(receiver.got) == 1
+
+
+def test_a_delivery_whose_sender_died_is_sent_by_another(endpoint, receiver, alice, monkeypatch):
+    monkeypatch.setattr(publishing, "_send", lambda ids, producer: None)
+    make_job(owner=alice, state="succeeded")
+    row = only()
+    assert row.claim()
+    assert publishing.publish_due(publishing.broker) == 0  # its lease holds
+    Delivery.objects.update(publish_at=past())
+    assert publishing.publish_due(publishing.broker) == 1
+    deliver(row.pk)
+    assert only().state == "delivered"
+    assert len(receiver.got) == 1
+
+
+def test_a_broker_that_fails_halfway_ends_no_lease(endpoint, receiver, alice, monkeypatch):
+    """A worker got the first message, and claimed; the relay then hears of the failure."""
+
+    def fail(ids, producer):
+        assert only().claim()
+        raise OSError
+
+    make_job(owner=alice, state="succeeded")
+    Delivery.objects.update(publish_at=past())
+    monkeypatch.setattr(publishing, "_send", fail)
+    assert publishing.publish_due(Broker()) == 0
+    deliver(only().pk)
+    assert receiver.got == []
+
+
+def test_a_broker_that_fails_is_asked_again_at_once(endpoint, alice, monkeypatch):
+    def fail(ids, producer):
+        raise OSError
+
+    make_job(owner=alice, state="succeeded")
+    Delivery.objects.update(publish_at=past())
+    monkeypatch.setattr(publishing, "_send", fail)
+    assert publishing.publish_due(Broker()) == 0
+    monkeypatch.setattr(publishing, "_send", lambda ids, producer: None)
+    assert publishing.publish_due(Broker()) == 1
 
 
 def test_a_queue_that_nobody_consumes_is_told(endpoint, alice, monkeypatch, caplog):

@@ -106,6 +106,20 @@ DEFAULTS: dict[str, Any] = {
     # The same for your own codes, JobFailed(code=…). None: PROBLEM_TYPE_BASE if you have set it, else the type is
     # "about:blank" (RFC 9457, section 4.2.1), and the code alone names the problem.
     "OWN_PROBLEM_TYPE_BASE": None,
+    # --- Webhooks ----------------------------------------------------------------------------------
+    # For the app async_accept.webhooks. The queue of the task that sends notices; a worker must consume it. A queue of
+    # its own, so that a slow receiver holds up no job.
+    "WEBHOOK_QUEUE": "webhooks",
+    # The ports that a receiver may have; None: any.
+    "WEBHOOK_PORTS": (80, 443, 8080, 8443),
+    # Whether a receiver may have an http:// URL.
+    "WEBHOOK_ALLOW_HTTP": False,
+    # Whether a receiver may be on this machine; for tests and demos only.
+    "WEBHOOK_ALLOW_LOOPBACK": False,
+    # How many endpoints one owner may have.
+    "WEBHOOK_MAX_ENDPOINTS": 20,
+    # How many notices may wait for one endpoint; further ones are dropped; a gap in the numbers tells.
+    "WEBHOOK_MAX_WAITING": 10_000,
 }
 
 

@@ -7,7 +7,7 @@ for a worker, on the attempt that does it. If it changes no row, somebody else w
 
 import sys
 import uuid
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, ClassVar
@@ -16,7 +16,7 @@ from django.conf import settings
 from django.contrib.contenttypes.fields import GenericForeignKey
 from django.contrib.contenttypes.models import ContentType
 from django.core import checks
-from django.db import models, router
+from django.db import models, router, transaction
 from django.db.models import Case, Q, Value, When
 from django.dispatch import Signal
 from django.utils import timezone
@@ -436,7 +436,8 @@ class Job(models.Model):
         # not know of that.
         is_due_now = Q(forgotten=True) | Q(uploads__isnull=False)
         sweep_at = Case(When(is_due_now, then=Value(now)), default=Value(expires_at))
-        moved = self._move(
+        move = partial(
+            self._move,
             to,
             leave=leave,
             fence=fence,
@@ -450,11 +451,23 @@ class Job(models.Model):
             active_key=None,
             **changes,
         )
-        if moved and self.order_key is not None:
+        if signals.job_ending.has_listeners(Job):
+            ended = again_after_conflict(partial(self._with_listeners, move), database())
+        else:
+            ended = move()
+        if ended and self.order_key is not None:
             after_commit(
                 signals.turn_ended.send_robust, sender=Job, order_key=self.order_key, using=database()
             )
-        return moved
+        return ended
+
+    def _with_listeners(self, move: Callable[[], bool]) -> bool:
+        """Do the final transition, and let others write what commits with it."""
+        with transaction.atomic(using=database(), savepoint=False):
+            ended = move()
+            if ended:
+                signals.job_ending.send(sender=Job, job=self)
+        return ended
 
     def _move(
         self,

@@ -30,3 +30,7 @@ job_canceled = Signal()
 
 #: Internal: a job ended in whose ``order_key`` others may wait. Its receivers get ``order_key`` in place of ``job``.
 turn_ended = Signal()
+
+#: Internal: sent inside the transaction that ends a job. What a receiver writes commits with the job's final state, and
+#: an exception of a receiver rolls both back.
+job_ending = Signal()

@@ -1,5 +1,6 @@
 import os
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -10,6 +11,9 @@ from django.test import Client, TransactionTestCase
 from hypothesis import settings as hypothesis_settings
 from rest_framework.test import APIClient
 
+from async_accept import signals
+from async_accept.admin import detail
+from async_accept.jobs import relay
 from async_accept.jobs.attempt import current_attempt, end
 from tests import servers
 from tests.live import LiveServer
@@ -66,6 +70,15 @@ def _leaves_no_attempt() -> Iterator[None]:
     while attempt := current_attempt():
         end(attempt)
     assert left is None, f"The test left {left.job} running in this thread."
+
+
+@pytest.fixture(autouse=True)
+def _webhooks_rest(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Outside of its own tests, the app of webhooks does nothing, as if it was not installed."""
+    if "webhooks" not in request.path.relative_to(Path(__file__).parent).parts:
+        monkeypatch.setattr(signals.job_ending, "receivers", [])
+        monkeypatch.setattr(relay, "DUTIES", {})
+        monkeypatch.setattr(detail, "BLOCKS", [])
 
 
 @pytest.fixture(scope="session")

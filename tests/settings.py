@@ -40,6 +40,7 @@ INSTALLED_APPS = [
     "rest_framework.authtoken",
     "django_celery_results",
     "async_accept",
+    "async_accept.webhooks",
     "example_project.shop",
     "example_project.drills",
     "tests.testapp",

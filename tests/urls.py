@@ -4,5 +4,6 @@ from django.urls import include, path
 urlpatterns = [
     path("admin/", admin.site.urls),
     path("api/jobs/", include("async_accept.urls")),
+    path("api/webhooks/", include("async_accept.webhooks.urls")),
     path("api/", include("tests.testapp.urls")),
 ]

@@ -25,7 +25,7 @@ from .changelist import CAP
 from .export import async_csv_lines, csv_lines
 from .formatting import number, number_up_to
 
-__all__ = ["ACTIONS", "JobAction", "count_text", "count_up_to_cap"]
+__all__ = ["ACTIONS", "JobAction", "PerJobAction", "count_text", "count_up_to_cap"]
 
 
 class JobAction(ABC):

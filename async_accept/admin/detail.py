@@ -5,7 +5,7 @@ without them, these columns are not even read.
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from mimetypes import guess_extension
 from typing import Any, NamedTuple
@@ -32,7 +32,11 @@ from .pages import SiteMixin, model_url
 from .statistics import stalled_for, with_stalled
 from .timeline import timeline, waited
 
-__all__ = ["DetailMixin", "pretty"]
+__all__ = ["BLOCKS", "DetailMixin", "pretty"]
+
+#: Further blocks of the page of a job: another app adds its own when its admin is imported. Each gets the request, the
+#: job and the admin site, and returns HTML.
+BLOCKS: list[Callable[[HttpRequest, Job, Any], SafeString]] = []
 
 #: How much of a result or an input is shown; a result can be downloaded in full.
 SHOWN_CHARS = 64 * 1024
@@ -148,6 +152,7 @@ class DetailMixin(SiteMixin):
             "asked": self._asked(job) if sees_input else None,
             "task_result_url": self._task_result_url(user, stored),
             "monitor_url": self._monitor_url(job),
+            "blocks": [block(request, job, self.admin_site) for block in BLOCKS],
         }
 
     def detail_queryset(self, request: HttpRequest) -> Any:

@@ -205,6 +205,10 @@ RULES: dict[str, Rule] = {
         lambda value: value is None or (isinstance(value, str) and value != ""),
         "text, or None",
     ),
+    "WEBHOOK_PORTS": (
+        lambda value: value is None or all(_whole(port) and port < 65536 for port in value),
+        "a list of ports, or None",
+    ),
     "POLL_RATE": (
         lambda value: value is None or re.fullmatch(r"[1-9]\d*/\d*[smhd]\w*", value) is not None,
         "a rate such as '120/min', or None",

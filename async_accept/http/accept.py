@@ -40,10 +40,13 @@ from .renderers import adopt_form_key
 from .rerun import Rerun, rerun_of
 from .responses import promised
 
-__all__ = ["Acceptance"]
+__all__ = ["BEFORE_STORING", "Acceptance"]
 
 #: What *prepare* returns: the validated input and the object, or a response that is the answer.
 Prepared = tuple[Any, Any] | HttpResponseBase
+
+#: What another app does with a request and its job before that is stored; it may refuse the request by raising.
+BEFORE_STORING: list[Callable[["Acceptance", Job], None]] = []
 
 
 class Acceptance:
@@ -249,7 +252,10 @@ class Acceptance:
                 f"{type(self.view).__name__} accepts {self.request.method}, which must change nothing."
             )
         try:
-            stored = accept(self.make_job(validated, instance), self.terms)
+            job = self.make_job(validated, instance)
+            for prepare in BEFORE_STORING:
+                prepare(self, job)
+            stored = accept(job, self.terms)
         except Unencodable as error:
             raise ValidationError({"detail": [str(error)]}) from error
         except Error as error:

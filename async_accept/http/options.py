@@ -58,6 +58,8 @@ class AcceptOptions:
     #: Two functions in place of ``get_accept_context`` and ``restore_accept_context``, for a function view:
     #: ``@accepts(context=(keep, restore))``.
     accept_context: Any = None
+    #: Whether a request may name URLs that are told of the end of its job (``async_accept.webhooks``).
+    accept_callbacks: bool = False
 
     def get_accept_object(self) -> Any:
         """Return the object that the request is about, for its 404 and its permissions now; None if there is none.

@@ -29,7 +29,7 @@ from .lost import LostJobs, steady
 from .removal import Removal
 from .retention import put_off, remove_files, sweep
 
-__all__ = ["Relay", "wake"]
+__all__ = ["DUTIES", "Relay", "wake"]
 
 logger = logging.getLogger(__name__)
 
@@ -41,6 +41,9 @@ BATCH = 500
 TIDY_SECONDS = 3600.0
 #: The shortest pause between two ticks, however much there is to do.
 SHORTEST_REST = timedelta(seconds=0.25)
+#: Further duties of a tick, by name: another app adds its own in ``ready()``. Each gets the relay's broker and returns
+#: how much it has done.
+DUTIES: dict[str, Callable[[Broker], int]] = {}
 
 
 class Relay:
@@ -77,6 +80,7 @@ class Relay:
             self._do("find lost messages", partial(find_lost_messages, self.broker))
             done["published"] = self._do("publish due jobs", partial(publish_due, self.broker))
             done["swept"] = self._do("remove old results and jobs", self.sweep)
+            done |= {name: self._do(name, partial(duty, self.broker)) for name, duty in DUTIES.items()}
             self.tidy_up()
         except Error:
             self.lost.distrust()

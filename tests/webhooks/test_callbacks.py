@@ -1,0 +1,122 @@
+"""Callbacks that one request names for its own job."""
+
+import pytest
+from django.core.cache import cache
+from django.urls import include, path
+from rest_framework.response import Response
+from rest_framework.test import APIClient
+from rest_framework.views import APIView
+from standardwebhooks import Webhook
+
+from async_accept.exceptions import JobFailed
+from async_accept.mixins import AcceptMixin
+from async_accept.models import Job
+from async_accept.testing import follow
+from async_accept.webhooks import callbacks
+from async_accept.webhooks.models import Callback, Delivery
+from tests.webhooks.conftest import send_due
+from tests.webhooks.test_guard import HOSTILE
+
+pytestmark = pytest.mark.django_db
+
+
+class View(AcceptMixin, APIView):
+    accept_callbacks = True
+
+    def post(self, request):
+        if request.data.get("fail"):
+            raise JobFailed("no")
+        return Response({"sum": 3})
+
+
+class Deaf(View):
+    accept_callbacks = False
+
+
+urlpatterns = [
+    path("api/jobs/", include("async_accept.urls")),
+    path("api/webhooks/", include("async_accept.webhooks.urls")),
+    path("work/", View.as_view()),
+    path("deaf/", Deaf.as_view()),
+]
+
+
+@pytest.fixture(autouse=True)
+def _urls(settings):
+    settings.ROOT_URLCONF = __name__
+    cache.clear()
+
+
+@pytest.fixture
+def secret(alices, receiver):
+    response = alices.post("/api/webhooks/", {"callbacks": True, "include_result": True})
+    assert response.status_code == 201, response.content
+    assert response.json()["url"] is None
+    return response.json()["secret"]
+
+
+def post(client, receiver, url="/work/", **data):
+    subscriber = {"successUri": f"{receiver.url}/ok", "failedUri": f"{receiver.url}/failed"}
+    return client.post(url, {"subscriber": subscriber, **data})
+
+
+@pytest.mark.parametrize("fail", [False, True])
+def test_the_job_of_the_request_is_told(alices, receiver, secret, fail):
+    response = post(alices, receiver, fail=fail)
+    assert response.status_code == 202
+    follow(alices, response)
+    follow(alices, alices.post("/work/", {}))  # names none
+    assert send_due() == 1
+    [(headers, body)] = receiver.got
+    notice = Webhook(secret).verify(body, headers)
+    assert notice["type"] == ("job.failed" if fail else "job.succeeded")
+    assert notice["data"].get("result") == (None if fail else {"sum": 3})
+    assert Delivery.objects.get().url.endswith("/failed" if fail else "/ok")
+
+
+def test_a_view_that_does_not_allow_it_ignores_it(alices, receiver, secret):
+    follow(alices, post(alices, receiver, "/deaf/"))
+    assert not Callback.objects.exists()
+    assert not Delivery.objects.exists()
+
+
+def test_hostile_urls_leave_no_job(alices, secret, settings, resolver):
+    settings.ASYNC_ACCEPT = {}
+    for url in [*HOSTILE[::9], 7, ["x"]]:
+        response = alices.post("/work/", {"subscriber": {"successUri": url}})
+        assert response.status_code == 400, url
+    assert alices.post("/work/", {"subscriber": "https://hooks.example/"}).status_code == 400
+    assert not Job.objects.exists()
+    assert not Callback.objects.exists()
+
+
+def test_callbacks_need_an_account_and_its_endpoint(alices, receiver):
+    assert post(alices, receiver).status_code == 400
+    assert post(APIClient(), receiver).status_code == 400
+    assert not Job.objects.exists()
+
+
+def test_nobody_floods_others_through_us(alices, receiver, secret, monkeypatch):
+    monkeypatch.setattr(callbacks, "MAX_PER_HOUR", 2)
+    assert [post(alices, receiver).status_code for _ in range(3)] == [202, 202, 429]
+
+
+def test_a_repeat_tells_once(alices, receiver, secret):
+    one, two = (
+        alices.post("/work/", {"subscriber": {"successUri": receiver.url}}, headers={"Idempotency-Key": "k"})
+        for _ in range(2)
+    )
+    assert one["Location"] == two["Location"]
+    follow(alices, two)
+    assert Delivery.objects.count() == 1
+
+
+def test_an_endpoint_for_callbacks_has_no_url(alices, receiver, secret):
+    [made] = alices.get("/api/webhooks/").json()["results"]
+    at = f"/api/webhooks/{made['id']}/"
+    assert made["callbacks"] is True
+    assert alices.patch(at, {"url": receiver.url}).status_code == 400
+    assert alices.patch(at, {"callbacks": False}).status_code == 400
+    assert alices.post(f"{at}ping/").status_code == 400
+    for wrong in ({}, {"callbacks": True, "url": receiver.url}, {"callbacks": False}):
+        assert alices.post("/api/webhooks/", wrong).status_code == 400

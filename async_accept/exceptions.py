@@ -349,7 +349,10 @@ class TooManyJobs(AcceptRefused):
 
 
 class Unavailable(AcceptRefused):
-    """The database is away, or the broker if the view insists on it (503): repeat after ``Retry-After`` seconds."""
+    """The database is away, or the broker if the view insists on it, or an upload cannot be stored (503).
+
+    Repeat after ``Retry-After`` seconds.
+    """
 
     status_code = 503
     default_code = "unavailable"
@@ -360,7 +363,7 @@ class Unavailable(AcceptRefused):
 
     @classmethod
     def because(cls, error: Exception) -> "Unavailable":
-        """Log a database error, and return the refusal that names it to the client by its reference only.
+        """Log the error of a database or a storage, and return the refusal that names it by its reference only.
 
         The traceback is logged as text, without the passwords that a driver's message may repeat.
         """
@@ -369,7 +372,7 @@ class Unavailable(AcceptRefused):
         refusal.__cause__ = error
         traceback = redact_text("".join(format_exception(error)))
         logger.error(
-            "The database failed: a request is refused with 503 (reference %s)\n%s",
+            "The database or the storage failed: a request is refused with 503 (reference %s)\n%s",
             refusal.reference,
             traceback,
         )

@@ -27,7 +27,7 @@ from .conf import conf
 from .db import clock
 from .db.errors import again_after_conflict
 from .db.fields import JSONTextField
-from .db.functions import from_now
+from .db.functions import DatabaseNow, from_now
 from .db.transactions import after_commit
 from .problems import LOST_AT_EVERY_ATTEMPT, Problem, problem
 from .querysets import JobManager, PrimaryManager
@@ -435,7 +435,8 @@ class Job(models.Model):
         # Retention acts at once on uploads, and on a job that its owner has deleted: in SQL, because this instance may
         # not know of that.
         is_due_now = Q(forgotten=True) | Q(uploads__isnull=False)
-        sweep_at = Case(When(is_due_now, then=Value(now)), default=Value(expires_at))
+        # By the database's clock, as retention reads it: this machine's may be hours ahead.
+        sweep_at = Case(When(is_due_now, then=DatabaseNow()), default=Value(expires_at))
         move = partial(
             self._move,
             to,

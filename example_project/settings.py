@@ -130,3 +130,5 @@ IMPORT_MAX_BYTES = int(env.number("IMPORT_MAX_BYTES", 500_000_000))
 # Offer /api/drills/, for fault tests. A drill writes what it does to EFFECTS_FILE, if that is set.
 DRILLS = env.flag("DRILLS")
 EFFECTS_FILE = env.text("EFFECTS_FILE")
+# The version of the drills' code, to update an installation while it works: 2 stores more input and returns more.
+DRILLS_VERSION = int(env.number("DRILLS_VERSION", 1))

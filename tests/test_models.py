@@ -219,12 +219,16 @@ def test_a_job_can_be_rerun_when_it_has_ended_and_its_input_is_kept():
         assert make_job(state=state, input={"x": 1}, forgotten=True).can_rerun is False
 
 
-def test_a_forgotten_job_is_swept_at_its_end():
+@pytest.mark.parametrize("columns", [{"forgotten": True}, {"uploads": ["a"]}])
+@pytest.mark.parametrize("hours", [-5, 0, 5])
+def test_forgotten_jobs_and_uploads_are_swept_at_the_end(columns, hours, monkeypatch):
+    """By the database's clock, however wrong the worker's is."""
     job = make_job(state="running")
-    Job.objects.filter(pk=job.pk).update(forgotten=True)  # known to the row, not to the worker's instance
+    Job.objects.filter(pk=job.pk).update(**columns)  # known to the row, not to the worker's instance
+    now = timezone.now() + timedelta(hours=hours)
+    monkeypatch.setattr("async_accept.models.timezone.now", lambda: now)
     job.succeed()
-    job.refresh_from_db()
-    assert job.sweep_at == job.finished_at
+    assert Job.objects.to_sweep().filter(pk=job.pk).exists()
 
 
 # --- Giving back and losing --------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ from typing import Any
 from django.core.files.base import File
 
 from ..models import Job
+from . import uploads
 from .uploads import delete, files_by_job, is_old, storage
 
 __all__ = ["delete", "names", "open", "remove_orphans", "save"]
@@ -20,9 +21,9 @@ FOLDER = "async_accept/results"
 
 
 def save(job: Job, file: "File[Any]") -> str:
-    """Save *file* and return its name in the storage."""
+    """Save *file* and return its name in the storage; on an error nothing of it stays."""
     file.seek(0)
-    return storage().save(f"{FOLDER}/{job.pk.hex}/{token_hex(16)}", file)
+    return uploads.save(f"{FOLDER}/{job.pk.hex}/{token_hex(16)}", file)
 
 
 def open(name: str) -> "File[Any]":

@@ -20,6 +20,7 @@ from django.core.files.uploadedfile import UploadedFile
 
 from ..conf import conf
 from ..db.errors import is_outage
+from ..exceptions import Unavailable
 from ..models import Job, database_now
 from . import values
 
@@ -33,6 +34,7 @@ __all__ = [
     "keep",
     "remove_orphans",
     "restore",
+    "save",
     "storage",
 ]
 
@@ -63,14 +65,20 @@ def keep(job: Job) -> Iterator[None]:
     """Save the files in the input of *job* and replace them by references; remove them again on an error.
 
     They stay if the database was away: the job may be stored, and only the confirmation was lost.
+
+    Raises:
+        Unavailable: a file cannot be stored, for example because the disk is full (503).
     """
     saved: list[str] = []
     references: dict[int, dict[str, Any]] = {}
 
-    def save(file: "File[Any]") -> dict[str, Any]:
+    def refer(file: "File[Any]") -> dict[str, Any]:
         # One file may be in two places: among the data and among the files.
         if id(file) not in references:
-            name = storage().save(f"{FOLDER}/{job.pk.hex}/{len(saved)}", file)
+            try:
+                name = save(f"{FOLDER}/{job.pk.hex}/{len(saved)}", file)
+            except OSError as error:
+                raise Unavailable.because(error) from error
             saved.append(name)
             references[id(file)] = {
                 MARK: name,
@@ -82,12 +90,24 @@ def keep(job: Job) -> Iterator[None]:
         return references[id(file)]
 
     try:
-        job.input = _replace(job.input, File, save)
+        job.input = _replace(job.input, File, refer)
         job.uploads = saved or None
         yield
     except BaseException as error:
         if not is_outage(error):
             delete(saved)
+        raise
+
+
+def save(name: str, file: "File[Any]") -> str:
+    """Save *file* under a new name and return its name in the storage; on an error nothing of it stays.
+
+    A storage on a disk that gets full has written a part of it. To keep that part would keep the disk full.
+    """
+    try:
+        return storage().save(name, file)
+    except BaseException:
+        delete([name])
         raise
 
 

@@ -9,7 +9,7 @@ from .models import Effect
 class EffectAdmin(admin.ModelAdmin):
     """Read-only."""
 
-    list_display = ["key", "created_at"]
+    list_display = ["key", "job", "created_at"]
     search_fields = ["key"]
 
     def has_add_permission(self, request) -> bool:

@@ -1,4 +1,4 @@
-"""Write down, outside the database, what a drill does.
+"""Write down what a drill does.
 
 The lines of the file show what was tried. The rows of `Effect` show what was committed.
 """
@@ -8,7 +8,17 @@ import time
 
 from django.conf import settings
 
-__all__ = ["note"]
+from async_accept.progress import current_job
+
+from .models import Effect
+
+__all__ = ["commit", "note"]
+
+
+def commit(key: str) -> None:
+    """Write one `Effect`. It is there after the commit, if the work is atomic."""
+    job = current_job()
+    Effect.objects.create(key=key, job=job.pk if job else None)
 
 
 def note(key: str, moment: str, attempt: int) -> None:

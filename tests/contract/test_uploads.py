@@ -1,5 +1,7 @@
 """Contract 5, 7, 8: uploads reach the worker as files, and nothing is kept of them afterwards."""
 
+import errno
+import os
 import re
 from datetime import timedelta
 
@@ -56,6 +58,23 @@ def test_an_upload_reaches_the_view_in_the_worker(alice, worker):
         assert (gone.status_code, gone.json()["code"]) == (410, "input-gone")
         sweep(10)
     assert _kept() == []
+
+
+def test_a_full_disk_is_503_and_leaves_nothing(alice, monkeypatch):
+    """Contract 5, 8: the key stays free, and no part of a file is kept."""
+
+    def save(self, name, content):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    headers = {"Idempotency-Key": "disk"}
+    with monkeypatch.context() as full:
+        full.setattr(type(default_storage._wrapped), "_save", save)
+        refused = send(alice, "/api/uploads/", ("a.txt", b"text"), headers=headers)
+    assert (refused.status_code, refused.headers["Retry-After"]) == (503, "5")
+    assert "space" not in refused.text
+    assert not Job.objects.exists()
+    assert _kept() == []
+    assert send(alice, "/api/uploads/", ("a.txt", b"text"), headers=headers).status_code == 202
 
 
 def test_names_in_the_storage_are_generated(alice):

@@ -1,13 +1,15 @@
 """Uploads on their way to the worker."""
 
+import errno
 import os
 import time
 
 import pytest
 from django.core.files.base import ContentFile
-from django.core.files.storage import default_storage
+from django.core.files.storage import FileSystemStorage, default_storage
 
-from async_accept.jobs import uploads
+from async_accept.exceptions import Unavailable
+from async_accept.jobs import files, uploads
 from async_accept.models import Job
 from async_accept.testing import make_job, run_job
 from tests.testapp import tasks
@@ -43,6 +45,28 @@ def test_a_refused_request_leaves_no_file(media):
     job.input = {"file": ContentFile(b"text", "list.csv")}
     with pytest.raises(ValueError, match="refused"), uploads.keep(job):
         raise ValueError("refused")
+    assert [name for _, _, names in os.walk(media) for name in names] == []
+
+
+@pytest.mark.parametrize("kind", ["upload", "result"])
+def test_a_full_disk_keeps_no_part_of_a_file(media, monkeypatch, kind):
+    """Of an upload or of a large result. The part would keep the disk full for a day."""
+
+    def save_half(self, name, content):
+        path = media / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content.read(content.size // 2))
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(FileSystemStorage, "_save", save_half)
+    job = make_job(tasks.echo)
+    job.input = {"file": ContentFile(b"text", "list.csv")}
+    if kind == "upload":
+        with pytest.raises(Unavailable), uploads.keep(job):
+            pytest.fail("the job would be stored")
+    else:
+        with pytest.raises(OSError, match="No space"):
+            files.save(job, job.input["file"])
     assert [name for _, _, names in os.walk(media) for name in names] == []
 
 

@@ -1,13 +1,15 @@
+import hashlib
 from pathlib import Path
 
 import pytest
 from celery.exceptions import WorkerTerminate
 from django.conf import settings as project_settings
+from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import override_settings
 
 from async_accept.models import Job
 from async_accept.testing import run_accepted_jobs
-from example_project.drills import tasks
+from example_project.drills import tasks, work
 from example_project.drills.models import Effect
 
 pytestmark = pytest.mark.urls("tests.shop.drill_urls")
@@ -59,10 +61,10 @@ def test_retry_succeeds_at_the_third_attempt(client):
 
 def test_exit_kills_its_process(client, monkeypatch):
     def kill(*args):
-        assert args == (tasks.os.getpid(), tasks.signal.SIGKILL)
+        assert args == (work.os.getpid(), work.signal.SIGKILL)
         raise WorkerTerminate
 
-    monkeypatch.setattr(tasks.os, "kill", kill)
+    monkeypatch.setattr(work.os, "kill", kill)
     with pytest.raises(WorkerTerminate):
         drill(client, "exit")
     assert not Effect.objects.exists()
@@ -91,3 +93,53 @@ def test_invalid_drill_is_refused(client, wrong):
 @override_settings(EFFECTS_FILE="")
 def test_without_a_file_nothing_is_noted(client):
     assert drill(client, "ok")[0].state == "succeeded"
+
+
+def drill_at(client, path, mode, **more):
+    data = {"key": "k", "ms": 0, "mode": mode, **more}
+    response = client.post(f"{URL}{path}", data, format="multipart" if more else "json")
+    assert response.status_code == 202
+    (job,) = run_accepted_jobs(raises=False)
+    return job, client.get(response["Location"])
+
+
+@pytest.mark.parametrize(
+    ("path", "mode", "status", "effects"),
+    [
+        ("plain/", "ok", 200, 1),
+        ("plain/", "raise", 409, 1),
+        ("plain/", "retry", 200, 3),
+        ("once/", "ok", 200, 1),
+        ("replay/", "ok", 201, 1),
+        ("replay/", "raise", 409, 0),
+        ("look/", "ok", 200, 0),
+        ("look/", "refuse", 422, 0),
+        ("", "refuse", 422, 0),
+    ],
+)
+def test_kinds_of_work_differ_in_their_effects(client, path, mode, status, effects):
+    job, result = drill_at(client, path, mode)
+    assert result.status_code == status
+    assert list(Effect.objects.values_list("job", flat=True)) == [job.pk] * effects
+
+
+@pytest.mark.parametrize("content", [b"", b"bytes"])
+def test_upload_returns_what_the_work_has_got(client, content, settings, tmp_path):
+    settings.MEDIA_ROOT = str(tmp_path)
+    _, result = drill_at(client, "upload/", "ok", file=SimpleUploadedFile("drill.bin", content))
+    assert result.data == {"key": "k", "size": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+
+
+def test_newer_version_runs_what_the_older_one_has_accepted(client, settings):
+    location = client.post(URL, {"key": "k", "ms": 0, "mode": "ok"})["Location"]
+    settings.DRILLS_VERSION = 2
+    run_accepted_jobs()
+    assert client.get(location).data == {"key": "k", "ms": 0, "mode": "ok", "version": 2}
+
+
+def test_older_version_does_not_know_the_input_of_the_newer_one(client, settings):
+    settings.DRILLS_VERSION = 2
+    client.post(URL, {"key": "k", "ms": 0, "mode": "ok"})
+    settings.DRILLS_VERSION = 1
+    (job,) = run_accepted_jobs(raises=False)
+    assert job.state == "failed"

@@ -1,226 +1,221 @@
-"""The account of a storm: was every 202 kept, and how long did it take?"""
+"""The account of a storm: was every 202 kept?"""
 
-import json
-import math
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Any
 
+from . import times, witness
 from .client import FINAL
-from .installation import Installation
-from .plan import MUST_SUCCEED, Fault, Promise
+from .plan import Promise
+from .record import Record
+from .results import result_of
+from .witness import job_id
 
-__all__ = ["Break", "Death", "Record", "Request", "account", "broken_promises", "table", "too_slow"]
+__all__ = ["account", "broken_promises", "table"]
 
-#: Requests within this many seconds of a fault of the web or the database count as requests during the fault.
-MARGIN = 1.0
-#: The reason in the history of a job whose worker was killed, or a child of its worker.
-REASONS = {"kill": "lease", "child": "worker: lost"}
-
-
-@dataclass(frozen=True)
-class Request:
-    """One request of a client. Times are in seconds since the beginning of the storm; status 0: no response."""
-
-    what: str
-    began: float
-    ended: float
-    status: int
-    retry_after: bool
-
-
-@dataclass(frozen=True)
-class Break:
-    """The time in which a part was broken, in seconds since the beginning of the storm."""
-
-    part: str
-    began: float
-    ended: float
-
-
-@dataclass(frozen=True)
-class Death:
-    """A worker was killed (kind "kill"), or one of its children ("child"), at this Unix time."""
-
-    worker: str
-    kind: str
-    at: float
+#: What was broken, by what was promised.
+Found = dict[str, list[str]]
 
 
 @dataclass
-class Record:
-    """What a storm did, and what its clients saw."""
+class Outcome:
+    """What became of one job, as the witness and the tables know it."""
 
-    shop: Installation
-    lease: float
-    faults: list[Fault]
-    promises: list[Promise]
-    requests: list[Request] = field(default_factory=list)
-    breaks: list[Break] = field(default_factory=list)
-    deaths: list[Death] = field(default_factory=list)
-    #: The final statuses that clients have seen, by the URL of the job.
-    seen: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
-    #: Errors of the storm itself.
-    mishaps: list[str] = field(default_factory=list)
-    #: The Unix times at which the storm began, and at which all parts were back.
-    began: float = 0.0
-    back: float = 0.0
-
-    def touches(self, request: Request, part: str, margin: float = MARGIN) -> bool:
-        """Whether the part was broken during the request, or up to *margin* seconds before or after it."""
-        return any(
-            broken.part == part
-            and request.ended > broken.began - margin
-            and request.began < broken.ended + margin
-            for broken in self.breaks
-        )
-
-    def database_away(self, start: float, end: float) -> float:
-        """Return for how many seconds between two Unix times the database was broken."""
-        breaks = [
-            (broken.began + self.began, broken.ended + self.began)
-            for broken in self.breaks
-            if broken.part == "database"
-        ]
-        return sum(max(min(ended, end) - max(began, start), 0) for began, ended in breaks)
+    #: Its final state. The row of a deleted job is gone, but the witness has seen its end.
+    state: str = ""
+    #: Its state in the table; empty if it has no row.
+    row: str = ""
+    rerun_of: str = ""
+    rerun_as: str = ""
+    effects: int = 0
+    ended_at: float = 0.0
+    #: What changed after its end, or after somebody had canceled it.
+    afterwards: list[str] = field(default_factory=list)
 
 
 def account(record: Record) -> dict[str, Any]:
     """Return promises and times by their names. A list must be empty: it has what broke a promise."""
     database = record.shop.database
-    rows = database.execute(
-        "SELECT id::text, state, attempt, extract(epoch FROM finished_at), history FROM async_accept_job"
-    )
+    rows = database.execute("SELECT id, state, rerun_of, rerun_as, attempt, history FROM async_accept_job")
+    changes = witness.read(database)
+    outcomes = _outcomes(rows, changes, database.execute("SELECT job FROM drills_effect"))
+    ended = {job: outcome.ended_at for job, outcome in outcomes.items() if outcome.ended_at}
     return {
         "accepted": sum(bool(promise.urls) for promise in record.promises),
+        "accepted, by kind of work": _count(promise.work for promise in record.promises if promise.urls),
         "faults": f"{len(record.breaks)} of {len(record.faults)}",
+        "faults, by kind": _count(fault.kind.split()[0] for fault in record.faults),
+        "ends, by state": _count(outcome.state for outcome in outcomes.values()),
+        "canceled, run again, deleted": "; ".join(map(str, _next_counts(record))),
         "mishaps of the storm": record.mishaps + (["no fault"] if not record.breaks else []),
-        "transitions": database.execute("SELECT count(*) FROM transitions")[0][0],
-        "attempts": sum(row[2] for row in rows),
-        **_promises(record, rows),
-        **_requests(record),
-        **_notices(record, rows),
-        **_ends(record, rows),
-        "the last to end": _last_to_end(record),
+        "transitions": len(changes),
+        "attempts": sum(change.new == "running" for change in changes),
+        **_promises(record, outcomes),
+        **_next(record, outcomes),
+        **_seen(record, outcomes),
+        **times.requests(record),
+        **times.notices(record, [(row[0], row[5]) for row in rows], changes),
+        **times.ends(record, ended),
+        "the last to end": _last_to_end(record, ended),
         "promises of the table broken": record.shop.violations(),
     }
 
 
-def _promises(record: Record, rows: list[tuple[Any, ...]]) -> dict[str, list[str]]:
-    database = record.shop.database
-    states = {row[0]: row[1] for row in rows}
-    finals = ", ".join(f"'{state}'" for state in FINAL)
-    left_final = database.execute(f"SELECT job::text FROM transitions WHERE before IN ({finals})")
-    undone = {job for (job,) in left_final}
-    effects = Counter(key for (key,) in database.execute("SELECT key FROM drills_effect"))
-    lost, changed, twice, two_urls, untrue, failed = [], [], [], [], [], []
+def _count(values: Any) -> str:
+    return ", ".join(f"{value} {number}" for value, number in sorted(Counter(values).items()))
+
+
+def _next_counts(record: Record) -> tuple[int, int, int]:
+    canceled, rerun, deleted = (
+        [promise for promise in record.promises if promise.next == name]
+        for name in ("cancel", "rerun", "delete")
+    )
+    return (
+        sum(any(status in (200, 202) for status, _ in promise.answers) for promise in canceled),
+        sum(bool(promise.rerun_urls) for promise in rerun),
+        sum(any(status in (202, 204) for status, _ in promise.answers) for promise in deleted),
+    )
+
+
+def _outcomes(rows: list[Any], changes: list[witness.Change], effects: list[Any]) -> dict[str, Outcome]:
+    outcomes: dict[str, Outcome] = defaultdict(Outcome)
+    for pk, state, rerun_of, rerun_as, *_ in rows:
+        found = outcomes[job_id(pk)]
+        found.row = state
+        found.rerun_of = job_id(rerun_of) if rerun_of else ""
+        found.rerun_as = job_id(rerun_as) if rerun_as else ""
+    for change in changes:
+        found = outcomes[change.job]
+        if found.state or (change.old == "canceling" and change.new not in FINAL):
+            found.afterwards.append(f"{change.old} to {change.new}")
+        if change.new in FINAL:
+            found.state, found.ended_at = change.new, change.at
+    for (pk,) in effects:
+        if pk:
+            outcomes[job_id(pk)].effects += 1
+    return outcomes
+
+
+def _jobs(promise: Promise) -> list[str]:
+    """Return the job of a promise, and the one that a rerun has made."""
+    return [job_id(url) for url in (*promise.urls, *promise.rerun_urls)]
+
+
+def _promises(record: Record, outcomes: dict[str, Outcome]) -> Found:
+    found: Found = {
+        name: []
+        for name in (
+            "accepted without a final status",
+            "final statuses that changed",
+            "effects committed twice",
+            "one key, two URLs",
+            "success without its effect, failure with it",
+            "sound jobs failed because of faults",
+        )
+    }
+    lost, changed, twice, two_urls, untrue, failed = found.values()
     for promise in record.promises:
-        if len(promise.urls) != 1:
+        if len(promise.urls) != 1 or len(promise.rerun_urls) > 1:
             two_urls.append(promise.key)
-        for url in promise.urls:
-            job = _id(url)
-            state = states.get(job)
-            if state not in FINAL:
+        for url, job in zip((*promise.urls, *promise.rerun_urls), _jobs(promise), strict=True):
+            outcome = outcomes[job]
+            if outcome.state not in FINAL:
                 lost.append(promise.key)
                 continue
-            if record.seen[url] - {state} or job in undone:
-                changed.append(promise.key)
-            if effects[promise.key] > 1:
+            if (
+                outcome.afterwards
+                or record.seen[url] - {outcome.state}
+                or outcome.row not in ("", outcome.state)
+            ):
+                changed.append(f"{promise.key} {outcome.afterwards}")
+            least, most = promise.kind.effects[outcome.state == "succeeded"]
+            if outcome.effects > max(most, 1):
                 twice.append(promise.key)
-            if (state == "succeeded") != (effects[promise.key] > 0):
-                untrue.append(promise.key)
-            if promise.mode in MUST_SUCCEED and state != "succeeded":
+            elif not least <= outcome.effects <= most:
+                untrue.append(f"{promise.key} {outcome.state} {outcome.effects}")
+            if promise.must_succeed and outcome.state != "succeeded":
                 failed.append(promise.key)
-    return {
-        "accepted without a final status": lost,
-        "final statuses that changed": changed,
-        "effects committed twice": twice,
-        "one key, two URLs": two_urls,
-        "success without its effect, failure with it": untrue,
-        "sound jobs failed because of faults": failed,
+    # Also those whose 202 never reached its client.
+    lost += [job for job, outcome in outcomes.items() if outcome.row and outcome.row not in FINAL]
+    return found
+
+
+def _next(record: Record, outcomes: dict[str, Outcome]) -> Found:
+    """Return what was wrong with cancellations, reruns and deletions."""
+    found: Found = {
+        "cancellations that were not kept": [],
+        "reruns that are not linked, or not new": [],
+        "deleted jobs that are still there": [],
     }
+    canceled, rerun, deleted = found.values()
+    for promise in record.promises:
+        if not promise.next or len(promise.urls) != 1:
+            continue
+        job = _jobs(promise)[0]
+        outcome = outcomes[job]
+        if promise.next == "cancel" and not _cancel_was_kept(promise, outcome.state):
+            canceled.append(f"{promise.key} {outcome.state} {promise.answers}")
+        if promise.next == "rerun" and not _rerun_is_right(promise, job, outcomes):
+            rerun.append(f"{promise.key} {promise.answers}")
+        if promise.next == "delete":
+            left = record.shop.disk.has_uploads_of(job)
+            if outcome.row or left or not promise.answers or promise.answers[-1][0] not in (202, 204, 404):
+                deleted.append(f"{promise.key} {outcome.row} {left} {promise.answers}")
+    return found
 
 
-def _requests(record: Record) -> dict[str, Any]:
-    accepts = [request for request in record.requests if request.what == "accept"]
-    calm = [r for r in accepts if not record.touches(r, "web") and not record.touches(r, "database")]
-    durations = sorted(request.ended - request.began for request in calm)
-    # A killed web process answers nothing, so no response counts only while the web was not broken.
-    outage = [
-        request
-        for request in record.requests
-        if record.touches(request, "database", margin=0)
-        and (request.status or not record.touches(request, "web"))
+def _cancel_was_kept(promise: Promise, state: str) -> bool:
+    """Compare the final state with the last answer: 409 says that the job had ended otherwise."""
+    if not promise.answers:
+        return False
+    match promise.answers[-1]:
+        case (409, _):
+            return state in ("succeeded", "failed")
+        case (200, _) | (202, "canceled"):
+            return state == "canceled"
+        case (202, "canceling"):
+            return state in FINAL
+    return False
+
+
+def _rerun_is_right(promise: Promise, job: str, outcomes: dict[str, Outcome]) -> bool:
+    if not promise.rerun_urls:
+        # Uploads are removed at the end of their job, and with them what a rerun would need.
+        return promise.kind.has_file and bool(promise.answers) and promise.answers[-1][0] == 410
+    again = _jobs(promise)[-1]
+    return again != job and outcomes[again].rerun_of == job and outcomes[job].rerun_as == again
+
+
+def _seen(record: Record, outcomes: dict[str, Outcome]) -> Found:
+    """Return what clients and the disk have shown that is not true."""
+    wrong = []
+    for promise in record.promises:
+        for url in (*promise.urls, *promise.rerun_urls):
+            answer = result_of(url, promise, outcomes[job_id(url)].state, gone=url in record.deleted)
+            if answer:
+                wrong.append(f"{promise.key} {answer}")
+    uploads = [
+        promise.key
+        for promise in record.promises
+        for job in _jobs(promise)
+        if promise.kind.has_file and record.shop.disk.has_uploads_of(job)
     ]
-    failed = [request for request in outage if request.status >= 500 or not request.status]
     return {
-        "slowest accept, s": round(durations[-1], 3) if durations else None,
-        "p99 of accepts, s": round(durations[math.ceil(len(durations) * 0.99) - 1], 3) if durations else None,
-        "accepts measured": len(durations),
-        "responses while the database was down that are neither final nor 503 with Retry-After": [
-            f"{r.what} {r.status} at {r.began:.1f}" for r in failed if not (r.status == 503 and r.retry_after)
-        ],
-        "slowest 503, s": round(max((r.ended - r.began for r in failed), default=0), 3),
-        "503 responses": len(failed),
-        "slowest response while the database was down, s": round(
-            max((r.ended - r.began for r in outage), default=0), 3
-        ),
-        "5xx at other times": [
-            f"{r.what} {r.status} at {r.began:.1f}"
-            for r in record.requests
-            if r.status >= 500 and r not in failed and not record.touches(r, "database")
-        ],
+        "responses that cannot be true": record.untrue,
+        "results that are not the genuine ones": wrong,
+        "uploads left after the end": uploads,
+        "halves of files left by a full disk": record.shop.disk.half_files(),
     }
 
 
-def _notices(record: Record, rows: list[tuple[Any, ...]]) -> dict[str, Any]:
-    """How long it took until an attempt ended whose worker or child was killed.
-
-    A killed worker is noticed when the lease has expired. After that, the time without a database does not count.
-    """
-    spans: dict[str, list[float]] = {"kill": [], "child": []}
-    for past in (past for row in rows if row[4] for past in json.loads(row[4])):
-        began, ended = (_unix(past[name]) for name in ("started_at", "ended_at"))
-        for death in record.deaths:
-            same = death.worker == f"worker-{past['worker'].split('@')[0]}" and began < death.at < ended
-            if same and past["reason"] == REASONS[death.kind]:
-                away = record.database_away(death.at + record.lease, ended)
-                spans[death.kind].append(ended - death.at - away)
-    return {
-        "deaths of workers and of children noticed": f"{len(spans['kill'])}; {len(spans['child'])}",
-        "slowest notice of a killed worker, s": round(max(spans["kill"], default=0), 1),
-        "slowest notice of a killed child, s": round(max(spans["child"], default=0), 1),
-    }
-
-
-def _ends(record: Record, rows: list[tuple[Any, ...]]) -> dict[str, float]:
-    ended = {row[0]: float(row[3]) for row in rows if row[3] is not None}
-    modes = {_id(url): promise.mode for promise in record.promises for url in promise.urls}
-    ends = [at for job, at in ended.items() if job in modes]
-    sound = [at for job, at in ended.items() if modes.get(job) in MUST_SUCCEED]
-    return {
-        "slowest end after all parts were back, s": round(max(max(ends, default=0) - record.back, 0), 1),
-        "the same, of jobs that do not kill their process, s": round(
-            max(max(sound, default=0) - record.back, 0), 1
-        ),
-    }
-
-
-def _last_to_end(record: Record) -> str:
+def _last_to_end(record: Record, ended: dict[str, float]) -> str:
     """The row of the job that ended last, to see what it waited for."""
-    query = "SELECT input, state, attempt, history, created_at, started_at, finished_at FROM async_accept_job"
-    (row,) = record.shop.database.execute(f"{query} ORDER BY finished_at DESC NULLS FIRST LIMIT 1")
-    return " ".join(map(str, row))
-
-
-def _id(url: str) -> str:
-    return url.rstrip("/").rsplit("/", 1)[1]
-
-
-def _unix(moment: str) -> float:
-    return datetime.fromisoformat(moment).timestamp()
+    query = "SELECT operation, input, state, attempt, history, created_at, started_at, finished_at"
+    rows = record.shop.database.execute(
+        f"{query} FROM async_accept_job WHERE id = %s", max(ended, key=lambda job: ended[job])
+    )
+    return " ".join(map(str, rows[0])) if rows else "a deleted job"
 
 
 def broken_promises(found: dict[str, Any]) -> list[str]:
@@ -228,23 +223,8 @@ def broken_promises(found: dict[str, Any]) -> list[str]:
     return [name for name, value in found.items() if isinstance(value, list) and value]
 
 
-def too_slow(found: dict[str, Any], lease: float) -> list[str]:
-    """Return the times above their goals. The goals are for a machine that does nothing else."""
-    goals = {
-        "slowest accept, s": 2.0,
-        "p99 of accepts, s": 0.3,
-        "slowest response while the database was down, s": 5.0,
-        "slowest end after all parts were back, s": 45.0,
-        "slowest notice of a killed worker, s": lease + 5.0,
-        "slowest notice of a killed child, s": 2.0,
-    }
-    return [
-        f"{name}: {found[name]}, goal {goal}" for name, goal in goals.items() if (found[name] or 0) > goal
-    ]
-
-
 def table(found: dict[str, Any]) -> Iterator[str]:
     """Yield the account as lines of text."""
     for name, value in found.items():
         shown = f"{len(value)}  {value[:5] or ''}" if isinstance(value, list) else value
-        yield f"{name:<90} {shown}"
+        yield f"{name:<95} {shown}"

@@ -93,18 +93,38 @@ class Installation:
         port = free_port()
         self.url = f"http://127.0.0.1:{port}"
         gunicorn = ["-m", "gunicorn", "example_project.wsgi", "--bind", f"127.0.0.1:{port}"]
-        shape = ["--workers", "2", "--threads", "4", "--timeout", "60", "--no-control-socket"]
-        self.web = Web("web", [sys.executable, *gunicorn, *shape], folder, port, env=self.env)
+        # Clients keep their connections for longer than gunicorn's 2 s; a request must not meet the moment of its end.
+        shape = ["--workers", "2", "--threads", "4", "--timeout", "60", "--keep-alive", "75"]
+        shape.append("--no-control-socket")
+        self.web = Web("web", [sys.executable, *gunicorn, *shape], folder, port, env=self.env_of("web"))
         self.workers = [self.worker(name) for name in ("one", "two")]
         self.examiner: subprocess.Popen[str] | None = None
-        self.relay = python_part("relay", ["-c", RELAY], folder, self.env, ready="relay ready")
+        self.relay = python_part("relay", ["-c", RELAY], folder, self.env_of("relay"), ready="relay ready")
 
     def worker(self, name: str, *options: str, **env: str) -> Part:
         """Return a worker with more command line options, and more environment variables."""
-        command = ["-m", "celery", "-A", "example_project", "worker", "-n", f"{name}@faults", "-l", "INFO"]
+        command = [
+            *self.celery_of(name),
+            "-A",
+            "example_project",
+            "worker",
+            "-n",
+            f"{name}@faults",
+            "-l",
+            "INFO",
+        ]
         # -E: send events. They contain what Celery makes of an exception.
         command += ["-E", "-c", str(self.processes), *options]
-        return python_part(f"worker-{name}", command, self.folder, self.env | env, ready=" ready.")
+        own = self.env_of(f"worker-{name}") | env
+        return python_part(f"worker-{name}", command, self.folder, own, ready=" ready.")
+
+    def env_of(self, part: str) -> dict[str, str]:
+        """Return the environment variables of the web processes, of a worker or of the relay."""
+        return self.env
+
+    def celery_of(self, worker: str) -> list[str]:
+        """Return the arguments that make a Python process Celery."""
+        return ["-m", "celery"]
 
     def prepare(self) -> None:
         """Start the servers and create the tables."""
@@ -139,17 +159,14 @@ class Installation:
 
     def _wrong_effects(self) -> list[str]:
         """Return the drills that succeeded without exactly one effect, or ended otherwise with one."""
-        drills = "SELECT input, state FROM async_accept_job WHERE operation = 'drills.create'"
-        ended = f"{drills} AND finished_at IS NOT NULL"
-        effects = Counter(
-            key for (key,) in self.database.execute("SELECT drills_effect.key FROM drills_effect")
-        )
-        wrong = []
-        for stored, state in self.database.execute(ended):
-            key = json.loads(stored)["key"]
-            if effects[key] != (state == "succeeded"):
-                wrong.append(f"{key} is {state} with {effects[key]} effects")
-        return wrong
+        drills = "SELECT id, state FROM async_accept_job WHERE operation = 'drills.create'"
+        jobs = "SELECT job FROM drills_effect WHERE job IS NOT NULL"
+        effects = Counter(str(job) for (job,) in self.database.execute(jobs))
+        return [
+            f"{job} is {state} with {effects[str(job)]} effects"
+            for job, state in self.database.execute(f"{drills} AND finished_at IS NOT NULL")
+            if effects[str(job)] != (state == "succeeded")
+        ]
 
     def _broken_invariants(self, grace: float) -> list[str]:
         if self.examiner is None:
@@ -196,6 +213,7 @@ class Installation:
             "DRILLS": "1",
             "TROUBLEMAKER": "1",
             "EFFECTS_FILE": str(self.effects),
+            "MEDIA_ROOT": str(self.folder / "media"),
             "PYTHONPATH": str(ROOT),
             "PYTHONUNBUFFERED": "1",
             "PYTHONDONTWRITEBYTECODE": "1",
@@ -208,12 +226,13 @@ def installed(
     broker: str = "redis",
     database: str = "postgres",
     processes: int = 2,
+    kind: "type[Installation]" = Installation,
 ) -> Iterator[Any]:
     """Yield an installation whose parts can be started. Stop it afterwards, and remove its files."""
     # In /tmp, and open to others, because the servers do not run as root.
     folder = Path(tempfile.mkdtemp(prefix="async-accept-faults-", dir="/tmp"))
     folder.chmod(0o755)
-    installation = Installation(folder, times, broker, database, processes)
+    installation = kind(folder, times, broker, database, processes)
     try:
         installation.prepare()
         yield installation

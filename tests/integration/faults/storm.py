@@ -2,8 +2,9 @@
 
     python -m tests.integration.faults.storm --seed 1 --seconds 60 --jobs 200
 
-Clients send drills, each with its own Idempotency-Key. They repeat a request with the same key until the response is
-202, and sometimes once more after that. Meanwhile parts are killed, frozen and restarted.
+Clients send drills of all kinds, each with its own Idempotency-Key. They repeat a request with the same key until the
+response is 202, and sometimes twice more at once. They cancel, rerun or delete some jobs. Meanwhile parts are killed,
+frozen, cut off, restarted and replaced by a newer version.
 The same seed gives the same faults and the same jobs. What happens to them also depends on the machine.
 """
 
@@ -11,7 +12,6 @@ import argparse
 import json
 import logging
 import os
-import random
 import signal
 import sys
 import threading
@@ -21,43 +21,49 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
-import requests
-
-from .account import Break, Death, Record, Request, account, broken_promises, table, too_slow
-from .client import FINAL, Client
-from .installation import QUICK, TOKEN, Installation, installed
-from .plan import Fault, Promise, plan_faults, plan_jobs
+from . import witness
+from .account import account, broken_promises, table
+from .client import Client
+from .customers import Customers
+from .installation import QUICK, installed
+from .plan import Fault, plan_faults, plan_jobs
 from .processes import Part, until
+from .record import Break, Death, Record
+from .times import too_slow
+from .weather import StormyInstallation
 
-__all__ = ["Storm"]
+__all__ = ["BROKERS", "DATABASES", "Storm", "run"]
 
-CLIENTS = 4
-#: A trigger that stores every change of a job's state, whoever makes it. Polls could miss one.
-WITNESS = """
-CREATE TABLE transitions (job uuid, before text, after text);
-CREATE FUNCTION witness() RETURNS trigger LANGUAGE plpgsql AS $$
-BEGIN INSERT INTO transitions VALUES (NEW.id, OLD.state, NEW.state); RETURN NEW; END $$;
-CREATE TRIGGER witness AFTER UPDATE OF state ON async_accept_job
-FOR EACH ROW WHEN (OLD.state IS DISTINCT FROM NEW.state) EXECUTE FUNCTION witness();
-"""
+DATABASES = ("postgres", "mariadb")
+BROKERS = ("redis", "rabbitmq")
+#: How long an old version may take to end its jobs, in seconds, before it is killed.
+WARM_SECONDS = 20.0
+#: How long a part may take until it works again. RabbitMQ needs half a minute on a busy machine, and Celery's pauses
+#: between two tries to reach it grow to half a minute.
+REPAIR_SECONDS = 150.0
 
 
 class Storm:
     """One storm over an installation whose servers run."""
 
     def __init__(
-        self, shop: Installation, seed: int, seconds: float, jobs: int, say: Callable[[str], None]
+        self, shop: StormyInstallation, seed: int, seconds: float, jobs: int, say: Callable[[str], None]
     ) -> None:
         self.shop = shop
         self.say = say
-        promises, self.dice = plan_jobs(seed, seconds, jobs)
         lease = shop.times.get("LEASE", 15.0)
-        self.record = Record(shop, lease, plan_faults(seed, seconds), promises)
+        faults = plan_faults(seed, seconds)
+        self.record = Record(shop, lease, faults, plan_jobs(seed, seconds, jobs, faults))
+        self.customers = Customers(self.record, seed, self._now)
         self.over = threading.Event()
+        self.parts = {part.name: part for part in self._own_parts()}
+        self.parts |= {"broker": shop.broker, "database": shop.database}
         #: Parts that have a fault now. The supervisor restarts the others if they end.
         self.under_fault: set[str] = set()
         #: By part: a slow start can last until the next fault of the same part, which then waits.
         self.one_at_a_time: dict[str, threading.Lock] = defaultdict(threading.Lock)
+        #: By part: whether its newer version has replaced it.
+        self.replaced: dict[str, threading.Event] = defaultdict(threading.Event)
 
     def run(self) -> dict[str, Any]:
         """Let the storm pass, and return its account."""
@@ -65,25 +71,20 @@ class Storm:
             part.start(wait=False)
         for part in self.shop.parts():
             part.wait_until_ready()
+        witness.install(self.shop.database)
         self._warm_up()
-        self.shop.database.execute(WITNESS)
         self.began = time.monotonic()
         self.record.began = time.time()
-        promises = self.record.promises
-        lots = [sorted(promises[n::CLIENTS], key=lambda promise: promise.at) for n in range(CLIENTS)]
-        clients = [threading.Thread(target=self._client, args=(n, lot)) for n, lot in enumerate(lots)]
-        watcher = threading.Thread(target=self._watch)
         supervisor = threading.Thread(target=self._supervise)
-        for thread in (*clients, watcher, supervisor):
-            thread.start()
+        supervisor.start()
+        self.customers.start()
         self._break_parts()
         self.record.back = time.time()
         self.say(f"all parts are back after {self._now():.0f} s")
-        for thread in clients:
-            thread.join()
+        self.customers.wait_for_clients()
         self._wait_for_ends()
+        self.customers.stop_polling()
         self.over.set()
-        watcher.join()
         supervisor.join()
         return account(self.record)
 
@@ -100,48 +101,74 @@ class Storm:
             client.post(key=f"warm-{number}")
 
     def _wait_for_ends(self, seconds: float = 120) -> None:
+        """Wait until all jobs have ended, and those that were deleted are gone with their files."""
         deadline = time.monotonic() + seconds
-        query = "SELECT count(*) FROM async_accept_job WHERE finished_at IS NULL"
+        left = "finished_at IS NULL OR forgotten OR uploads IS NOT NULL"
+        query = f"SELECT count(*) FROM async_accept_job WHERE {left}"
         while time.monotonic() < deadline and self.shop.database.execute(query)[0][0]:
             time.sleep(0.2)
 
     # --- Faults ---------------------------------------------------------------------------------------------
 
     def _break_parts(self) -> None:
-        parts: dict[str, Part] = {part.name: part for part in self._own_parts()}
-        parts |= {"broker": self.shop.broker, "database": self.shop.database}
         threads: list[threading.Thread] = []
         for fault in self.record.faults:
             time.sleep(max(fault.at - self._now(), 0))
-            thread = threading.Thread(target=self._break, args=(parts[fault.part], fault))
+            thread = threading.Thread(target=self._break, args=(fault,))
             thread.start()
             threads.append(thread)
         for thread in threads:
             thread.join()
-        for part in parts.values():
-            until(part.is_ready, 60, part.name)
+        for part in self.parts.values():
+            until(part.is_ready, REPAIR_SECONDS, part.name)
 
-    def _break(self, part: Part, fault: Fault) -> None:
-        with self.one_at_a_time[part.name]:
-            try:
-                self._break_and_repair(part, fault)
-            except Exception as error:
-                self.record.mishaps.append(f"{fault}: {error!r}")
-            finally:
-                self.under_fault.discard(part.name)
+    def _break(self, fault: Fault) -> None:
+        try:
+            if fault.kind == "deploy" and fault.part == "web":
+                self._wait_until_no_worker_is_old()
+            with self.one_at_a_time[fault.part]:
+                began = self._now()
+                self.say(f"{began:5.1f} s  {fault.kind} {fault.part} for {fault.seconds:.1f} s")
+                try:
+                    self._break_and_repair(fault)
+                finally:
+                    self.under_fault.discard(fault.part)
+                self.record.breaks.append(Break(_broken(fault), began, self._now()))
+        except Exception as error:
+            self.record.mishaps.append(f"{fault}: {error!r}")
 
-    def _break_and_repair(self, part: Part, fault: Fault) -> None:
-        began = self._now()
-        self.under_fault.add(part.name)
-        self.say(f"{began:5.1f} s  {fault.kind} {fault.part} for {fault.seconds:.1f} s")
+    def _wait_until_no_worker_is_old(self) -> None:
+        for worker in self.shop.workers:
+            assert self.replaced[worker.name].wait(REPAIR_SECONDS), f"{worker.name} is still old"
+
+    def _break_and_repair(self, fault: Fault) -> None:
+        sort, _, server = fault.kind.partition(" ")
+        if server:
+            way, wires = self.shop.ways[fault.part, server], self.shop.wires
+            wires.do({"cut": way.cut, "hold": way.hold, "slow": way.slow}[sort])
+            time.sleep(fault.seconds)
+            wires.do(way.mend)
+        elif sort == "clock":
+            self.shop.clock.set_wrong(fault.shift)
+            time.sleep(fault.seconds)
+            self.shop.clock.set_wrong(0.0)
+        elif sort == "full":
+            self.shop.disk.fill()
+            time.sleep(fault.seconds)
+            self.shop.disk.free()
+        else:
+            self.under_fault.add(fault.part)
+            self._stop_and_start(self.parts[fault.part], fault)
+
+    def _stop_and_start(self, part: Part, fault: Fault) -> None:
+        if fault.kind in ("kill", "child"):
+            self.record.deaths.append(Death(part.name, fault.kind, time.time()))
         match fault.kind:
             case "kill":
-                self.record.deaths.append(Death(part.name, fault.kind, time.time()))
                 part.kill()
             case "freeze":
                 part.freeze()
             case "child":
-                self.record.deaths.append(Death(part.name, fault.kind, time.time()))
                 self._kill_child(part)
             case "warm":
                 part.ask_to_stop()
@@ -149,6 +176,8 @@ class Storm:
                 part.ask_to_stop(signal.SIGQUIT)
             case "empty":
                 self.shop.broker.empty()  # type: ignore[attr-defined]
+            case "deploy":
+                self._replace(part)
         time.sleep(fault.seconds)
         if fault.kind == "freeze":
             part.thaw()
@@ -156,8 +185,22 @@ class Storm:
             if part.runs and fault.kind != "kill":
                 part.kill()  # its time to stop by itself is over
             part.start(wait=False)
-            until(lambda: part.is_ready() or not part.runs, 60, part.name)
-        self.record.breaks.append(Break(fault.part, began, self._now()))
+            self._wait_until_ready(part)
+
+    def _wait_until_ready(self, part: Part) -> None:
+        until(lambda: part.is_ready() or not part.runs, REPAIR_SECONDS, part.name)
+
+    def _replace(self, part: Part) -> None:
+        """Let the old version end its work, and start the new one."""
+        if part.runs:
+            part.ask_to_stop()
+        with suppress(AssertionError):
+            until(lambda: not part.runs, WARM_SECONDS)
+        part.kill()
+        part.env["DRILLS_VERSION"] = "2"
+        self.replaced[part.name].set()
+        part.start(wait=False)
+        self._wait_until_ready(part)
 
     def _supervise(self) -> None:
         while not self.over.wait(0.5):
@@ -171,63 +214,32 @@ class Storm:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
 
-    # --- Clients --------------------------------------------------------------------------------------------
 
-    def _client(self, number: int, lot: list[Promise]) -> None:
-        dice = random.Random(number)
-        session = self._session()
-        for promise in lot:
-            time.sleep(max(promise.at - self._now(), 0))
-            while not self._send(session, promise):
-                time.sleep(0.2)
-            if dice.random() < 0.3:
-                # The same request twice at once.
-                again = threading.Thread(target=self._send, args=(self._session(), promise))
-                again.start()
-                self._send(session, promise)
-                again.join()
+def _broken(fault: Fault) -> str:
+    """Return what is broken: the part, its way to a server, or its clock."""
+    sort, _, server = fault.kind.partition(" ")
+    if server:
+        return f"{fault.part} to {server}"
+    return f"clock of {fault.part}" if sort == "clock" else fault.part
 
-    def _session(self) -> requests.Session:
-        session = requests.Session()
-        session.headers["Authorization"] = f"Token {TOKEN}"
-        return session
 
-    def _send(self, session: requests.Session, promise: Promise) -> bool:
-        """Send a drill once. Return whether it was accepted."""
-        body = {"key": promise.key, "ms": promise.ms, "mode": promise.mode}
-        headers = {"Idempotency-Key": promise.key}
-        response = self._request(
-            "accept",
-            lambda: session.post(f"{self.shop.url}/api/drills/", json=body, headers=headers, timeout=30),
-        )
-        if response is None or response.status_code != 202:
-            return False
-        promise.urls.add(response.headers["Operation-Location"])
-        return True
-
-    def _watch(self) -> None:
-        """Poll the jobs, and note every final status that a client sees."""
-        session = self._session()
-        while not self.over.wait(0.05):
-            known = [url for promise in self.record.promises for url in list(promise.urls)]
-            if not known:
-                continue
-            url = self.dice.choice(known)
-            response = self._request("status", lambda url=url: session.get(url, timeout=30))  # type: ignore[misc]
-            if response is not None and response.status_code == 200 and response.json()["status"] in FINAL:
-                self.record.seen[url].add(response.json()["status"])
-
-    def _request(self, what: str, send: Callable[[], requests.Response]) -> requests.Response | None:
-        """Send a request and record it. Return None if there is no response."""
-        began = self._now()
-        try:
-            response = send()
-        except requests.RequestException:
-            self.record.requests.append(Request(what, began, self._now(), 0, False))
-            return None
-        retry_after = "Retry-After" in response.headers
-        self.record.requests.append(Request(what, began, self._now(), response.status_code, retry_after))
-        return response
+def run(
+    seed: int,
+    seconds: float,
+    jobs: int,
+    database: str,
+    broker: str,
+    say: Callable[[str], None],
+    *,
+    quick: bool = False,
+    processes: int = 4,
+) -> tuple[dict[str, Any], list[str]]:
+    """Run one storm over an installation of its own; return its account, and the times above their goals."""
+    times = QUICK if quick else None
+    with installed(times, broker, database, processes=processes, kind=StormyInstallation) as shop:
+        storm = Storm(shop, seed, seconds, jobs, say)
+        found = storm.run()
+    return found, too_slow(found, storm.record.lease)
 
 
 def main() -> int:
@@ -237,7 +249,8 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--jobs", type=int, default=200)
-    parser.add_argument("--broker", choices=["redis", "rabbitmq"], default="redis")
+    parser.add_argument("--database", choices=DATABASES, default="postgres")
+    parser.add_argument("--broker", choices=BROKERS, default="redis")
     parser.add_argument("--quick", action="store_true", help="short times, such as a lease of 3 s")
     parser.add_argument("--json", action="store_true", help="print the account as JSON")
     chosen = parser.parse_args()
@@ -246,12 +259,11 @@ def main() -> int:
     def say(line: str) -> None:
         print(line, file=sys.stderr, flush=True)  # noqa: T201
 
-    with installed(QUICK if chosen.quick else None, chosen.broker, processes=4) as shop:
-        storm = Storm(shop, chosen.seed, chosen.seconds, chosen.jobs, say)
-        found = storm.run()
+    found, late = run(
+        chosen.seed, chosen.seconds, chosen.jobs, chosen.database, chosen.broker, say, quick=chosen.quick
+    )
     for line in [json.dumps(found)] if chosen.json else table(found):
         print(line)  # noqa: T201
-    late = too_slow(found, storm.record.lease)
     for line in late:
         say(f"too slow: {line}")
     return 1 if broken_promises(found) or late else 0

@@ -1,19 +1,36 @@
-"""A short storm. For a long one: ``python -m tests.integration.faults.storm --help``."""
+"""Short storms. For a long one: ``python -m tests.integration.faults.storm --help``."""
+
+import shutil
 
 import pytest
 
 from .account import broken_promises, table
-from .installation import QUICK, Installation, installed
-from .storm import Storm
+from .conftest import need
+from .installation import Installation
+from .plan import plan_faults
+from .storm import run
 
 pytestmark = pytest.mark.faults
 
+SECONDS, JOBS = 25, 80
 
-def test_every_202_is_kept_in_a_short_storm(installation: Installation) -> None:
+
+@pytest.mark.parametrize(("database", "broker"), [("postgres", "redis"), ("mariadb", "rabbitmq")])
+def test_every_202_is_kept_in_a_short_storm(
+    installation: Installation, rabbitmq: None, database: str, broker: str
+) -> None:
     """With an installation of its own, because the account reads all rows."""
     del installation  # only for its check that the servers are installed
-    with installed(QUICK) as shop:
-        found = Storm(shop, seed=1, seconds=25, jobs=80, say=print).run()
+    need("MariaDB's programs", shutil.which("mariadbd") and shutil.which("mariadb-install-db"))
+    found, _ = run(1, SECONDS, JOBS, database, broker, print, quick=True, processes=2)
     assert not broken_promises(found), "\n".join(table(found))
-    assert found["attempts"] > found["accepted"] == 80
-    assert found["transitions"] >= 2 * 80
+    assert found["attempts"] > found["accepted"] == JOBS
+    assert found["transitions"] >= 2 * JOBS
+
+
+@pytest.mark.parametrize("seed", range(1, 11))
+def test_each_sort_of_fault_comes_in_a_short_storm(seed: int) -> None:
+    sorts = {fault.kind.split()[0] for fault in plan_faults(seed, SECONDS)}
+    assert sorts >= {"clock", "full", "deploy"}
+    assert sorts & {"kill", "freeze"}
+    assert sorts & {"cut", "hold", "slow"}

@@ -88,11 +88,11 @@ def _place(variable: ContextVar[Any]) -> tuple[str, str] | None:
 
 
 def _find(variable: ContextVar[Any]) -> tuple[str, str] | None:
-    for name, module in list(sys.modules.items()):
+    for name, module in sys.modules.copy().items():  # in one step: other threads import meanwhile
         file = getattr(module, "__file__", None) or ""
         if not file or file.startswith(LIBRARIES) or name.partition(".")[0] == "async_accept":
             continue
-        for attribute, value in list(vars(module).items()):
+        for attribute, value in vars(module).copy().items():
             if value is variable:
                 return name, attribute
     return None

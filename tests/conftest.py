@@ -50,6 +50,12 @@ def _remove_rows(self: TransactionTestCase) -> None:
 TransactionTestCase._fixture_teardown = _remove_rows  # type: ignore[method-assign]
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """One process more than there are cores: many tests wait for a server, a worker or a client."""
+    return int(os.environ.get("PYTEST_XDIST_AUTO_NUM_WORKERS") or (os.cpu_count() or 1) + 1)
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Skip a test whose server or browser is absent, before any fixture reaches for it."""

@@ -7,12 +7,14 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
+from unittest.mock import patch
 from urllib.parse import urlsplit
 
 import pytest
 import requests
 import uvicorn
 from celery.contrib.testing.worker import start_worker
+from celery.worker import loops
 from celery.worker import state as worker_state
 from django.core.asgi import get_asgi_application
 from django.core.servers.basehttp import ThreadedWSGIServer
@@ -21,6 +23,7 @@ from django.test.testcases import QuietWSGIRequestHandler
 
 from async_accept.models import Job
 from tests.foreign.celery import app
+from tests.workers import quick_loop
 
 from . import world
 from .test_twins import CASES
@@ -51,7 +54,8 @@ def worker(django_db_setup: None, django_db_blocker: Any) -> Iterator[None]:
     """A worker of Celery's in a thread of this process, as Celery has it for tests."""
     app.conf.broker_transport_options = {"polling_interval": 0.02}
     app.control.purge()  # what the cases without a worker have left
-    with django_db_blocker.unblock(), start_worker(app, pool="solo", perform_ping_check=False):
+    quick = patch.object(loops, "synloop", quick_loop)
+    with django_db_blocker.unblock(), quick, start_worker(app, pool="solo", perform_ping_check=False):
         yield
 
 

@@ -3,7 +3,6 @@
 Every check comes before the job is stored; after that, only a deletion of the job can fail the request (404).
 """
 
-import math
 from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import Any
@@ -20,16 +19,13 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import set_rollback
 
-from .. import encoding
 from ..conf import conf
 from ..db.errors import is_passing
 from ..exceptions import InputTooLarge, Unavailable, Unencodable
-from ..jobs import keys, uploads, values
-from ..jobs.accept import Terms, accept, active_columns, check_arguments, rerun, task_limits
-from ..jobs.capture import capture
+from ..jobs import keys, uploads
+from ..jobs.accept import Terms, accept, active_columns, rerun
 from ..jobs.once import Checks, checks_of, in_use
 from ..jobs.parsed import capture_data
-from ..jobs.publish import message_options
 from ..jobs.replay import job_of
 from ..models import Job, database, new_id
 from . import body, prefer
@@ -39,6 +35,7 @@ from .options import AcceptOptions
 from .renderers import adopt_form_key
 from .rerun import Rerun, rerun_of
 from .responses import promised
+from .work import work_columns
 
 __all__ = ["BEFORE_STORING", "Acceptance"]
 
@@ -296,7 +293,7 @@ class Acceptance:
             owner=owner,
             anonymous=owner is None,
             operation=self.operation,
-            **self.work_columns(validated),
+            **work_columns(self, validated),
             **self.active_columns(validated),
             **(self.key_columns if self.key is not None else {}),
         )
@@ -334,98 +331,6 @@ class Acceptance:
             "the job, follow it, or be who its replay acts for. "
             "Let the view's authentication return a user of the project."
         )
-
-    def work_columns(self, validated: Any) -> dict[str, Any]:
-        """Return the columns that say what is to be done, with what input, and how often it may be attempted."""
-        task = self.option("task")
-        seconds = self.option("retry_after", getattr(task, "retry_after", None))
-        # A whole number here already: the row is not read back for the 202.
-        shared = {
-            "retry_after": None if seconds is None else max(1, math.ceil(seconds)),
-            "message_options": self.message_options,
-        }
-        if task is not None:
-            given = self.hook("get_accept_input")(self.request, validated)
-            self.check_arguments(task, given, validated)
-            kept = values.keep(given)
-            # The view renders what the task answers, and decides about a rerun.
-            asked = {"request": {**capture(self.request), "input_is_data": self._is_data(given)}}
-            return shared | {"task": task.name, "input": kept, **asked, **task_limits(task)}
-        atomic = self.option("atomic")
-        return shared | {
-            "task": "async_accept.replay",
-            "input": capture_data(self.request.data, self.request.FILES),
-            "request": {
-                **capture(self.request, self.kept_headers, self.context()),
-                "checks": checks_of(self.request._request).keep(),
-                "atomic": atomic,
-            },
-            "max_attempts": conf.MAX_ATTEMPTS,
-            "retry_when_lost": self.option("retry_when_lost", atomic),
-        }
-
-    def _is_data(self, kept: Any) -> bool:
-        """Whether *kept*, a task's input, still has all that the client sent, so that it could be sent again."""
-        data = self.request.data
-        if not isinstance(data, Mapping) or not isinstance(kept, Mapping):
-            return False
-        return all(name in kept and str(kept[name]) == str(value) for name, value in data.items())
-
-    def check_arguments(self, task: Any, kept: Any, validated: Any) -> None:
-        """See that *task* takes the input, before anything is stored.
-
-        Raises:
-            ValidationError: it does not, and nothing of the project has validated what the client sent (400).
-            ImproperlyConfigured: the serializer, or the handler, gives what the task does not take.
-        """
-        try:
-            check_arguments(task, kept)
-        except TypeError as error:
-            if validated is self.request.data:
-                raise ValidationError(
-                    {"detail": [f"The input is not complete, or has too much: {error}."]}
-                ) from None
-            raise ImproperlyConfigured(
-                f"{task.name} cannot be called with what {type(self.view).__name__} gives it: {error}. "
-                "See its serializer, or get_accept_input()."
-            ) from error
-
-    @property
-    def kept_headers(self) -> list[str]:
-        """The names of the headers that are kept for the worker beside the usual ones."""
-        own = self.option("headers", ())
-        return [*conf.KEEP_HEADERS, *([own] if isinstance(own, str) else own)]
-
-    def context(self) -> Any:
-        """Return what the view keeps of its request for the worker.
-
-        Raises:
-            ImproperlyConfigured: it has no strict JSON form.
-        """
-        pair = self.option("context")
-        keep = pair[0] if pair else self.hook("get_accept_context")
-        try:
-            kept = values.keep(keep(self.request))
-            encoding.dumps(kept)
-        except (ImproperlyConfigured, Unencodable) as error:
-            name = getattr(keep, "__qualname__", keep)
-            raise ImproperlyConfigured(
-                f"What {name}() returned for {self.operation} cannot be kept. {error}"
-            ) from error
-        return kept
-
-    @property
-    def message_options(self) -> dict[str, Any] | None:
-        """How the messages of the job are sent, as far as the view says so.
-
-        Raises:
-            ImproperlyConfigured: Celery could not use it.
-        """
-        names = ("queue", "priority", "time_limit", "soft_time_limit")
-        try:
-            return message_options(**{name: self.option(name) for name in names})
-        except ImproperlyConfigured as error:
-            raise ImproperlyConfigured(f"{type(self.view).__name__}.accept_{error}") from None
 
     @cached_property
     def key_columns(self) -> dict[str, str]:

@@ -1,0 +1,125 @@
+"""What an accepting view gives the worker: a task with its input, or the request for a replay."""
+
+import math
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from django.core.exceptions import ImproperlyConfigured
+from rest_framework.exceptions import ValidationError
+
+from .. import encoding
+from ..conf import conf
+from ..exceptions import Unencodable
+from ..jobs import values
+from ..jobs.accept import check_arguments, task_limits
+from ..jobs.capture import capture
+from ..jobs.once import checks_of
+from ..jobs.parsed import capture_data
+from ..jobs.publish import message_options
+from ..jobs.replay import REPLAY
+
+if TYPE_CHECKING:
+    from .accept import Acceptance
+
+__all__ = ["work_columns"]
+
+
+def work_columns(asked: "Acceptance", validated: Any) -> dict[str, Any]:
+    """Return the columns that say what is to be done, with what input, and how often it may be attempted.
+
+    Raises:
+        Unencodable: the input has no strict JSON form.
+        ValidationError: the task does not take what the client sent, and nothing of the project has validated it (400).
+        ImproperlyConfigured: the view gives what the task does not take, or what cannot be kept.
+    """
+    task = asked.option("task")
+    seconds = asked.option("retry_after", getattr(task, "retry_after", None))
+    shared = {
+        # A whole number here already: the row is not read back for the 202.
+        "retry_after": None if seconds is None else max(1, math.ceil(seconds)),
+        "message_options": _message_options(asked),
+    }
+    return shared | (_of_replay(asked) if task is None else _of_task(asked, task, validated))
+
+
+# --- A task -------------------------------------------------------------------------------------------------------
+
+
+def _of_task(asked: "Acceptance", task: Any, validated: Any) -> dict[str, Any]:
+    given = asked.hook("get_accept_input")(asked.request, validated)
+    _check_arguments(asked, task, given, validated)
+    return {
+        "task": task.name,
+        "input": values.keep(given),
+        # The view renders what the task answers, and decides about a rerun.
+        "request": {**capture(asked.request), "input_is_data": _is_data(given, asked.request.data)},
+        **task_limits(task),
+    }
+
+
+def _check_arguments(asked: "Acceptance", task: Any, given: Any, validated: Any) -> None:
+    try:
+        check_arguments(task, given)
+    except TypeError as error:
+        if validated is asked.request.data:
+            raise ValidationError(
+                {"detail": [f"The input is not complete, or has too much: {error}."]}
+            ) from None
+        raise ImproperlyConfigured(
+            f"{task.name} cannot be called with what {type(asked.view).__name__} gives it: {error}. "
+            "See its serializer, or get_accept_input()."
+        ) from error
+
+
+def _is_data(given: Any, data: Any) -> bool:
+    """Whether *given*, a task's input, still has all that the client sent, so that it could be sent again."""
+    if not isinstance(data, Mapping) or not isinstance(given, Mapping):
+        return False
+    return all(name in given and str(given[name]) == str(value) for name, value in data.items())
+
+
+# --- A replay -----------------------------------------------------------------------------------------------------
+
+
+def _of_replay(asked: "Acceptance") -> dict[str, Any]:
+    atomic = asked.option("atomic")
+    own = asked.option("headers", ())
+    headers = [*conf.KEEP_HEADERS, *([own] if isinstance(own, str) else own)]
+    return {
+        "task": REPLAY,
+        "input": capture_data(asked.request.data, asked.request.FILES),
+        "request": {
+            **capture(asked.request, headers, _context(asked)),
+            "checks": checks_of(asked.request._request).keep(),
+            "atomic": atomic,
+        },
+        "max_attempts": conf.MAX_ATTEMPTS,
+        "retry_when_lost": asked.option("retry_when_lost", atomic),
+    }
+
+
+def _context(asked: "Acceptance") -> Any:
+    """Return what the view keeps of its request for the worker."""
+    pair = asked.option("context")
+    keep = pair[0] if pair else asked.hook("get_accept_context")
+    try:
+        kept = values.keep(keep(asked.request))
+        encoding.dumps(kept)
+    except (ImproperlyConfigured, Unencodable) as error:
+        name = getattr(keep, "__qualname__", keep)
+        raise ImproperlyConfigured(
+            f"What {name}() returned for {asked.operation} cannot be kept. {error}"
+        ) from error
+    return kept
+
+
+# --- Both ---------------------------------------------------------------------------------------------------------
+
+
+def _message_options(asked: "Acceptance") -> dict[str, Any] | None:
+    """Return how the messages of the job are sent, as far as the view says so."""
+    names = ("queue", "priority", "time_limit", "soft_time_limit")
+    try:
+        return message_options(**{name: asked.option(name) for name in names})
+    except ImproperlyConfigured as error:
+        raise ImproperlyConfigured(f"{type(asked.view).__name__}.accept_{error}") from None

@@ -136,7 +136,8 @@ def restore(job: Job) -> ReceivedEvent:
     kept = job.input["event"]
     event = ReceivedEvent(kept["id"], _unpacked(kept["body"]), kept["headers"], kept["path"])
     if job.request["unread"]:
-        receiver_of(job).read_again(event)
+        with circumstances(job.request):
+            receiver_of(job).read_again(event)
     return event
 
 

@@ -361,6 +361,19 @@ def test_a_name_that_turns_inwards_after_its_registration(alice, receiver, resol
     assert receiver.got == []
 
 
+def test_our_own_fault_disables_no_endpoint(endpoint, receiver, alice, monkeypatch):
+    make_job(owner=alice, state="succeeded")
+    monkeypatch.setattr(notices, "_document", lambda job: 1 / 0)
+    for attempt in (1, 2):
+        assert send_due() == 1
+        assert (only().state, only().outcome, only().attempt) == ("waiting", "error", attempt)
+        come_back_later()
+    assert Endpoint.objects.get().failures == 0
+    monkeypatch.undo()
+    assert send_due() == 1
+    assert only().state == "delivered"
+
+
 def test_retry_after_is_honoured(endpoint, receiver, alice):
     make_job(owner=alice, state="succeeded")
     receiver.behave = answer(429, Retry_After="7200")

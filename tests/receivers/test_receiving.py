@@ -578,6 +578,19 @@ def test_body_in_the_admin_hides_secrets(client, boss):
         assert "s3cret" not in page
 
 
+@pytest.mark.parametrize(
+    "body",
+    [b'{"a": "\\ud800"}', b'{"\\ud800": 1}', b'{"a":' * 900 + b"1" + b"}" * 900, b"[NaN]", b"9" * 5000],
+    ids=["surrogate", "key", "deep", "NaN", "digits"],
+)
+def test_admin_shows_every_event_that_was_stored(client, boss, body):
+    assert send(client, hooks.GitHub, body).status_code == 202
+    [job] = accepted_jobs()
+    page = boss.get(f"/admin/async_accept/job/{job.pk}/change/")
+    assert page.status_code == 200
+    assert f"({len(body)} bytes)" in page.content.decode()
+
+
 def test_handle_and_the_end_of_its_job_commit_together(client, monkeypatch):
     send(client, hooks.GitHub, {"a": 1})
 

@@ -193,6 +193,13 @@ def test_handshake_of_a_stranger_is_refused(client, query):
     assert is_refused(client.post("/api/hooks/slack/", **unsigned))
 
 
+@pytest.mark.parametrize("token", [None, "", lambda self: None])
+def test_handshake_without_a_token_of_ours_is_refused(client, monkeypatch, token):
+    monkeypatch.setattr(hooks.Meta, "verify_token", token)
+    query = {"hub.mode": "subscribe", "hub.verify_token": "", "hub.challenge": "1"}
+    assert is_refused(client.get("/api/hooks/meta/", query))
+
+
 def test_other_methods(client):
     for method in ("get", "put", "patch", "delete"):
         assert getattr(client, method)("/api/hooks/github/").status_code == 405

@@ -32,5 +32,5 @@ job_canceled = Signal()
 turn_ended = Signal()
 
 #: Internal: sent inside the transaction that ends a job. What a receiver writes commits with the job's final state, and
-#: an exception of a receiver rolls both back.
+#: an exception of a receiver rolls both back. So it raises only what passes by itself: else the job would never end.
 job_ending = Signal()

@@ -136,7 +136,8 @@ def restore(job: Job) -> ReceivedEvent:
     kept = job.input["event"]
     event = ReceivedEvent(kept["id"], _unpacked(kept["body"]), kept["headers"], kept["path"])
     if job.request["unread"]:
-        receiver_of(job).read_again(event)
+        with circumstances(job.request):
+            receiver_of(job).read_again(event)
     return event
 
 
@@ -163,7 +164,10 @@ def receiver_of(job: Job) -> Any:
 
 
 def shown(stored: Any) -> Any:
-    """Return the stored input of an event for people: the body as data, so that secrets in it can be hidden."""
+    """Return the stored input of an event for people: the body as data, so that secrets in it can be hidden.
+
+    Of a body that has no strict JSON form, only the size.
+    """
     event = stored["event"]
     text = event["body"].get("text")
     kind = CaseInsensitiveMapping(event["headers"]).get("Content-Type", "").partition(";")[0].strip().lower()
@@ -173,5 +177,7 @@ def shown(stored: Any) -> Any:
         body = [[key, [value]] for key, value in parse_qsl(text, keep_blank_values=True)]
     elif text is not None:
         with suppress(ValueError, RecursionError):
-            body = json.loads(text)
+            data = json.loads(text)
+            encoding.dumps(data)  # a page cannot show lone surrogates, or what is nested by the hundred
+            body = data
     return {**event, "body": body}

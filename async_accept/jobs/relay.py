@@ -80,7 +80,10 @@ class Relay:
             self._do("find lost messages", partial(find_lost_messages, self.broker))
             done["published"] = self._do("publish due jobs", partial(publish_due, self.broker))
             done["swept"] = self._do("remove old results and jobs", self.sweep)
-            done |= {name: self._do(name, partial(duty, self.broker)) for name, duty in DUTIES.items()}
+            done |= {
+                name: self._do(f"do its duty {name!r}", partial(duty, self.broker))
+                for name, duty in DUTIES.items()
+            }
             self.tidy_up()
         except Error:
             self.lost.distrust()

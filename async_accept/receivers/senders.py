@@ -179,7 +179,7 @@ class MetaReceiver(Receiver):
     @method_decorator(sensitive_variables())
     def get(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         """Send the challenge back, if Meta's token is ours."""
-        ours = self.verify_token() if callable(self.verify_token) else self.verify_token
+        ours = (self.verify_token() if callable(self.verify_token) else self.verify_token) or ""
         theirs = request.GET.get("hub.verify_token", "")
         known = hmac.compare_digest(sha256(_bytes(ours)).digest(), sha256(_bytes(theirs)).digest())
         if not (ours and known and request.GET.get("hub.mode") == "subscribe"):

@@ -15,7 +15,7 @@ from django.http import HttpRequest
 
 from .. import encoding
 from ..conf import conf
-from ..db.errors import again_after_conflict
+from ..db.errors import again_after_conflict, is_passing
 from ..exceptions import AcceptRefused, InputTooLarge, JobPurged
 from ..jobs import events, keys
 from ..jobs.accept import Terms, accept, task_limits
@@ -69,12 +69,18 @@ def store(receiver: "Receiver", request: HttpRequest, event: ReceivedEvent) -> l
 
 
 def read(hook: Callable[[ReceivedEvent], Any], event: ReceivedEvent) -> Any:
-    """Return what *hook* reads of a verified event; None if it fails: the job will tell, not the sender."""
+    """Return what *hook* reads of a verified event; None if it fails: the job will tell, not the sender.
+
+    Raises:
+        django.db.Error: it passes by itself (503): the sender tries again.
+    """
     try:
         return hook(event)
     except AcceptRefused:
         raise
     except Exception as error:
+        if is_passing(error):
+            raise
         logger.warning("An event cannot be read: %s", type(error).__name__)
         event.unread = True
         return None
@@ -86,11 +92,17 @@ def describe(receiver: "Receiver", event: ReceivedEvent) -> Description:
     Raises:
         Exception: the event cannot be read. Then its job fails with that error.
     """
-    id, order, sequence = receiver.event_id(event), receiver.order_key(event), receiver.sequence(event)
+    id, order, sequence = _id(receiver, event), receiver.order_key(event), receiver.sequence(event)
     if sequence is not None and (type(sequence) is not int or abs(sequence) > LARGEST_SEQUENCE):
         raise ValueError("sequence() returns a whole number of 64 bits, or None.")
-    encoding.dumps([id, encoding.with_keys(order)])  # refuses what cannot be stored
-    return Description(None if id is None else str(id), order, sequence)
+    encoding.dumps(encoding.with_keys(order))  # refuses what cannot be stored
+    return Description(id, order, sequence)
+
+
+def _id(receiver: "Receiver", event: ReceivedEvent) -> str | None:
+    id = receiver.event_id(event)
+    encoding.dumps(id)  # as above
+    return None if id is None else str(id)
 
 
 def _accepted(job: Job, terms: Terms) -> Any:
@@ -115,7 +127,8 @@ def _store_all(jobs: Sequence[Job], terms: Terms) -> dict[Any, Any]:
 
 def _job(receiver: "Receiver", request: HttpRequest, event: ReceivedEvent) -> Job:
     """Build the job of *event*, without storing it."""
-    told = read(partial(describe, receiver), event) or Description()
+    # The id alone, if that can be read: else the repeat of an event that can be read by then would be another one.
+    told = read(partial(describe, receiver), event) or Description(read(partial(_id, receiver), event))
     event.id = told.id or event.id
     task = receiver.accept_task
     return Job(

@@ -92,7 +92,7 @@ def _judge_host(host: str, answer: Answer, failures: int | None) -> None:
 def _judge_endpoint(endpoint: Endpoint, answer: Answer, *, is_callback: bool) -> None:
     """Count failures in a row; disable an endpoint that is gone (410), or fails for days."""
     rows = Endpoint.objects.filter(pk=endpoint.pk)
-    if is_callback:  # its URL was another one's fault, or will never be used again
+    if is_callback or answer.outcome == "error":  # another one's URL, which is used once; or our own fault
         return
     if answer.delivered:
         if endpoint.failures:

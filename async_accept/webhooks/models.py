@@ -12,7 +12,6 @@ from django.conf import settings
 from django.core import checks
 from django.db import models
 from django.db.models import F, Q
-from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from ..conf import conf
@@ -65,7 +64,7 @@ class Endpoint(models.Model):
     failing_since = models.DateTimeField(_("failing since"), null=True, blank=True)
     #: The number of its last delivery.
     sequence = models.PositiveBigIntegerField(default=0, editable=False)
-    created_at = models.DateTimeField(_("created at"), default=timezone.now)
+    created_at = models.DateTimeField(_("created at"), default=database_now)
     deleted_at = models.DateTimeField(null=True, blank=True, editable=False)
 
     objects: ClassVar[EndpointManager] = EndpointManager()
@@ -154,7 +153,7 @@ class Delivery(models.Model):
     publishes = models.PositiveSmallIntegerField(default=0, editable=False)
     #: How the last attempt went: 2xx to 5xx, timeout, unreachable, blocked or error. Staff see it, owners do not.
     outcome = models.CharField(_("last outcome"), max_length=12, blank=True, default="")
-    created_at = models.DateTimeField(_("created at"), default=timezone.now)
+    created_at = models.DateTimeField(_("created at"), default=database_now)
     finished_at = models.DateTimeField(_("finished at"), null=True, blank=True)
     #: When first the body and then the row is removed.
     sweep_at = models.DateTimeField(null=True, blank=True, editable=False)
@@ -259,7 +258,7 @@ class Callback(models.Model):
     )
     success_url = models.CharField(max_length=2000, blank=True, default="")
     failed_url = models.CharField(max_length=2000, blank=True, default="")
-    created_at = models.DateTimeField(default=timezone.now)
+    created_at = models.DateTimeField(default=database_now)
 
     objects = PrimaryManager()
 

@@ -1,11 +1,13 @@
 """What is to be told, and to whom: rows that commit together with the end of a job, and the bodies that they send."""
 
+import logging
 from contextlib import nullcontext, suppress
 from datetime import timedelta
 from io import BytesIO
 from typing import Any
 from uuid import UUID
 
+from celery.exceptions import SoftTimeLimitExceeded
 from django.core.exceptions import DisallowedHost
 from django.core.handlers.wsgi import WSGIRequest
 from django.db import router, transaction
@@ -15,12 +17,13 @@ from rest_framework.request import Request
 
 from .. import __version__, encoding
 from ..conf import conf
+from ..db.errors import is_passing
 from ..db.functions import DatabaseNow, from_now
 from ..db.transactions import after_commit
 from ..http.monitor import JobSerializer, rfc3339
 from ..jobs import results
 from ..jobs.circumstances import circumstances
-from ..models import Job, database_now
+from ..models import Job, database, database_now
 from ..states import State
 from . import guard
 from .models import Callback, Delivery, Endpoint
@@ -28,6 +31,8 @@ from .publishing import publish_new
 from .states import OPEN, DeliveryState
 
 __all__ = ["PING", "body_of", "number", "ping", "tell_of_end"]
+
+logger = logging.getLogger(__name__)
 
 PING = "ping"
 #: A result that is larger is left out, and the notice says so.
@@ -45,9 +50,28 @@ def tell_of_end(job: Job, **kwargs: Any) -> None:
     """Store a delivery for each endpoint that wants to know of this end, in the transaction that ends the job.
 
     One SELECT; and one INSERT if there is somebody to tell. The jobs of anonymous callers cost nothing.
+
+    Whatever is wrong with these tables or rows keeps no job from its end: then nobody is told, and that is logged.
+
+    Raises:
+        django.db.Error: it passes by itself, so the end is stored again, with its notices.
+        SoftTimeLimitExceeded: the work has met its limit just now.
     """
     if job.owner_id is None:
         return
+    try:
+        with transaction.atomic(
+            using=database()
+        ):  # a savepoint: after an error, PostgreSQL takes nothing else
+            _tell(job)
+    except Exception as error:
+        if is_passing(error, own=True) or isinstance(error, SoftTimeLimitExceeded):
+            raise
+        kind = type(error).__name__  # not its message, which may hold anybody's data
+        logger.error("Nobody is told of the end of job %s: %s", job.pk, kind, extra={"job_id": str(job.pk)})
+
+
+def _tell(job: Job) -> None:
     rows = [
         _delivery(
             endpoint, f"job.{job.state}", job.pk, endpoint.callback or "", is_full=bool(endpoint.overflow)

@@ -56,16 +56,14 @@ def post(url: str, body: bytes, headers: dict[str, str], seconds: float = TOTAL_
     deadline = Deadline(seconds)
     try:
         target = parse(url)
-        addresses = resolve(target)
+        for address in resolve(target)[:TRIED_ADDRESSES]:
+            answer = _exchange(target, address, body, headers, deadline)
+            if answer is not None:
+                return answer
     except Blocked:
         return Answer("blocked")
     except Unresolved:
         return Answer("unreachable")
-    try:
-        for address in addresses[:TRIED_ADDRESSES]:
-            answer = _exchange(target, address, body, headers, deadline)
-            if answer is not None:
-                return answer
     finally:
         deadline.end()
     return Answer("timeout" if deadline.passed else "unreachable")

@@ -122,6 +122,17 @@ def test_a_duty_that_fails_stops_no_other_and_costs_no_trust(relay, clock, monke
     assert "hunter2" not in caplog.text
 
 
+def test_a_duty_of_another_app_stands_alone_too(relay, monkeypatch, caplog):
+    def fail(broker):
+        raise KeyError("hunter2")
+
+    monkeypatch.setattr(module, "DUTIES", {"notices": fail, "others": lambda broker: 3})
+    done = relay.tick()
+    assert (done["notices"], done["others"]) == (0, 3)
+    assert "The relay cannot do its duty 'notices': KeyError" in caplog.text
+    assert "hunter2" not in caplog.text
+
+
 def test_a_duty_that_works_again_and_fails_again_is_told_again(relay, monkeypatch, caplog):
     def fail(*args):
         raise KeyError("sweep")

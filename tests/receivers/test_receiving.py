@@ -12,13 +12,13 @@ import pytest
 from asgiref.sync import async_to_sync
 from django.core.handlers.asgi import ASGIRequest
 from django.core.management import call_command
-from django.db import transaction
+from django.db import InterfaceError, transaction
 from django.test import AsyncClient, Client, RequestFactory
 from django.urls import path
-from django.utils import timezone
+from django.utils import timezone, translation
 
 from async_accept import conf, receivers, testing
-from async_accept.jobs import keys
+from async_accept.jobs import events, keys
 from async_accept.jobs.retention import purge
 from async_accept.models import Job, JoinedKey
 from async_accept.testing import accepted_jobs, run_accepted_jobs, sign_request
@@ -193,6 +193,13 @@ def test_handshake_of_a_stranger_is_refused(client, query):
     assert is_refused(client.post("/api/hooks/slack/", **unsigned))
 
 
+@pytest.mark.parametrize("token", [None, "", lambda self: None])
+def test_handshake_without_a_token_of_ours_is_refused(client, monkeypatch, token):
+    monkeypatch.setattr(hooks.Meta, "verify_token", token)
+    query = {"hub.mode": "subscribe", "hub.verify_token": "", "hub.challenge": "1"}
+    assert is_refused(client.get("/api/hooks/meta/", query))
+
+
 def test_other_methods(client):
     for method in ("get", "put", "patch", "delete"):
         assert getattr(client, method)("/api/hooks/github/").status_code == 405
@@ -361,6 +368,49 @@ def test_event_of_another_form_than_expected_is_one_failed_job(client):
     [job] = run_accepted_jobs(raises=False)
     assert (job.state, job.problem["code"]) == ("failed", "failed")
     assert "reference" in job.problem
+
+
+@pytest.mark.parametrize("hook", ["order_key", "sequence"])
+def test_repeat_of_an_event_that_could_not_be_read_is_the_same_event(client, monkeypatch, hook):
+    """The id could be read, whatever else failed: a lookup of the project's, for example."""
+    with monkeypatch.context() as broken:
+        broken.setattr(hooks.Standard, hook, lambda self, event: {}["gone"], raising=False)
+        first = send(client, hooks.Standard, {"a": 1}, id="msg_1")
+    again = send(client, hooks.Standard, {"a": 1}, id="msg_1")
+    assert first["Location"] == again["Location"]
+    assert Job.objects.count() == 1
+
+
+@pytest.mark.parametrize("hook", ["event_id", "order_key", "sequence", "split", "handshake"])
+def test_database_that_is_away_while_an_event_is_read_is_503(client, monkeypatch, hook):
+    """Else the event would lose its id or its order."""
+
+    def fail(self, event):
+        raise InterfaceError("connection is closed")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(hooks.Standard, hook, fail, raising=False)
+        response = send(client, hooks.Standard, {"a": 1}, id="msg_1")
+    assert (response.status_code, response["Retry-After"].isdecimal()) == (503, True)
+    assert not Job.objects.exists()
+
+
+def test_event_is_read_again_as_it_was_received(client, monkeypatch):
+    """In the language and the time zone of the request, by which also its route is found."""
+    seen = []
+
+    def fail(self, event):
+        seen.append((translation.get_language(), timezone.get_current_timezone_name()))
+        raise KeyError("on purpose")
+
+    monkeypatch.setattr(hooks.Ordered, "order_key", fail)
+    with translation.override("de"), timezone.override("Asia/Tokyo"):
+        captured = events.capture(RequestFactory().post("/x"), atomic=True, unread=True)
+    send(client, hooks.Ordered, {"object": 1})
+    kept = Job.objects.get().request
+    Job.objects.update(request=kept | {name: captured[name] for name in ("language", "time_zone")})
+    run_accepted_jobs(raises=False)
+    assert set(seen[1:]) == {("de", "Asia/Tokyo")}
 
 
 @pytest.mark.parametrize("data", [{"id": 5}, {"id": None}, {"id": ""}, [], "x", {"id": "\ud800"}])
@@ -533,6 +583,19 @@ def test_body_in_the_admin_hides_secrets(client, boss):
         page = boss.get(f"/admin/async_accept/job/{job.pk}/change/").content.decode()
         assert "X-GitHub-Delivery" in page
         assert "s3cret" not in page
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b'{"a": "\\ud800"}', b'{"\\ud800": 1}', b'{"a":' * 900 + b"1" + b"}" * 900, b"[NaN]", b"9" * 5000],
+    ids=["surrogate", "key", "deep", "NaN", "digits"],
+)
+def test_admin_shows_every_event_that_was_stored(client, boss, body):
+    assert send(client, hooks.GitHub, body).status_code == 202
+    [job] = accepted_jobs()
+    page = boss.get(f"/admin/async_accept/job/{job.pk}/change/")
+    assert page.status_code == 200
+    assert f"({len(body)} bytes)" in page.content.decode()
 
 
 def test_handle_and_the_end_of_its_job_commit_together(client, monkeypatch):

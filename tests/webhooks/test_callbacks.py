@@ -1,13 +1,17 @@
 """Callbacks that one request names for its own job."""
 
+from datetime import timedelta
+
 import pytest
 from django.core.cache import cache
+from django.db.models import F
 from django.urls import include, path
 from rest_framework.response import Response
 from rest_framework.test import APIClient
 from rest_framework.views import APIView
 from standardwebhooks import Webhook
 
+from async_accept.db import clock
 from async_accept.exceptions import JobFailed
 from async_accept.mixins import AcceptMixin
 from async_accept.models import Job
@@ -99,6 +103,16 @@ def test_callbacks_need_an_account_and_its_endpoint(alices, receiver):
 def test_nobody_floods_others_through_us(alices, receiver, secret, monkeypatch):
     monkeypatch.setattr(callbacks, "MAX_PER_HOUR", 2)
     assert [post(alices, receiver).status_code for _ in range(3)] == [202, 202, 429]
+
+
+@pytest.mark.parametrize("hours", [-5, 5])
+def test_the_databases_clock_decides_who_floods(alices, receiver, secret, monkeypatch, hours):
+    monkeypatch.setattr(callbacks, "MAX_PER_HOUR", 2)
+    ours = clock.now
+    monkeypatch.setattr(clock, "now", lambda using: ours(using) + timedelta(hours=hours))
+    assert [post(alices, receiver).status_code for _ in range(3)] == [202, 202, 429]
+    Callback.objects.update(created_at=F("created_at") - timedelta(hours=2))
+    assert post(alices, receiver).status_code == 202
 
 
 def test_a_repeat_tells_once(alices, receiver, secret):

@@ -4,7 +4,8 @@ import json
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from django.db import connection, transaction
+from celery.exceptions import SoftTimeLimitExceeded
+from django.db import InterfaceError, connection, transaction
 from django.test.utils import CaptureQueriesContext
 from standardwebhooks import Webhook
 
@@ -135,15 +136,6 @@ def test_the_notice_commits_with_the_end_or_not_at_all(endpoint, receiver, alice
 
 
 @pytest.mark.django_db(transaction=True)
-def test_an_end_that_cannot_be_told_is_no_end(endpoint, alice, monkeypatch):
-    job = make_job(owner=alice, state="running")
-    monkeypatch.setattr(notices, "_delivery", lambda *args, **kwargs: 1 / 0)
-    with pytest.raises(ZeroDivisionError):
-        job.succeed()
-    assert Job.objects.get().state == "running"
-
-
-@pytest.mark.django_db(transaction=True)
 def test_a_process_that_dies_after_the_commit_loses_nothing(endpoint, receiver, alice, monkeypatch):
     """Nothing was published: the relay does it."""
     monkeypatch.setattr(notices, "publish_new", lambda ids: None)
@@ -207,6 +199,58 @@ def test_a_queue_that_nobody_consumes_is_told(endpoint, alice, monkeypatch, capl
         Delivery.objects.update(publish_at=past())
         assert publishing.publish_due(publishing.broker) == 1
     assert "'webhooks' (WEBHOOK_QUEUE)" in caplog.text
+
+
+def ask_for_what_is_not_migrated(*args):
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT * FROM not_migrated")
+
+
+def no_table(monkeypatch):
+    monkeypatch.setattr(notices, "_endpoints", ask_for_what_is_not_migrated)
+
+
+def no_column(monkeypatch):
+    monkeypatch.setattr(notices, "store", ask_for_what_is_not_migrated)
+
+
+def no_json(monkeypatch):
+    with connection.cursor() as cursor:
+        cursor.execute(f"UPDATE {Endpoint._meta.db_table} SET operations = '{{'")
+
+
+def own_fault(monkeypatch):
+    monkeypatch.setattr(guard, "host_of", lambda url: 1 / 0)
+
+
+@pytest.mark.parametrize("end", ENDS)
+@pytest.mark.parametrize("fault", [no_table, no_column, no_json, own_fault])
+def test_no_fault_of_notices_keeps_a_job_from_its_end(endpoint, alice, monkeypatch, caplog, fault, end):
+    job = make_job(owner=alice, state="running")
+    fault(monkeypatch)
+    with transaction.atomic():  # as atomic work ends
+        assert ENDS[end](job)
+        assert Job.objects.filter(pk=job.pk, state=job.state).exists()
+    monkeypatch.undo()
+    assert Job.objects.get(pk=job.pk).is_final
+    assert not Delivery.objects.exists()
+    assert caplog.text.count(f"Nobody is told of the end of job {job.pk}: ") == 1
+
+
+@pytest.mark.parametrize("error", [SoftTimeLimitExceeded(), InterfaceError("connection is closed")])
+def test_what_passes_by_itself_ends_no_job_without_its_notices(endpoint, alice, monkeypatch, error):
+    job = make_job(owner=alice, state="running")
+
+    def fail(job):
+        raise error
+
+    with monkeypatch.context() as broken:
+        broken.setattr(notices, "_endpoints", fail)
+        with pytest.raises(type(error)), transaction.atomic():
+            job.end_canceled()
+    assert not Job.objects.get(pk=job.pk).is_final
+    assert job.end_canceled()
+    assert Delivery.objects.count() == 1
 
 
 def statements(do):
@@ -315,6 +359,19 @@ def test_a_name_that_turns_inwards_after_its_registration(alice, receiver, resol
         send_due()
     assert set(Delivery.objects.values_list("state", "outcome")) == {("waiting", "blocked")}
     assert receiver.got == []
+
+
+def test_our_own_fault_disables_no_endpoint(endpoint, receiver, alice, monkeypatch):
+    make_job(owner=alice, state="succeeded")
+    monkeypatch.setattr(notices, "_document", lambda job: 1 / 0)
+    for attempt in (1, 2):
+        assert send_due() == 1
+        assert (only().state, only().outcome, only().attempt) == ("waiting", "error", attempt)
+        come_back_later()
+    assert Endpoint.objects.get().failures == 0
+    monkeypatch.undo()
+    assert send_due() == 1
+    assert only().state == "delivered"
 
 
 def test_retry_after_is_honoured(endpoint, receiver, alice):

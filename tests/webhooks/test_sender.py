@@ -5,6 +5,7 @@ import json
 import shutil
 import ssl
 import subprocess
+import threading
 import time
 from base64 import b64decode
 from datetime import UTC, datetime, timedelta, timezone
@@ -92,6 +93,16 @@ def strict(receiver, settings, resolver):
     """The receiver hears what reaches this machine, and nothing may."""
     settings.ASYNC_ACCEPT = {"WEBHOOK_ALLOW_HTTP": True, "WEBHOOK_PORTS": None}
     return receiver
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1/", "https://unknown.example/"])
+def test_what_goes_nowhere_leaves_no_thread(strict, url):
+    before = threading.active_count()
+    assert send(url).outcome in ("blocked", "unreachable")
+    watching = [each for each in threading.enumerate() if isinstance(each, threading.Timer)]
+    for each in watching:
+        each.join(0.5)
+    assert threading.active_count() <= before
 
 
 def test_no_hostile_url_reaches_the_machine(strict, resolver):

@@ -20,7 +20,7 @@ from django.db.models import TextChoices
 from django.http import QueryDict
 from django.utils import timezone
 from django.utils.datastructures import MultiValueDict
-from django.utils.functional import Promise
+from django.utils.functional import Promise, lazy
 from django.utils.safestring import mark_safe
 from django.utils.translation import gettext_lazy
 
@@ -221,6 +221,7 @@ REFUSED = {
     "a row without a key": Note,
     "a query set": Note.objects.all,
     "a memory view": lambda: memoryview(b"a"),
+    "a lazy number": lambda: lazy(int, int)(5),
     "one in a list": lambda: {"a": [object()]},
 }
 

@@ -282,7 +282,8 @@ def _instance(kind: Any, parts: Any) -> Any:
     if isinstance(parts, dict) and (is_dataclass(kind) or hasattr(kind, "_fields")):
         return kind(**parts)
     if isinstance(parts, datetime):
-        return kind.combine(parts.date(), parts.timetz())
+        # Python's combine() forgets the fold in a subclass.
+        return kind.combine(parts.date(), parts.timetz()).replace(fold=parts.fold)
     if isinstance(parts, date):
         return kind.fromordinal(parts.toordinal())
     if isinstance(parts, timedelta):

@@ -67,6 +67,10 @@ class India(dt.tzinfo):
         return "India"
 
 
+class Moment(dt.datetime):
+    pass
+
+
 class Anywhere(India):
     def __init__(self, hours=0):
         self.hours = hours
@@ -152,10 +156,12 @@ def test_values_come_back_equal_and_of_the_same_type(value):
 
 
 def test_a_moment_keeps_its_zone():
-    for zone in (BERLIN, dt.UTC, timezone.get_fixed_timezone(-90), India()):
-        again = passed_on(NOON.replace(tzinfo=zone, fold=1))
-        assert type(again.tzinfo) is type(zone)
-        assert (again.utcoffset(), again.fold) == (NOON.replace(tzinfo=zone, fold=1).utcoffset(), 1)
+    for noon in (NOON, Moment.fromisoformat(NOON.isoformat())):
+        for zone in (BERLIN, dt.UTC, timezone.get_fixed_timezone(-90), India()):
+            value = noon.replace(tzinfo=zone, fold=1)
+            again = passed_on(value)
+            assert (type(again), type(again.tzinfo)) == (type(value), type(zone))
+            assert (again.utcoffset(), again.fold) == (value.utcoffset(), 1)
 
 
 def test_a_form_keeps_what_belongs_to_it():

@@ -44,31 +44,41 @@ class Codes(NamedTuple):
     results: frozenset[int] = frozenset()
 
 
-OUTAGE = Codes(
+#: The connection is gone, or there was no way in.
+DISCONNECTED = Codes(
     states=(
         "08",  # the connection failed
-        "25006",  # the server only reads: after a failover it is a standby
         "40003",  # nobody knows whether it was done
-        "53000",
-        "53100",  # the disk is full
-        "53200",  # out of memory
         "53300",  # too many connections
         "57P",  # shuts down, has crashed, or starts
-        "58",  # the machine below it
     ),
     numbers=frozenset(
         {
             0,  # PyMySQL: the connection is closed
-            *(1021, 1041, 1114, 1135),  # disk, memory, threads
             *(1040, 1203, 1226),  # too many connections
             *(1042, 1043, 1044, 1045, 1049, 1129, 1130, 1698),  # no way in
-            *(1047, 1053, 1077, 1079, 1080, 3168),  # shuts down; a node of Galera that is not ready
             *(1152, 1154, 1155, 1156, 1157, 1158, 1159, 1160, 1161, 1184),  # the connection broke
             *(1927, 3169, 4031),  # it was ended by the server
-            *(1290, 1792, 1836),  # the server only reads
             # The client's own, without those about a wrong use of it.
             *(2001, 2002, 2003, 2004, 2005, 2006, 2007, 2009, 2011, 2012, 2013, 2024, 2025, 2026, 2027),
             *(2047, 2048, 2055),
+        }
+    ),
+)
+#: The server answers, but takes nothing.
+USELESS = Codes(
+    states=(
+        "25006",  # it only reads: after a failover it is a standby
+        "53000",
+        "53100",  # the disk is full
+        "53200",  # out of memory
+        "58",  # the machine below it
+    ),
+    numbers=frozenset(
+        {
+            *(1021, 1041, 1114, 1135),  # disk, memory, threads
+            *(1047, 1053, 1077, 1079, 1080, 3168),  # shuts down; a node of Galera that is not ready
+            *(1290, 1792, 1836),  # it only reads
         }
     ),
     # Only reads, input or output failed, full, cannot be opened, protocol of locks.
@@ -91,17 +101,17 @@ PAUSES = (0.1, 0.2, 0.5)
 
 def is_outage(error: BaseException) -> bool:
     """Tell whether *error* means that the database is away, is full, or only reads after a failover."""
-    return _is_one_of(error, OUTAGE) or _has_lost_its_server(error)
+    return _is_one_of(error, DISCONNECTED) or _is_one_of(error, USELESS) or _has_lost_its_server(error)
 
 
 def is_away(error: BaseException, using: str) -> bool:
-    """Tell whether the database is away after *error*: it does not answer on the same connection, or only reads.
+    """Tell whether the database is away after *error*: it does not answer on the same connection, or takes nothing.
 
-    More exact than ``is_outage()``: an error without a code, such as one that code of the project raises, is believed
-    only if the connection is broken. So is SQLite while somebody else writes: then no heartbeat can write, either.
+    More exact than ``is_outage()``: that the connection is gone is believed only if it is. Code of the project may have
+    raised the error, or another database. SQLite is away while somebody else writes: then no heartbeat can write.
     """
     connection = connections[using]
-    if _is_one_of(error, OUTAGE) or (connection.vendor == "sqlite" and _is_one_of(error, LOCKED)):
+    if _is_one_of(error, USELESS) or (connection.vendor == "sqlite" and _is_one_of(error, LOCKED)):
         return True
     return is_outage(error) and (connection.connection is None or not connection.is_usable())
 

@@ -8,7 +8,6 @@ in a subquery needs no statement of its own: so a page of the admin needs at mos
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.conf import settings
 from django.db.models import DateTimeField, ExpressionWrapper, IntegerField, QuerySet, Subquery
 from django.db.models.expressions import Combinable
 from django.db.models.functions import Now
@@ -18,26 +17,28 @@ __all__ = ["CountOf", "DatabaseNow", "NewestOf", "from_now"]
 
 
 class DatabaseNow(Now):
-    """The database's current time, as its columns have it: in UTC, or without ``USE_TZ`` in the project's time zone.
+    """The database's current time, as its columns have it: in UTC, or in the time zone of their connection.
 
     On MySQL and MariaDB, Django's ``Now`` is the local time of the session, on SQLite it is always UTC. PostgreSQL
     knows the time zone of its columns.
     """
 
     def as_mysql(self, compiler: Any, connection: Any, **extra: Any) -> Any:
-        template = f"(UTC_TIMESTAMP(6) + INTERVAL {_offset_seconds()} SECOND)"
+        template = f"(UTC_TIMESTAMP(6) + INTERVAL {_offset_seconds(connection)} SECOND)"
         return self.as_sql(compiler, connection, template=template, **extra)
 
     def as_sqlite(self, compiler: Any, connection: Any, **extra: Any) -> Any:
-        template = f"STRFTIME('%%%%Y-%%%%m-%%%%d %%%%H:%%%%M:%%%%f', 'NOW', '{_offset_seconds():+} seconds')"
+        offset = f"{_offset_seconds(connection):+} seconds"
+        template = f"STRFTIME('%%%%Y-%%%%m-%%%%d %%%%H:%%%%M:%%%%f', 'NOW', '{offset}')"
         return self.as_sql(compiler, connection, template=template, **extra)
 
 
-def _offset_seconds() -> int:
-    """Return by how much the times in the columns are ahead of UTC at present."""
-    if settings.USE_TZ:
-        return 0
-    offset = datetime.now(timezone.get_default_timezone()).utcoffset()
+def _offset_seconds(connection: Any) -> int:
+    """Return by how much the times in the columns are ahead of UTC at present.
+
+    With ``USE_TZ`` they are in UTC, or in the ``TIME_ZONE`` of ``DATABASES``; the connection knows which.
+    """
+    offset = datetime.now(connection.timezone or timezone.get_default_timezone()).utcoffset()
     return int(offset.total_seconds()) if offset else 0
 
 

@@ -120,9 +120,9 @@ class Acceptance:
         Returns:
             An empty 202, and ``again.stored`` has the job; or the refusal that *prepare* has returned.
         """
-        self.check_body()
         checks = self._checks_again(again)
         try:
+            self.check_body()
             with transaction.atomic(using=database()), in_use(self.request._request):
                 prepared = prepare()
                 transaction.set_rollback(True, using=database())

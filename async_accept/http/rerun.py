@@ -8,10 +8,10 @@ work, because ``Acceptance.decide()`` knows a rerun.
 
 from collections.abc import Mapping
 from contextlib import suppress
-from copy import deepcopy
 from functools import lru_cache, partial
 from typing import Any, cast
 
+from django.core.exceptions import ObjectDoesNotExist
 from django.core.handlers.base import BaseHandler
 from django.http import Http404, HttpRequest
 from django.urls import Resolver404, ResolverMatch
@@ -27,7 +27,7 @@ from ..jobs.capture import KEPT_META
 from ..jobs.circumstances import circumstances, resolved, set_own_urlconf
 from ..jobs.parsed import restore_data
 from ..jobs.rebuilt import RebuiltRequest, names_on
-from ..jobs.replay import REPLAY, Replayed, alone, decorated, view_kwargs
+from ..jobs.replay import REPLAY, Replayed, alone, decorated, named_as, view_kwargs
 from ..jobs.variables import restore_variables
 from ..models import Job
 
@@ -45,6 +45,8 @@ OF_THE_REQUEST = frozenset(KEPT_META).difference(OF_THE_CALLER) | {
     *("HTTP_IDEMPOTENCY_KEY", "HTTP_PREFER", "HTTP_IF_NONE_MATCH", "HTTP_IF_MODIFIED_SINCE"),
     *("HTTP_TRANSFER_ENCODING", "CONTENT_LENGTH"),
 }
+#: What the client is told if an object of the request is gone.
+GONE = "What the job is about is not there any more."
 #: What Django's middleware puts on a request, and the view may read.
 FROM_MIDDLEWARE = ("user", "auser", "session", "_messages", "site", "LANGUAGE_CODE")
 
@@ -66,9 +68,16 @@ class Rerun:
 
     @property
     def data(self) -> Any:
-        """The data of the request that the view gets: a copy of the input."""
-        kept = deepcopy(self.job.input)
-        return restore_data(kept) if self.job.task == REPLAY else values.restore(kept) or {}
+        """The data of the request that the view gets: a copy of the input.
+
+        Raises:
+            NotFound: a row that is part of it is gone (404).
+        """
+        try:
+            given = values.restore(self.job.input)
+        except ObjectDoesNotExist as error:
+            raise NotFound(GONE) from error
+        return restore_data(given) if self.job.task == REPLAY else given or {}
 
     @property
     def has_data(self) -> bool:
@@ -97,7 +106,7 @@ class Rerun:
         except NotKept as error:
             raise InputGone from error
         except Http404 as error:
-            raise NotFound("What the job is about is not there any more.") from error
+            raise NotFound(GONE) from error
         if self.stored is None:
             raise _refusal(answer) if answer.status_code >= 400 else ViewGone
         return self.stored
@@ -228,4 +237,4 @@ def _accepts(view: Any, name: str) -> bool:
 
 @lru_cache(maxsize=1024)
 def _deciding(view: type[APIView]) -> type[APIView]:
-    return type(view.__name__, (Deciding, view), {"__module__": view.__module__, "__doc__": view.__doc__})
+    return named_as(view, Deciding)

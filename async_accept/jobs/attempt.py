@@ -7,8 +7,9 @@ from functools import partial
 from time import monotonic
 from typing import Any
 
-from django.db import connections, transaction
+from django.db import Error, connections, transaction
 
+from ..db.errors import is_conflict
 from ..exceptions import AttemptLost, JobCanceled
 from ..models import Job, database
 from .stages import Progress
@@ -34,6 +35,7 @@ class Attempt:
         "raised",
         "result",
         "returned",
+        "rolled_back",
         "stopped",
         "taken",
         "transaction",
@@ -67,6 +69,8 @@ class Attempt:
         self.atomic = False
         #: The work sees nothing of that transaction (``db.autocommit``).
         self.hides_transaction = False
+        #: The conflict for which InnoDB has rolled back all that the work had written; the work may have caught it.
+        self.rolled_back: Error | None = None
         #: The work has returned something.
         self.returned = False
         #: How many transactions were open before the work began (tests, eager mode).
@@ -96,7 +100,17 @@ class Attempt:
         if len(connections[using].atomic_blocks) != self.depth:
             raise RuntimeError("atomic_from_here() cannot begin inside another transaction of the work.")
         self.transaction.enter_context(transaction.atomic(using=using))
+        if connections[using].vendor == "mysql":
+            self.transaction.enter_context(connections[using].execute_wrapper(self._notice_rollback))
         self.atomic = True
+
+    def _notice_rollback(self, execute: Callable[..., Any], *statement: Any) -> Any:
+        try:
+            return execute(*statement)
+        except Error as error:
+            if is_conflict(error):
+                self.rolled_back = error
+            raise
 
 
 _current: ContextVar[Attempt | None] = ContextVar("async_accept_attempt", default=None)

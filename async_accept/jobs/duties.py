@@ -1,10 +1,11 @@
 """What keeps one bad row, or one failing duty of the relay, from holding up the others."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from time import monotonic
 from uuid import UUID
 
-from ..db.errors import is_away
+from ..db.errors import again_after_conflict, is_away
 from ..models import database
 
 __all__ = ["Once", "act_on"]
@@ -22,6 +23,8 @@ def act_on(
 ) -> tuple[int, dict[UUID, Exception]]:
     """Call *act* with all of *ids*; if that fails, with halves of them, until it is known which rows make it fail.
 
+    A conflict is no fault of a row: then the same is tried again.
+
     Args:
         act: acts on these jobs in one transaction, and returns on how many.
         seconds: after this time the rest is left for the next time.
@@ -38,7 +41,7 @@ def act_on(
     while todo and (clock() < until or not (done or failed)):
         part = todo.pop()
         try:
-            done += act(part)
+            done += again_after_conflict(partial(act, part), database())
         except Exception as error:
             if is_away(error, database()):
                 raise

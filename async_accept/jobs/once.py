@@ -14,6 +14,7 @@ from typing import Any, TypeVar, cast
 from django.core.exceptions import ImproperlyConfigured, ObjectDoesNotExist
 from django.core.files.base import File
 from django.http import HttpRequest
+from rest_framework.request import Request
 
 from .. import encoding
 from ..exceptions import Unencodable
@@ -127,6 +128,8 @@ def _told(value: Any) -> Any:
         return [_told(item) for item in value]
     if isinstance(value, File):
         return [str(value.name), value.size]
+    if isinstance(value, HttpRequest | Request):
+        return "request"  # the worker has one of another class
     try:
         return repr(values.keep(value))
     except (ImproperlyConfigured, Unencodable):

@@ -39,7 +39,7 @@ from .parsed import restore_data
 from .rebuilt import Missing, RebuiltRequest, without_auth
 from .variables import restore_variables
 
-__all__ = ["alone", "decorated", "finalize", "job_of", "replay", "view_kwargs"]
+__all__ = ["alone", "decorated", "finalize", "job_of", "named_as", "replay", "view_kwargs"]
 
 Returned = TypeVar("Returned")
 #: The task of a job whose work is its view's.
@@ -304,5 +304,10 @@ class Finalized(Replayed):
 
 @lru_cache(maxsize=1024)
 def _replayed(view: type[APIView], how: type[Replayed]) -> type[APIView]:
+    return named_as(view, how)
+
+
+def named_as(view: type[APIView], how: type) -> type[APIView]:
+    """Return a class of *view* with *how* mixed in before, and with the names of *view*: ``once`` tells it by them."""
     same = {name: getattr(view, name) for name in ("__module__", "__qualname__", "__doc__")}
     return type(view.__name__, (how, view), same)

@@ -179,6 +179,12 @@ def _of_row(parts: list[Any]) -> Model:
     return found
 
 
+def _lazy_text(value: Any) -> str:
+    if not hasattr(value, "casefold"):
+        raise _refusal(value)  # a lazy number, say
+    return force_str(value)
+
+
 KINDS: dict[str, Kind] = {
     "decimal": Kind(Decimal, str, Decimal),
     "uuid": Kind(UUID, str, UUID),
@@ -200,7 +206,7 @@ KINDS: dict[str, Kind] = {
     "form": Kind(QueryDict, _query, _of_query),
     "lists": Kind(MultiValueDict, _lists, MultiValueDict),
     "model": Kind(Model, _row, _of_row),  # loaded again
-    "lazy": Kind(Promise, force_str, lazystr),
+    "lazy": Kind(Promise, _lazy_text, lazystr),
 }
 NAMES = {kind.type: name for name, kind in KINDS.items()}
 
@@ -276,7 +282,8 @@ def _instance(kind: Any, parts: Any) -> Any:
     if isinstance(parts, dict) and (is_dataclass(kind) or hasattr(kind, "_fields")):
         return kind(**parts)
     if isinstance(parts, datetime):
-        return kind.combine(parts.date(), parts.timetz())
+        # Python's combine() forgets the fold in a subclass.
+        return kind.combine(parts.date(), parts.timetz()).replace(fold=parts.fold)
     if isinstance(parts, date):
         return kind.fromordinal(parts.toordinal())
     if isinstance(parts, timedelta):

@@ -94,7 +94,10 @@ def finish_together(attempt: Attempt, failed: Failure | None = None) -> None:
 
     Raises:
         AttemptLost: the attempt no longer holds its job. So all of it is rolled back.
+        django.db.Error: the database has rolled it back already.
     """
+    if attempt.rolled_back is not None:
+        raise attempt.rolled_back
     store = decide(attempt, failed)
     if not store(**attempt.progress.snapshot()):
         raise AttemptLost("This attempt was given up for lost.")

@@ -2,10 +2,11 @@
 
 import time
 from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
 
 import pytest
 from django.contrib.contenttypes.models import ContentType
-from django.db import connection
+from django.db import connection, connections
 from django.utils import timezone
 
 from async_accept.db import clock
@@ -47,6 +48,20 @@ def test_it_is_the_clock_of_the_expressions(settings, wrong_clock, hours, use_tz
     assert timezone.is_aware(mine) == use_tz
     assert apart(mine, theirs) < 1
     assert apart(theirs + timedelta(hours=1), later) < 1
+
+
+@pytest.mark.parametrize("zone", ["America/Los_Angeles", "Asia/Kolkata"])
+def test_the_columns_may_have_a_time_zone_of_their_own(zone, monkeypatch):
+    """``TIME_ZONE`` in ``DATABASES``."""
+    own = connections["default"]
+    monkeypatch.setitem(vars(own), "timezone_name", zone)
+    monkeypatch.setitem(vars(own), "timezone", ZoneInfo(zone))
+    own.ensure_timezone()
+    try:
+        assert apart(of_database()[0], timezone.now()) < 60
+    finally:
+        monkeypatch.undo()
+        own.ensure_timezone()
 
 
 def test_it_costs_no_statement(wrong_clock, django_assert_num_queries):

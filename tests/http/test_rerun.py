@@ -1,5 +1,6 @@
 """A rerun is a request: the view that accepted decides again. Contract 2, 7, 9, 15."""
 
+from datetime import date
 from types import SimpleNamespace
 
 import pytest
@@ -12,9 +13,10 @@ from django.test import override_settings
 from django.urls import include, path
 from rest_framework.decorators import api_view, permission_classes, throttle_classes
 from rest_framework.exceptions import ErrorDetail
+from rest_framework.parsers import JSONParser
 from rest_framework.permissions import BasePermission, IsAuthenticated
 from rest_framework.response import Response
-from rest_framework.serializers import CharField, Serializer, ValidationError
+from rest_framework.serializers import CharField, PrimaryKeyRelatedField, Serializer, ValidationError
 from rest_framework.test import APIClient
 from rest_framework.throttling import UserRateThrottle
 from rest_framework.views import APIView
@@ -116,8 +118,40 @@ class OnceView(AcceptMixin, APIView):
         return Response()
 
 
+class RowSerializer(Serializer):
+    note = PrimaryKeyRelatedField(queryset=Note.objects.all())
+
+
+class RowView(AcceptMixin, APIView):
+    serializer_class = RowSerializer
+    accept_task = tasks.echo
+
+    def get_accept_input(self, request, validated):
+        return {"note": validated["note"]}
+
+
+class DatedParser(JSONParser):
+    """Makes dates, as parsers of YAML do."""
+
+    def parse(self, *args, **kwargs):
+        data = super().parse(*args, **kwargs)
+        return data | {"day": date.fromisoformat(data["day"])} if "day" in data else data
+
+
+class DatedView(AcceptMixin, APIView):
+    parser_classes = (DatedParser,)
+
+    def validate_accept(self, request, instance):
+        world.seen = [*world.seen, request.data]
+
+    def post(self, request):
+        return Response()
+
+
 urlpatterns = [
     *usual,
+    path("row/", RowView.as_view()),
+    path("dated/", DatedView.as_view()),
     path("replay/", ReplayView.as_view()),
     path("task/", TaskView.as_view()),
     path("function/", function),
@@ -132,7 +166,7 @@ every_kind = pytest.mark.parametrize("kind", ["replay", "task", "function", "han
 @pytest.fixture(autouse=True)
 def here(settings):
     settings.ROOT_URLCONF = __name__
-    vars(world).update(bad=(), worked=0, at_once=None, key=None)
+    vars(world).update(bad=(), worked=0, at_once=None, key=None, seen=[])
     cache.clear()
     yield
     cache.clear()
@@ -330,6 +364,26 @@ def test_a_view_that_is_gone_is_410(alices, member, path):
     Job.objects.update(request={**job.request, "path": path, "path_info": path})
     refused(rerun(alices, job), 410, "view-gone")
     assert world.worked == 0
+
+
+def test_a_row_in_the_input_that_is_gone_is_404(alices):
+    note = Note.objects.create(slug="a", title="A")
+    job = canceled(alices.post("/row/", {"note": note.pk}))
+    key = {"Idempotency-Key": "k"}
+    first = rerun(alices, job, headers=key)
+    note.delete()
+    assert rerun(alices, job, headers=key).json()["id"] == first.json()["id"]
+    Job.objects.filter(rerun_of=job.pk).delete()
+    assert refused(rerun(alices, job), 404, "not-found")["detail"].startswith("What the job is about")
+
+
+@pytest.mark.parametrize("body", [{"async_accept.type": "decimal", "value": "1"}, {"day": "2026-05-04"}])
+def test_a_view_gets_the_data_that_it_got_before(alices, body):
+    """Also what JSON has no form for, and what looks like one of ours."""
+    job = canceled(alices.post("/dated/", body))
+    seen = world.seen
+    assert rerun(alices, job).status_code == 202
+    assert (world.seen, len(world.seen)) == (2 * seen, 2)
 
 
 def test_a_method_that_is_gone_is_410(alices, member):

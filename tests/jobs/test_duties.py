@@ -339,6 +339,37 @@ def test_it_ends_when_its_time_is_over(clock):
     assert 1 <= len(failed) < 20
 
 
+@pytest.mark.django_db(transaction=True)
+def test_a_conflict_is_no_fault_of_a_row():
+    """MariaDB and PostgreSQL end one of two transactions that wait for each other."""
+    calls = []
+
+    def act(part):
+        calls.append(part)
+        if len(calls) < 3:
+            raise OperationalError(1213, "Deadlock found when trying to get lock")
+        return len(part)
+
+    assert act_on([1], act) == (1, {})
+
+
+@pytest.mark.parametrize("number", [2002, 2006, 1040])
+def test_another_database_that_is_away_stops_no_relay(relay, number):
+    """A receiver of the project's writes to it."""
+    kept, waiting = old(), due()
+
+    def refuse(sender, instance, **kwargs):
+        raise OperationalError(number, "Another server has gone away")
+
+    pre_delete.connect(refuse, sender=Job)
+    try:
+        assert relay.tick()["published"] == 1
+    finally:
+        pre_delete.disconnect(refuse, sender=Job)
+    assert exists(kept)
+    assert Job.objects.get(pk=waiting.pk).dispatches == 1
+
+
 # --- Storages -----------------------------------------------------------------------------------------------------
 
 

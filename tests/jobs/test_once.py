@@ -48,6 +48,18 @@ class OwnsNote(BasePermission):
         return request.headers.get("X-Key") == "hunter2"
 
 
+class LooksBelow(BasePermission):
+    """Checks Django's own request."""
+
+    def has_permission(self, request, view):
+        return self.check(request._request)
+
+    @once
+    def check(self, request):
+        made.append("below")
+        return request.headers.get("X-Key") == "hunter2"
+
+
 class Never(BasePermission):
     def has_permission(self, request, view):
         return False
@@ -155,6 +167,13 @@ class Unkept(HasKey):
         return object()
 
 
+class Below(AcceptMixin, APIView):
+    permission_classes = (LooksBelow,)
+
+    def post(self, request):
+        return Response()
+
+
 class Odd(AcceptMixin, APIView):
     permission_classes = (Unkept,)
 
@@ -170,6 +189,7 @@ urlpatterns = [
     path("function/", function),
     path("notes/<slug:slug>/", Notes.as_view()),
     path("odd/", Odd.as_view()),
+    path("below/", Below.as_view()),
     path("api/jobs/", include("async_accept.urls")),
 ]
 
@@ -250,6 +270,24 @@ def test_a_second_attempt_and_a_rerun_have_it_too(client):
     again = client.post(accepted["Operation-Location"] + "rerun/")
     assert follow(client, again).status_code == 201
     assert made == ["key", "a", "key"]  # a rerun is a request: permissions are asked anew
+
+
+def test_a_check_of_djangos_own_request_is_made_once(client):
+    assert follow(client, client.post("/below/", {})).status_code == 200
+    assert made == ["below"]
+
+
+def test_a_rerun_asks_the_checks_of_a_function_by_the_same_names(client):
+    accepted = client.post("/function/", {"code": "a"})
+    again = client.post(accepted["Operation-Location"] + "rerun/")
+    assert again.status_code == 409
+    assert follow(client, accepted).status_code == 200
+    again = client.post(accepted["Operation-Location"] + "rerun/")
+    first, second = Job.objects.order_by("created_at")
+    assert (again.json()["id"], second.request["checks"].keys()) == (
+        str(second.pk),
+        first.request["checks"].keys(),
+    )
 
 
 def test_a_synchronous_request_is_checked_as_ever(client):

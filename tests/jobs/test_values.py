@@ -20,7 +20,7 @@ from django.db.models import TextChoices
 from django.http import QueryDict
 from django.utils import timezone
 from django.utils.datastructures import MultiValueDict
-from django.utils.functional import Promise
+from django.utils.functional import Promise, lazy
 from django.utils.safestring import mark_safe
 from django.utils.translation import gettext_lazy
 
@@ -65,6 +65,10 @@ class India(dt.tzinfo):
 
     def tzname(self, when):
         return "India"
+
+
+class Moment(dt.datetime):
+    pass
 
 
 class Anywhere(India):
@@ -152,10 +156,12 @@ def test_values_come_back_equal_and_of_the_same_type(value):
 
 
 def test_a_moment_keeps_its_zone():
-    for zone in (BERLIN, dt.UTC, timezone.get_fixed_timezone(-90), India()):
-        again = passed_on(NOON.replace(tzinfo=zone, fold=1))
-        assert type(again.tzinfo) is type(zone)
-        assert (again.utcoffset(), again.fold) == (NOON.replace(tzinfo=zone, fold=1).utcoffset(), 1)
+    for noon in (NOON, Moment.fromisoformat(NOON.isoformat())):
+        for zone in (BERLIN, dt.UTC, timezone.get_fixed_timezone(-90), India()):
+            value = noon.replace(tzinfo=zone, fold=1)
+            again = passed_on(value)
+            assert (type(again), type(again.tzinfo)) == (type(value), type(zone))
+            assert (again.utcoffset(), again.fold) == (value.utcoffset(), 1)
 
 
 def test_a_form_keeps_what_belongs_to_it():
@@ -221,6 +227,7 @@ REFUSED = {
     "a row without a key": Note,
     "a query set": Note.objects.all,
     "a memory view": lambda: memoryview(b"a"),
+    "a lazy number": lambda: lazy(int, int)(5),
     "one in a list": lambda: {"a": [object()]},
 }
 

@@ -1,5 +1,7 @@
 """How the end of an attempt is stored."""
 
+from contextlib import suppress
+
 import pytest
 from celery import shared_task
 from celery.exceptions import SoftTimeLimitExceeded
@@ -14,10 +16,11 @@ from async_accept.jobs.attempt import Attempt
 from async_accept.jobs.publish import run_here
 from async_accept.jobs.stages import Progress
 from async_accept.models import Job
-from async_accept.tasks import JobTask
+from async_accept.tasks import JobTask, atomic_from_here
 from async_accept.testing import make_job
 from async_accept.worker import finish
 from async_accept.worker.heartbeat import heartbeat
+from tests.testapp.models import Note
 from tests.testapp.tasks import add, count, crash, flaky, refuse, stop_me
 
 #: It stands in no source line whole.
@@ -269,3 +272,35 @@ def test_an_own_answer_of_an_exception_is_no_response(monkeypatch):
     job.refresh_from_db()
     assert (job.state, job.response) == ("failed", None)
     assert "Riddle" in TaskResult.objects.get(task_id=job.pk).traceback
+
+
+@shared_task(base=JobTask, atomic=True, retry_when_lost=True, max_attempts=2)
+def catches_a_conflict():
+    Note.objects.create(slug="a", title="A")
+    _conflict()
+    return "done"
+
+
+@shared_task(base=JobTask, retry_when_lost=True, max_attempts=2)
+def catches_a_late_conflict():
+    atomic_from_here()
+    return catches_a_conflict.run()
+
+
+def _conflict():
+    """Let the server end the transaction, as it ends one of two that wait for each other."""
+    with suppress(OperationalError), connection.cursor() as cursor:
+        cursor.execute("ROLLBACK")
+        cursor.execute("SIGNAL SQLSTATE '40001' SET MYSQL_ERRNO = 1213")
+
+
+@pytest.mark.mariadb
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("task", [catches_a_conflict, catches_a_late_conflict])
+def test_work_that_was_rolled_back_is_no_success(task):
+    """InnoDB rolls back all of it after a deadlock, and goes on with the next statement."""
+    job = make_job(task, input={})
+    run_here(job)
+    job.refresh_from_db()
+    assert (job.state, job.history[0]["reason"]) == ("accepted", "database: OperationalError")
+    assert not Note.objects.exists()

@@ -98,8 +98,9 @@ class Rerun:
         stored = {**self.job.request, "language": translation.get_language()}
 
         def decide() -> Any:
+            match = _route(stored)
             with circumstances(stored):
-                return self._ask(stored)
+                return self._ask(stored, match)
 
         try:
             answer = alone(decide)
@@ -111,8 +112,7 @@ class Rerun:
             raise _refusal(answer) if answer.status_code >= 400 else ViewGone
         return self.stored
 
-    def _ask(self, stored: Mapping[str, Any]) -> Any:
-        match = _route(stored)
+    def _ask(self, stored: Mapping[str, Any], match: ResolverMatch) -> Any:
         # What the middleware of this request has set is there already.
         restore_variables({"kept": stored.get("variables", {}).get("kept", {})})
         accepting: Any = match.func
@@ -160,9 +160,9 @@ def _route(stored: Mapping[str, Any]) -> ResolverMatch:
     """Return where the path of a stored request leads to by now.
 
     Raises:
-        ViewGone: to no view of REST framework's (410).
+        ViewGone: to no view of REST framework's, or its URLconf or a class in its arguments is gone (410).
     """
-    with suppress(Resolver404):
+    with suppress(Resolver404, ImportError, AttributeError):
         match = resolved(stored)
         if hasattr(match.func, "cls") and hasattr(match.func, "initkwargs"):
             match.kwargs = view_kwargs(match.kwargs, stored)

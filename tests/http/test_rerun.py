@@ -366,6 +366,13 @@ def test_a_view_that_is_gone_is_410(alices, member, path):
     assert world.worked == 0
 
 
+@pytest.mark.parametrize("urlconf", ["gone.urls", {"class": "tests.urls:Gone"}], ids=["module", "class"])
+def test_a_urlconf_that_is_gone_is_410(alices, member, urlconf):
+    job = canceled(alices.post("/replay/", {"word": "a"}))
+    Job.objects.update(request={**job.request, "urlconf": urlconf})
+    refused(rerun(alices, job), 410, "view-gone")
+
+
 def test_a_row_in_the_input_that_is_gone_is_404(alices):
     note = Note.objects.create(slug="a", title="A")
     job = canceled(alices.post("/row/", {"note": note.pk}))

@@ -25,7 +25,7 @@ from ..exceptions import InputTooLarge, Unavailable, Unencodable
 from ..jobs import keys, uploads
 from ..jobs.accept import Terms, accept, active_columns, rerun
 from ..jobs.once import Checks, checks_of, in_use
-from ..jobs.parsed import capture_data
+from ..jobs.parsed import payload
 from ..jobs.replay import job_of
 from ..models import Job, database, new_id
 from . import body, prefer
@@ -339,13 +339,13 @@ class Acceptance:
         Raises:
             Unencodable: the payload has no strict JSON form.
         """
-        payload = uploads.fingerprints(capture_data(self.request.data))
+        sent = uploads.fingerprints(payload(self.request.data))
         return keys.columns(
             self.key or "",
             caller=self.owner and self.owner.pk,
             method=str(self.request.method),
             route=self.request._request.path_info,
-            payload=[payload, self.request.META.get("QUERY_STRING", "")],
+            payload=[sent, self.request.META.get("QUERY_STRING", "")],
         )
 
     @property

@@ -12,7 +12,7 @@ from rest_framework.parsers import DataAndFiles
 
 from . import values
 
-__all__ = ["capture_data", "restore_data", "without_csrf_token"]
+__all__ = ["capture_data", "payload", "restore_data", "without_csrf_token"]
 
 #: The field of Django's forms that says whose form it is. It was checked, is a secret, and differs each time.
 CSRF_FIELD = "csrfmiddlewaretoken"
@@ -51,6 +51,14 @@ def capture_data(data: Any, files: Any = None) -> dict[str, Any]:
         "data": values.keep(_fields(data, files)),
         "files": kept if type(files) is dict else _pairs(files),
     }
+
+
+def payload(data: Any) -> dict[str, Any]:
+    """Return what makes a repeat: the parsed data, however it came. Raises as ``capture_data()`` does.
+
+    Whether a form can be changed is no part of it: it depends on its parser, and on where the key was found.
+    """
+    return {name: kept for name, kept in capture_data(data).items() if name not in ("encoding", "mutable")}
 
 
 def _form(data: QueryDict) -> dict[str, Any]:

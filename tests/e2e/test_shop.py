@@ -83,7 +83,9 @@ def in_a_shell(line: str, folder: Path) -> str:
     got = subprocess.run(
         ["bash", "-c", line], cwd=folder, capture_output=True, text=True, timeout=30, check=True
     )
-    return re.search(r"^Operation-Location: (\S+)", got.stdout, re.MULTILINE)[1]
+    found = re.search(r"^Operation-Location: (\S+)", got.stdout, re.MULTILINE)
+    assert found, got.stdout
+    return found[1]
 
 
 def batch(rows: int) -> str:

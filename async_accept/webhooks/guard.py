@@ -56,6 +56,8 @@ CLOSED_V4 = tuple(
         "168.63.129.16/32",  # a public number, and yet the host of every virtual machine in Azure
     )
 )
+#: This machine. Python 3.13 would count 127.0.0.1 inside of an IPv6 address as well.
+LOOPBACK = (IPv4Network("127.0.0.0/8"), IPv6Network("::1/128"))
 #: The IPv6 addresses in use, and what is reserved among them.
 OPEN_V6 = IPv6Network("2000::/3")
 CLOSED_V6 = tuple(
@@ -165,7 +167,8 @@ def _check_host(target: Target, in_brackets: bool) -> None:
 
 
 def _check_address(address: Address) -> None:
-    if not (is_public(address) or (conf.WEBHOOK_ALLOW_LOOPBACK and address.is_loopback)):
+    is_loopback = any(address in network for network in LOOPBACK)
+    if not (is_public(address) or (conf.WEBHOOK_ALLOW_LOOPBACK and is_loopback)):
         raise Blocked("The host has an address that is not public.")
 
 

@@ -25,7 +25,7 @@ from .jobs import events, rendering, turns, uploads
 from .jobs.attempt import Attempt, begin, current_attempt, end
 from .jobs.control import hidden_by, is_control
 from .jobs.events import ReceivedEvent
-from .jobs.replay import alone, replay
+from .jobs.replay import REPLAY, alone, replay
 from .models import ATTEMPTS_CEILING, Job, database, database_now
 from .states import LEASED, State
 from .worker.backend import JobBackend
@@ -349,11 +349,11 @@ class ReplayTask(JobTask):
 
 
 # A view is no task: what it raises is its answer, whatever the project's tasks retry.
-@shared_task(base=ReplayTask, name="async_accept.replay", autoretry_for=())
+@shared_task(base=ReplayTask, name=REPLAY, autoretry_for=())
 def replay_view() -> Any:
     """Run the view's own logic for a job."""
     attempt = current_attempt()
-    if attempt is None or attempt.job.task != "async_accept.replay":
+    if attempt is None or attempt.job.task != REPLAY:
         raise RuntimeError("This task runs captured requests only; it cannot be called.")
     return replay(attempt.job)
 
@@ -367,11 +367,11 @@ class EventTask(JobTask):
         return bool(job.request and job.request.get("atomic"))
 
 
-@shared_task(base=EventTask, name="async_accept.handle", autoretry_for=())
+@shared_task(base=EventTask, name=events.HANDLE, autoretry_for=())
 def handle_event(event: ReceivedEvent) -> Any:
     """Run the receiver's own logic for a job."""
     attempt = current_attempt()
-    if attempt is None or attempt.job.task != "async_accept.handle":
+    if attempt is None or attempt.job.task != events.HANDLE:
         raise RuntimeError("This task runs received events only; it cannot be called.")
     return events.handle(attempt.job, event)
 

@@ -23,6 +23,7 @@ from .jobs import publish, results, values
 from .jobs.accept import task_limits
 from .jobs.attempt import Attempt, observed
 from .jobs.broker import Broker
+from .jobs.replay import REPLAY
 from .models import Job, database_now, new_id
 from .problems import Problem, is_unexpected, problem
 from .receivers import Receiver
@@ -314,7 +315,7 @@ def _use_none(broker: Broker, work: Any) -> None:
 
 
 def make_job(
-    task: Any = "async_accept.replay",
+    task: Any = REPLAY,
     *,
     state: str = State.ACCEPTED,
     result: Any = None,

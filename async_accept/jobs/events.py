@@ -20,8 +20,10 @@ from ..exceptions import JobFailed
 from ..models import Job
 from .circumstances import capture_circumstances, circumstances, resolved
 
-__all__ = ["ReceivedEvent", "capture", "handle", "is_event", "receiver_of", "restore", "shown"]
+__all__ = ["HANDLE", "ReceivedEvent", "capture", "handle", "is_event", "receiver_of", "restore", "shown"]
 
+#: The task of a job whose work is its receiver's ``handle()``.
+HANDLE = "async_accept.handle"
 #: What a stored value of an event's id is cut to.
 ID_CHARS = 255
 #: What is kept of the request beside the event: to find it in logs and traces.

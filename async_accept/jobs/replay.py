@@ -39,7 +39,7 @@ from .parsed import restore_data
 from .rebuilt import Missing, RebuiltRequest, without_auth
 from .variables import restore_variables
 
-__all__ = ["alone", "decorated", "finalize", "job_of", "named_as", "replay", "view_kwargs"]
+__all__ = ["REPLAY", "alone", "decorated", "finalize", "job_of", "named_as", "replay", "view_kwargs"]
 
 Returned = TypeVar("Returned")
 #: The task of a job whose work is its view's.

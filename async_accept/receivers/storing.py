@@ -134,7 +134,7 @@ def _job(receiver: "Receiver", request: HttpRequest, event: ReceivedEvent) -> Jo
     return Job(
         id=new_id(),
         operation=receiver.accept_operation,
-        task="async_accept.handle" if task is None else task.name,
+        task=events.HANDLE if task is None else task.name,
         input={"event": event.stored()},
         request=events.capture(request, atomic=receiver.accept_atomic, unread=event.unread),
         message_options=message_options(

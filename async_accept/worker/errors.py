@@ -170,7 +170,7 @@ def work_of(job: Job | None) -> str:
         return "?"
     name = job.task
     try:
-        if job.request and (not events.is_event(job) or job.task == "async_accept.handle"):
+        if job.request and (not events.is_event(job) or job.task == events.HANDLE):
             view, method = _handler(job.request)
             name = f"{view.__module__}.{view.__qualname__}.{method}"
             work: Any = getattr(view, method)

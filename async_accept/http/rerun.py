@@ -12,7 +12,6 @@ from functools import lru_cache, partial
 from typing import Any, cast
 
 from django.core.exceptions import ObjectDoesNotExist
-from django.core.handlers.base import BaseHandler
 from django.http import Http404, HttpRequest
 from django.urls import Resolver404, ResolverMatch
 from django.utils import translation
@@ -24,10 +23,19 @@ from rest_framework.views import APIView
 from ..exceptions import InputGone, NotKept, ViewGone
 from ..jobs import values
 from ..jobs.capture import KEPT_META
-from ..jobs.circumstances import circumstances, resolved, set_own_urlconf
+from ..jobs.circumstances import circumstances, resolved
 from ..jobs.parsed import restore_data
-from ..jobs.rebuilt import RebuiltRequest, names_on
-from ..jobs.replay import REPLAY, Replayed, alone, decorated, named_as, view_kwargs
+from ..jobs.rebuilt import names_on, rebuild
+from ..jobs.replay import (
+    REPLAY,
+    Replayed,
+    alone,
+    decorated,
+    in_transactions,
+    named_as,
+    view_kwargs,
+    with_class,
+)
 from ..jobs.variables import restore_variables
 from ..models import Job
 
@@ -116,28 +124,21 @@ class Rerun:
         # What the middleware of this request has set is there already.
         restore_variables({"kept": stored.get("variables", {}).get("kept", {})})
         accepting: Any = match.func
-        view: Any = _deciding(accepting.cls)
-        actions = getattr(accepting, "actions", None)
-        function = view.as_view(*[actions] if actions else [], **accepting.initkwargs)
-        function._non_atomic_requests = getattr(accepting, "_non_atomic_requests", ())
-        in_transactions = BaseHandler().make_view_atomic(function)
-        return in_transactions(self._build(stored, match), *match.args, **match.kwargs)
+        function = with_class(accepting, _deciding(accepting.cls))
+        return in_transactions(function)(self._build(stored, match), *match.args, **match.kwargs)
 
     def _build(self, stored: Mapping[str, Any], match: ResolverMatch) -> HttpRequest:
         """Return the request that the view gets, as Django hands it over."""
         asking: Any = self.request._request
-        environ = {
+        meta = {
             **{name: value for name, value in asking.META.items() if name not in OF_THE_REQUEST},
             **{name: value for name, value in stored["meta"].items() if name not in OF_THE_CALLER},
             "REQUEST_METHOD": stored["method"],
-            "SCRIPT_NAME": _wsgi(stored["path"].removesuffix(stored["path_info"])),
-            "PATH_INFO": _wsgi(stored["path_info"]),
             "HTTP_PREFER": "respond-async",  # a rerun is always a job
             # Not empty: only then REST framework calls the parser.
             "CONTENT_LENGTH": "1",
         }
-        request: Any = RebuiltRequest(environ, frozenset(stored.get("missing", ())), stored["scheme"])
-        set_own_urlconf(request, stored)
+        request: Any = rebuild(stored, meta)
         there = vars(asking)
         for name in FROM_MIDDLEWARE:
             if name in there:
@@ -146,7 +147,6 @@ class Rerun:
             with suppress(AttributeError):
                 setattr(request, name, getattr(self.request, name))
         request.resolver_match = match
-        request.csrf_processing_done = True  # the job's URL has checked the token
         request.accept_rerun = self
         return cast(HttpRequest, request)
 
@@ -168,11 +168,6 @@ def _route(stored: Mapping[str, Any]) -> ResolverMatch:
             match.kwargs = view_kwargs(match.kwargs, stored)
             return match
     raise ViewGone
-
-
-def _wsgi(path: str) -> str:
-    """Return *path* as WSGI wants it: its UTF-8 bytes decoded as Latin-1 (PEP 3333)."""
-    return path.encode().decode("latin-1")
 
 
 def _refusal(answer: Any) -> APIException:

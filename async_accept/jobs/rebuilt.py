@@ -6,17 +6,19 @@ AttributeError: ``getattr(request, "tenant", "public")`` must not mean another t
 """
 
 import sys
+from collections.abc import Mapping
 from functools import cache
 from io import BytesIO
-from typing import Any
+from typing import Any, cast
 
 from django.core.handlers.asgi import ASGIRequest
 from django.core.handlers.wsgi import WSGIRequest
 from rest_framework.request import Request
 
 from ..exceptions import NotKept
+from .circumstances import set_own_urlconf
 
-__all__ = ["RebuiltRequest", "missing_from", "names_on", "without_auth"]
+__all__ = ["missing_from", "names_on", "rebuild", "without_auth"]
 
 #: What Django and REST framework put on a request for themselves. The replay sets what a view may read of it.
 THEIRS = frozenset(
@@ -131,6 +133,25 @@ class RebuiltRequest(WSGIRequest):
         if name in self.__dict__.get("_not_kept", ()):
             raise NotKept(name)
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+
+
+def rebuild(stored: Mapping[str, Any], meta: Mapping[str, Any]) -> RebuiltRequest:
+    """Return a request with *meta*, to the path that is *stored*. Its CSRF token was checked by an earlier request."""
+    environ = {
+        "REQUEST_METHOD": stored["method"],
+        **meta,
+        "SCRIPT_NAME": _wsgi(stored["path"].removesuffix(stored["path_info"])),
+        "PATH_INFO": _wsgi(stored["path_info"]),
+    }
+    request: Any = RebuiltRequest(environ, frozenset(stored.get("missing", ())), stored["scheme"])
+    set_own_urlconf(request, stored)
+    request.csrf_processing_done = True
+    return cast(RebuiltRequest, request)
+
+
+def _wsgi(path: str) -> str:
+    """Return *path* as WSGI wants it: its UTF-8 bytes decoded as Latin-1 (PEP 3333)."""
+    return path.encode().decode("latin-1")
 
 
 class Missing:

@@ -32,14 +32,25 @@ from ..models import Job, database
 from . import uploads, values
 from .attempt import current_attempt
 from .capture import authenticator_path
-from .circumstances import circumstances, resolved, set_own_urlconf
+from .circumstances import circumstances, resolved
 from .control import is_control
 from .once import Checks, in_use
 from .parsed import restore_data
-from .rebuilt import Missing, RebuiltRequest, without_auth
+from .rebuilt import Missing, rebuild, without_auth
 from .variables import restore_variables
 
-__all__ = ["REPLAY", "alone", "decorated", "finalize", "job_of", "named_as", "replay", "view_kwargs"]
+__all__ = [
+    "REPLAY",
+    "alone",
+    "decorated",
+    "finalize",
+    "in_transactions",
+    "job_of",
+    "named_as",
+    "replay",
+    "view_kwargs",
+    "with_class",
+]
 
 Returned = TypeVar("Returned")
 #: The task of a job whose work is its view's.
@@ -113,18 +124,25 @@ def _run_view(job: Job, stored: Mapping[str, Any], response: Response | None = N
     request: Any = _rebuild(job, stored, SimpleLazyObject(lambda: _owner(job)) if is_done else _owner(job))
     request.resolver_match = match
     view: Any = _replayed(accepting.cls, Finalized if is_done else Replayed)
-    options = dict(accepting.initkwargs)
-    actions = getattr(accepting, "actions", None)
-    function = view.as_view(actions, **options) if actions else view.as_view(**options)
-    opted_out = set(getattr(accepting, "_non_atomic_requests", ()))
-    function._non_atomic_requests = opted_out
+    function = with_class(accepting, view)
     if is_done:
         request.accept_response = response
         return function(request, *match.args, **match.kwargs)
-    # As Django does for a request, if a database has ATOMIC_REQUESTS.
-    in_transactions = BaseHandler().make_view_atomic(function)
-    with _outside_of_ours(opted_out), in_use(request):
-        return in_transactions(request, *match.args, **match.kwargs)
+    with _outside_of_ours(function._non_atomic_requests), in_use(request):
+        return in_transactions(function)(request, *match.args, **match.kwargs)
+
+
+def with_class(accepting: Any, view: Any) -> Any:
+    """Return *accepting*, a view function of REST framework's, with the class *view* in the place of its own."""
+    actions = getattr(accepting, "actions", None)
+    function = view.as_view(*[actions] if actions else [], **accepting.initkwargs)
+    function._non_atomic_requests = set(getattr(accepting, "_non_atomic_requests", ()))
+    return function
+
+
+def in_transactions(function: Any) -> Any:
+    """Return *function* as Django calls it for a request, if a database has ATOMIC_REQUESTS."""
+    return BaseHandler().make_view_atomic(function)
 
 
 def view_kwargs(of_path: dict[str, Any], stored: Mapping[str, Any]) -> dict[str, Any]:
@@ -151,15 +169,9 @@ def _outside_of_ours(opted_out: set[str]) -> AbstractContextManager[None]:
 def _rebuild(job: Job, stored: Mapping[str, Any], user: Any) -> HttpRequest:
     # A WSGI request even if it came by ASGI: a view reads both alike.
     meta = stored["meta"]
-    environ = {
-        "REQUEST_METHOD": stored["method"],
-        # Of an earlier release. Not empty if there was data: only then REST framework calls the parser.
-        "CONTENT_LENGTH": "0" if job.input is None else "1",
-        **meta,
-        "SCRIPT_NAME": _wsgi(stored["path"].removesuffix(stored["path_info"])),
-        "PATH_INFO": _wsgi(stored["path_info"]),
-    }
-    request: Any = RebuiltRequest(environ, frozenset(stored.get("missing", ())), stored["scheme"])
+    # Of an earlier release. Not empty if there was data: only then REST framework calls the parser.
+    length = {"CONTENT_LENGTH": "0" if job.input is None else "1"}
+    request: Any = rebuild(stored, length | meta)
     # Middleware may have changed these, without their part of the META.
     request.method, request.path, request.path_info = (
         stored[name] for name in ("method", "path", "path_info")
@@ -167,11 +179,9 @@ def _rebuild(job: Job, stored: Mapping[str, Any], user: Any) -> HttpRequest:
     request.META.update({name: meta[name] for name in ("SCRIPT_NAME", "PATH_INFO") if name in meta})
     if stored.get("encoding") is not None:
         request.encoding = stored["encoding"]
-    set_own_urlconf(request, stored)
     request.user = user
     request.accept_job = job
     request.accept_checks = Checks(stored.get("checks", {}))
-    request.csrf_processing_done = True  # the token was checked when the request was accepted
     found = stored.get("found", {})
     if "LANGUAGE_CODE" in found:
         request.LANGUAGE_CODE = found["LANGUAGE_CODE"]
@@ -195,11 +205,6 @@ def _site(request: HttpRequest, pk: Any) -> Any:
     from django.contrib.sites.models import Site
 
     return Site.objects.get(pk=pk)
-
-
-def _wsgi(path: str) -> str:
-    """Return *path* as WSGI wants it: its UTF-8 bytes decoded as Latin-1 (PEP 3333)."""
-    return path.encode().decode("latin-1")
 
 
 def _owner(job: Job) -> Any:

@@ -25,7 +25,7 @@ from ..exceptions import InputTooLarge, Unavailable, Unencodable
 from ..jobs import keys, uploads
 from ..jobs.accept import Terms, accept, active_columns, rerun
 from ..jobs.once import Checks, checks_of, in_use
-from ..jobs.parsed import payload
+from ..jobs.parsed import capture_data, payload
 from ..jobs.replay import job_of
 from ..models import Job, database, new_id
 from . import body, prefer
@@ -333,13 +333,24 @@ class Acceptance:
         )
 
     @cached_property
+    def captured(self) -> dict[str, Any]:
+        """The data of the request, as they are kept for a replay; made once, because a key needs them as well.
+
+        Raises:
+            ImproperlyConfigured: a value in them cannot be kept.
+            Unencodable: they are nested too deeply.
+        """
+        return capture_data(self.request.data, self.request.FILES)
+
+    @cached_property
     def key_columns(self) -> dict[str, str]:
         """The columns that stand for the request's key, its payload and its caller.
 
         Raises:
             Unencodable: the payload has no strict JSON form.
         """
-        sent = uploads.fingerprints(payload(self.request.data))
+        captured = capture_data(self.request.data) if "files" in self.captured else self.captured
+        sent = uploads.fingerprints(payload(captured))
         return keys.columns(
             self.key or "",
             caller=self.owner and self.owner.pk,

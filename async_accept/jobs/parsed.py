@@ -53,12 +53,12 @@ def capture_data(data: Any, files: Any = None) -> dict[str, Any]:
     }
 
 
-def payload(data: Any) -> dict[str, Any]:
-    """Return what makes a repeat: the parsed data, however it came. Raises as ``capture_data()`` does.
+def payload(captured: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what makes a repeat of what ``capture_data()`` has returned for data, without files apart.
 
     Whether a form can be changed is no part of it: it depends on its parser, and on where the key was found.
     """
-    return {name: kept for name, kept in capture_data(data).items() if name not in ("encoding", "mutable")}
+    return {name: kept for name, kept in captured.items() if name not in ("encoding", "mutable")}
 
 
 def _form(data: QueryDict) -> dict[str, Any]:

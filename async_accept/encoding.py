@@ -10,7 +10,6 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
-from billiard.exceptions import SoftTimeLimitExceeded
 from django.db import models
 
 from .exceptions import Unencodable
@@ -25,7 +24,6 @@ __all__ = [
     "size_bytes",
     "text",
     "with_keys",
-    "words",
 ]
 
 loads = json.loads
@@ -121,23 +119,6 @@ def canonical(value: Any) -> Any:
 def text(value: object, limit: int | None = None) -> str:
     """Return *value* as text that can be stored: no NUL, lone surrogates replaced, cut to *limit* characters."""
     return str(value).replace("\0", "").encode(errors="replace").decode()[:limit]
-
-
-def words(value: Any) -> str:
-    """Return what a person may have passed as text: lazy text, bytes, an exception, None for none.
-
-    It never fails because of *value*: an object that cannot say itself is named by its class.
-    """
-    if type(value) is str:
-        return value
-    if value is None:
-        return ""
-    try:
-        return value.decode(errors="replace") if isinstance(value, bytes | bytearray) else str(value)
-    except SoftTimeLimitExceeded:
-        raise
-    except Exception:
-        return type(value).__name__
 
 
 def size_bytes(text: str) -> int:

@@ -14,6 +14,7 @@ from uuid import UUID, uuid4
 from rest_framework.exceptions import APIException
 
 from .redaction import redact_text
+from .words import words
 
 __all__ = [
     "AcceptRefused",
@@ -210,8 +211,6 @@ class JobFailed(AsyncAcceptError):
         type: object = "",
         extra: Mapping[str, Any] | None = None,
     ) -> None:
-        from .encoding import words  # it needs this module
-
         if not isinstance(status, SupportsIndex):
             raise TypeError(f"status is {status!r}; it is a whole number, such as 402.")
         if not (extra is None or isinstance(extra, Mapping)):

@@ -21,7 +21,7 @@ from django.db.transaction import TransactionManagementError
 from .conf import conf
 from .db.errors import again_after_outage, is_passing
 from .exceptions import AttemptLost, JobCanceled, JobFailed, NotInJob, ViewFailed, WorkEnded
-from .jobs import events, rendering, turns, uploads
+from .jobs import answers, events, turns, uploads
 from .jobs.attempt import Attempt, begin, current_attempt, end
 from .jobs.control import hidden_by, is_control
 from .jobs.events import ReceivedEvent
@@ -301,7 +301,7 @@ class JobTask(BaseTask, metaclass=JobTaskType):
 def _encode(attempt: Attempt, value: Any) -> BaseException | None:
     """Encode the result of *attempt*; if that is an error response, return the error."""
     try:
-        attempt.result = rendering.encode(attempt.job, value)
+        attempt.result = answers.encode(attempt.job, value)
     except ViewFailed as answer:
         return hidden_by(answer, attempt)
     return None

@@ -1,7 +1,6 @@
-"""Render in the worker what the request would have been answered: by its view, in its language and time zone.
+"""Render a response in the worker as Django would after the view.
 
-A replayed view negotiates its renderer again, by the ``Accept``, ``?format=`` or suffix of the request. What a task
-returns is rendered by the view that accepted it, so clients of one view read one format, whoever does the work.
+A replayed view negotiates its renderer again, by the ``Accept``, ``?format=`` or suffix of the request.
 """
 
 from functools import lru_cache
@@ -9,33 +8,14 @@ from inspect import isclass
 from typing import Any
 
 from django.conf import settings
-from django.http.response import HttpResponseBase
 from django.middleware.locale import LocaleMiddleware
-from django.urls import Resolver404
 from django.utils import translation
 from django.utils.module_loading import import_string
 from rest_framework.renderers import BrowsableAPIRenderer, JSONRenderer
-from rest_framework.response import Response
 
 from ..exceptions import Unencodable
-from ..models import Job
-from . import events, replay, results
-from .circumstances import circumstances
 
-__all__ = ["encode", "render"]
-
-
-def encode(job: Job, value: Any) -> results.Result:
-    """Return the result for what the work of *job* has returned, as the request would have been answered.
-
-    Raises:
-        Unencodable, ResultTooLarge, ViewFailed: see ``results.encode()``.
-    """
-    if job.request is None or events.is_event(job):
-        return results.encode(value)  # no view renders it: the sender of an event never reads it
-    with circumstances(job.request):
-        # A stream is read in here.
-        return results.encode(value if value is None else _answered(job, value))
+__all__ = ["render"]
 
 
 def render(response: Any) -> Any:
@@ -59,17 +39,6 @@ def render(response: Any) -> Any:
         if isinstance(renderer, JSONRenderer):
             raise Unencodable(f"The value has no JSON form ({type(error).__name__}).") from error
         raise
-
-
-def _answered(job: Job, value: Any) -> Any:
-    """Return the response for *value*: a task's is rendered by the view that accepted it, if that still exists."""
-    if isinstance(value, HttpResponseBase) and (not isinstance(value, Response) or value.is_rendered):
-        return render(value)
-    response = value if isinstance(value, Response) else Response(value)
-    try:
-        return render(replay.finalize(job, response))
-    except Resolver404:
-        return value
 
 
 def _in_its_language(response: Any) -> Any:

@@ -37,6 +37,7 @@ from .control import is_control
 from .once import Checks, in_use
 from .parsed import restore_data
 from .rebuilt import Missing, rebuild, without_auth
+from .rendering import render
 from .variables import restore_variables
 
 __all__ = [
@@ -99,8 +100,6 @@ def replay(job: Job) -> Any:
         Resolver404: no route matches the path any more.
         Unencodable: the data has no JSON form.
     """
-    from .rendering import render
-
     with circumstances(job.request):
         return render(_run_view(job, job.request))
 

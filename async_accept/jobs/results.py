@@ -30,6 +30,7 @@ from ..db.errors import is_outage
 from ..exceptions import NOT_FINAL, ResultNotFinal, ResultTooLarge, Unencodable, ViewFailed
 from ..models import OBJECT_ID_CHARS, Job, database
 from ..problems import Problem
+from ..words import words
 from . import files
 
 __all__ = ["Result", "encode", "fail", "load", "read", "stored", "succeed"]
@@ -142,7 +143,7 @@ def _data(response: Any, answer: Result | None) -> Any:
 def _content(response: Any) -> "tuple[str | bytes | File[Any] | None, str | None]":
     """Return the body of *response*, and its content type."""
     if not _is_rendered(response):
-        kind = encoding.words(response.content_type) or JSON
+        kind = words(response.content_type) or JSON
         return (None, None) if response.data is None else (_bounded(encoding.dumps(response.data)), kind)
     kind = response.get("Content-Type")
     body = _read(response)

@@ -11,7 +11,8 @@ from typing import Any
 
 from billiard.exceptions import SoftTimeLimitExceeded
 
-from ..encoding import text, words
+from ..encoding import text
+from ..words import words
 
 __all__ = ["Progress", "Stage"]
 

@@ -24,10 +24,16 @@ class AsyncAcceptConfig(AppConfig):
 
     def ready(self) -> None:
         from . import checks, tasks  # noqa: F401 importing registers them
+        from .jobs import transitions
         from .worker import bootsteps
 
+        transitions.connect()
         bootsteps.connect()
         if apps.is_installed("django_filters"):
             from .contrib import django_filters
 
             django_filters.connect()
+        if apps.is_installed("drf_spectacular"):
+            from .contrib import spectacular
+
+            spectacular.connect()

@@ -55,7 +55,8 @@ DEFAULTS: dict[str, Any] = {
     # The largest result that becomes such a file, in bytes; more fails the job.
     "MAX_RESULT_FILE_BYTES": 100_000_000,
     # --- The relay ---------------------------------------------------------------------------------
-    # How often the relay looks for jobs that were left behind.
+    # How often the relay on duty looks for jobs that were left behind. If it is gone, another one takes over within two
+    # intervals.
     "RELAY_INTERVAL": timedelta(seconds=3),
     # A job that no worker has claimed for this long is published again; each further time waits twice as long, up to
     # an hour.
@@ -95,9 +96,12 @@ DEFAULTS: dict[str, Any] = {
     # How many threads of one process may wait at a time; further ones are answered at once.
     "MAX_WAITERS": 4,
     # How many event streams (ASGI) one process holds at a time, and how many of them one caller has: a user, or an
-    # address. Further ones are answered 503, and 429. None: no cap. A stream costs memory, about 100 KB.
+    # address. Further ones are answered 503, and 429. None: no cap. A stream costs memory, about 50 KB.
     "MAX_STREAMS": 10_000,
     "MAX_STREAMS_PER_CALLER": 1_000,
+    # How many streams one process opens at a time, each with a thread and a connection to the database. Further ones
+    # wait for their turn, and none is refused. Raise it if each round trip to the database takes long.
+    "MAX_STREAM_OPENINGS": 4,
     # How often one caller may ask one process for one job; None: no limit. A scope of its own, so that a project-wide
     # throttle does not stop polls.
     "POLL_RATE": "100/s",
@@ -106,6 +110,13 @@ DEFAULTS: dict[str, Any] = {
     # The same for your own codes, JobFailed(code=…). None: PROBLEM_TYPE_BASE if you have set it, else the type is
     # "about:blank" (RFC 9457, section 4.2.1), and the code alone names the problem.
     "OWN_PROBLEM_TYPE_BASE": None,
+    # --- Monitoring --------------------------------------------------------------------------------
+    # The bearer tokens with which a monitoring system may read metrics and health; two while one is replaced. Staff
+    # with the permission async_accept.view_job may read them in any case.
+    "MONITORING_TOKENS": (),
+    # For the app async_accept.contrib.prometheus: where each worker serves its metrics, such as "127.0.0.1:9540". Each
+    # worker on a machine needs a port of its own. None: it does not.
+    "WORKER_METRICS_ADDRESS": None,
     # --- Webhooks ----------------------------------------------------------------------------------
     # For the app async_accept.webhooks. The queue of the task that sends notices; a worker must consume it. A queue of
     # its own, so that a slow receiver holds up no job.
@@ -120,6 +131,19 @@ DEFAULTS: dict[str, Any] = {
     "WEBHOOK_MAX_ENDPOINTS": 20,
     # How many notices may wait for one endpoint; further ones are dropped; a gap in the numbers tells.
     "WEBHOOK_MAX_WAITING": 10_000,
+    # How long a notice waits after each attempt that failed; each wait is up to a fifth longer, by chance. There is one
+    # attempt more than waits; after the last one the delivery is failed. Shorter for receivers of your own.
+    "WEBHOOK_RETRY_DELAYS": (
+        timedelta(seconds=5),
+        timedelta(minutes=5),
+        timedelta(minutes=30),
+        timedelta(hours=2),
+        timedelta(hours=5),
+        timedelta(hours=10),
+        timedelta(hours=14),
+        timedelta(hours=20),
+        timedelta(days=1),
+    ),
 }
 
 

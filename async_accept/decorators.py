@@ -12,12 +12,10 @@ from typing import Any, TypeVar, cast
 
 from asgiref.sync import iscoroutinefunction
 from django.core.exceptions import ImproperlyConfigured
-from django.db import Error
 from django.http.response import HttpResponseBase
 from rest_framework.request import Request
 from rest_framework.views import APIView
 
-from .db.errors import is_passing
 from .exceptions import Unavailable
 from .http import generic
 from .http.accept import Acceptance, Prepared
@@ -26,6 +24,7 @@ from .http.generic import VERBS
 from .http.metadata import with_terms
 from .http.negotiation import with_panel
 from .http.options import AcceptOptions
+from .http.outages import passes
 from .http.responses import VARY
 from .jobs.replay import decorated, job_of
 from .mixins import AcceptingView
@@ -62,7 +61,7 @@ def accepts(*, serializer_class: Any = None, **options: Any) -> Callable[[Handle
 
         return acceptance.decide(prepare, work)
 
-    return _decorator(run_in_worker, options)
+    return _decorator(run_in_worker, options, serializer_class)
 
 
 def accepts_task(task: Any, **options: Any) -> Callable[[Handler], Handler]:
@@ -102,10 +101,14 @@ def accepts_task(task: Any, **options: Any) -> Callable[[Handler], Handler]:
     return _decorator(run_now, {**options, "task": task})
 
 
-def _decorator(way: Way, options: dict[str, Any]) -> Callable[[Handler], Handler]:
+def _decorator(
+    way: Way, options: dict[str, Any], serializer_class: Any = None
+) -> Callable[[Handler], Handler]:
     unknown = [name for name in options if not hasattr(AcceptOptions, f"accept_{name}")]
     if unknown:
         raise ImproperlyConfigured(f"There is no option {', '.join(unknown)}.")
+
+    told = options if serializer_class is None else {**options, "serializer_class": serializer_class}
 
     def decorate(handler: Handler) -> Handler:
         _check_handler(handler)
@@ -125,11 +128,11 @@ def _decorator(way: Way, options: dict[str, Any]) -> Callable[[Handler], Handler
             view.headers["Vary"] = ", ".join(VARY)
             handle = naming_refusals(view.get_exception_handler())
             view.get_exception_handler = lambda: handle
-            acceptance.adopt_form_key()
             try:
+                acceptance.adopt_form_key()
                 return way(acceptance, work)
-            except Error as error:
-                if not is_passing(error) or job_of(request) is not None:
+            except Exception as error:
+                if not passes(error) or job_of(request) is not None:
                     raise
                 raise Unavailable.because(error) from error
 
@@ -138,7 +141,7 @@ def _decorator(way: Way, options: dict[str, Any]) -> Callable[[Handler], Handler
         accepting.renderer_classes = with_panel(renderers)  # type: ignore[attr-defined]
         metadata = getattr(handler, "metadata_class", APIView.metadata_class)
         accepting.metadata_class = with_terms(metadata, partial(_named, handler=handler, options=options))  # type: ignore[attr-defined]
-        accepting.accept_options = options  # type: ignore[attr-defined]
+        accepting.accept_options = told  # type: ignore[attr-defined]
         return cast(Handler, accepting)
 
     return decorate

@@ -15,6 +15,7 @@ from django.db import models
 from .exceptions import Unencodable
 
 __all__ = [
+    "SCALARS",
     "Encoded",
     "canonical",
     "check",
@@ -36,6 +37,10 @@ _NO_BRACKET = bytes(set(range(256)) - set(b"[]{}"))
 #: The deepest nesting that is stored. How deep a value a process can read depends on its stack. Without a bound, a web
 #: process could write a row that a worker or a relay cannot read.
 DEPTH = 200
+
+
+#: What most values in a document are. A walk passes them by first, because each input is walked several times.
+SCALARS = frozenset({str, int, float, bool, type(None)})
 
 
 class Encoded(str):
@@ -108,11 +113,19 @@ def _is_deep_json(text: str) -> bool:
 
 
 def canonical(value: Any) -> Any:
-    """Return *value* with the members of every object sorted by name, so that equal values have equal JSON."""
+    """Return *value* with the members of objects and sets sorted, so that equal values have equal JSON.
+
+    The order of a set depends on the process.
+
+    Raises:
+        Unencodable: an item of a set has no strict JSON form.
+    """
     if isinstance(value, dict):
         return {key: canonical(value[key]) for key in sorted(value, key=str)}
     if isinstance(value, list | tuple):
         return [canonical(item) for item in value]
+    if isinstance(value, set | frozenset):
+        return sorted(map(canonical, value), key=dumps)
     return value
 
 
@@ -138,18 +151,21 @@ def is_deep(data: Any) -> bool:
 
 def with_keys(value: Any) -> Any:
     """Replace model instances in dicts, lists, tuples and sets by their primary keys, query sets by lists of them."""
-    match value:
-        case models.Model():
-            return value.pk
-        case models.QuerySet():
-            return [item.pk for item in value]
     kind = type(value)
+    if kind in SCALARS:
+        return value
     if kind is dict:
         return {key: with_keys(item) for key, item in value.items()}
-    return kind(map(with_keys, value)) if kind in (list, tuple, set, frozenset) else value
+    if kind in (list, tuple, set, frozenset):
+        return kind(map(with_keys, value))
+    if isinstance(value, models.QuerySet):
+        return [item.pk for item in value]
+    return value.pk if isinstance(value, models.Model) else value
 
 
 def _items(value: Any) -> Iterable[Any]:
+    if type(value) in SCALARS:
+        return ()
     if isinstance(value, dict):
         return value.values()
     return value if isinstance(value, list | tuple | set | frozenset) else ()

@@ -10,10 +10,10 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.utils.cache import patch_vary_headers
 from django.utils.deprecation import MiddlewareMixin
 
-from .db.errors import is_passing
 from .decorators import decorated
 from .exceptions import Unavailable
 from .http.errors import LANGUAGE
+from .http.outages import passes
 from .http.responses import VARY
 from .http.views import JobViewSet
 from .mixins import AcceptingView
@@ -30,7 +30,7 @@ class UnavailableMiddleware(MiddlewareMixin):
     """
 
     def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponse | None:
-        if not is_passing(exception) or not _is_ours(request):
+        if not passes(exception) or not _is_ours(request):
             return None
         refusal = Unavailable.because(exception)
         document = problem(

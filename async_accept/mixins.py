@@ -13,7 +13,6 @@ from django.utils.cache import patch_vary_headers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from .db.errors import is_passing
 from .exceptions import Unavailable
 from .http.accept import Acceptance
 from .http.errors import ExceptionHandler, naming_refusals
@@ -21,6 +20,7 @@ from .http.generic import VERBS
 from .http.metadata import add_terms
 from .http.negotiation import with_panel
 from .http.options import AcceptOptions, accepting_handlers
+from .http.outages import passes
 from .http.responses import VARY
 from .http.transactions import in_own_transactions
 from .jobs.capture import note_names
@@ -75,8 +75,11 @@ class AcceptingView(AcceptOptions):
         return naming_refusals(super().get_exception_handler())  # type: ignore[misc]
 
     def handle_exception(self, exc: Exception) -> Any:
-        """Answer 503 with Retry-After if the database fails and that passes, in the view's own error format."""
-        if is_passing(exc) and job_of(getattr(self, "request", None)) is None:
+        """Answer 503 with Retry-After if the database fails and that passes, or a disk is full.
+
+        The answer has the view's own error format.
+        """
+        if passes(exc) and job_of(getattr(self, "request", None)) is None:
             exc = Unavailable.because(exc)
         return super().handle_exception(exc)  # type: ignore[misc]
 
@@ -124,12 +127,17 @@ class AcceptMixin(AcceptingView):
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         if cls.accept_task is not None and not any(hasattr(cls, method.lower()) for method in VERBS):
-            cls.post = _accept_for_task  # type: ignore[attr-defined]
+            cls.post = _handler_for_task()  # type: ignore[attr-defined]
 
 
-def _accept_for_task(self: Any, request: Request, *args: Any, **kwargs: Any) -> Any:
-    """Accept the request, in whatever mode: there is no handler that could answer at once."""
-    return _accept(Acceptance(self, request), "", None, request)
+def _handler_for_task() -> Any:
+    """Return a handler of its own for each view: what decorators and tools note on it is not of other views."""
+
+    def post(self: Any, request: Request, *args: Any, **kwargs: Any) -> Any:
+        # In whatever mode: there is no handler that could answer at once. A docstring would describe the user's view.
+        return _accept(Acceptance(self, request), "", None, request)
+
+    return post
 
 
 class AcceptCreateMixin(AcceptingView):

@@ -7,7 +7,8 @@ for a worker, on the attempt that does it. If it changes no row, somebody else w
 
 import sys
 import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, ClassVar
@@ -17,7 +18,7 @@ from django.contrib.contenttypes.fields import GenericForeignKey
 from django.contrib.contenttypes.models import ContentType
 from django.core import checks
 from django.db import models, router, transaction
-from django.db.models import Case, Q, Value, When
+from django.db.models import Case, ExpressionWrapper, Q, When
 from django.dispatch import Signal
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
@@ -27,18 +28,20 @@ from .conf import conf
 from .db import clock
 from .db.errors import again_after_conflict
 from .db.fields import JSONTextField
-from .db.functions import DatabaseNow, from_now
+from .db.functions import DatabaseNow
 from .db.transactions import after_commit
+from .db.updates import Slot, Upsert, update
 from .problems import LOST_AT_EVERY_ATTEMPT, Problem, problem
 from .querysets import JobManager, PrimaryManager
 from .states import ACTIVE, FINAL, LEASED, State
+from .steps import Step, take
 
 if sys.version_info >= (3, 14):
     from uuid import uuid7
 else:
     from uuid_utils.compat import uuid7
 
-__all__ = ["Job", "JoinedKey", "database", "database_now", "new_id"]
+__all__ = ["Job", "JoinedKey", "RelayDuty", "database", "database_now", "new_id"]
 
 #: No further condition on a transition.
 ANY = Q()
@@ -48,6 +51,18 @@ ATTEMPTS_CEILING = 30_000
 OBJECT_ID_CHARS = 255
 #: How many of the last attempts ``Job.history`` keeps.
 HISTORY_LENGTH = 50
+#: The database's time after the delay with which a change is made.
+LATER = ExpressionWrapper(
+    DatabaseNow() + Slot("delay", models.DurationField()), output_field=models.DateTimeField()
+)
+#: When retention acts on a job that ends: at once on uploads, and on a job that its owner has deleted; in SQL, because
+#: the instance may not know of that. By the database's clock, as retention reads it: this machine's may be hours ahead.
+SWEEP_AT = Case(
+    When(Q(forgotten=True) | Q(uploads__isnull=False), then=DatabaseNow()),
+    default=Slot("expires_at", models.DateTimeField()),
+)
+#: Which step leads to a state. To ask a job to stop (``canceling``) is none.
+STEPS = {State.RUNNING: Step.CLAIM, State.ACCEPTED: Step.FINISH, **dict.fromkeys(FINAL, Step.FINISH)}
 
 
 def new_id(*, anonymous: bool = False) -> uuid.UUID:
@@ -115,8 +130,9 @@ class Job(models.Model):
     uploads = JSONTextField(_("uploads"), null=True, blank=True)
     #: What is needed to rebuild the request: for a replay, or for the view that renders what a task answers.
     request = JSONTextField(_("request"), null=True, blank=True)
-    #: How its messages are sent if the view says so: a dict with queue, priority, time_limit, soft_time_limit. Kept, so
-    #: that the relay publishes the job again in the same way.
+    #: How its messages are sent if the view says so: a dict with queue, priority, time_limit, soft_time_limit; and with
+    #: their headers, if there are more, such as the context of a trace. Kept, so that the relay publishes the job again
+    #: in the same way, and that a rerun is published in it, too.
     message_options = JSONTextField(null=True, blank=True, editable=False)
 
     state = models.CharField(_("state"), max_length=10, choices=State.choices, default=State.ACCEPTED)
@@ -204,11 +220,12 @@ class Job(models.Model):
             models.Index(
                 fields=["owner", "-id", "state", "operation", "forgotten"], name="async_accept_owner"
             ),
-            # Jobs of all owners are sorted by time, not by id: the ids of anonymous jobs are random.
-            models.Index(fields=["-created_at", "forgotten"], name="async_accept_created"),
-            models.Index(fields=["state", "-created_at", "forgotten"], name="async_accept_state"),
+            # Jobs of all owners are sorted by time, not by id: the ids of anonymous jobs are random. The id decides
+            # between those of one time. Ascending: MariaDB reads the names of all operations from such an index only.
+            models.Index(fields=["created_at", "id", "forgotten"], name="async_accept_created"),
+            models.Index(fields=["state", "created_at", "id", "forgotten"], name="async_accept_state"),
             models.Index(
-                fields=["operation", "-created_at", "state", "forgotten"], name="async_accept_operation"
+                fields=["operation", "created_at", "id", "state", "forgotten"], name="async_accept_operation"
             ),
             models.Index(
                 fields=["object_type", "object_id"],
@@ -233,9 +250,10 @@ class Job(models.Model):
                 fields=["lease_until"], name="async_accept_lease", condition=Q(lease_until__isnull=False)
             ),
             models.Index(fields=["sweep_at"], name="async_accept_sweep", condition=Q(sweep_at__isnull=False)),
-            # Failed jobs are few, and are counted by the time when they failed.
+            # Failed jobs are few, and are counted by the time when they failed. The state is for MariaDB, whose indexes
+            # have no condition.
             models.Index(
-                fields=["-finished_at"], name="async_accept_failed", condition=Q(state=State.FAILED)
+                fields=["state", "finished_at"], name="async_accept_failed", condition=Q(state=State.FAILED)
             ),
         )
         constraints = (
@@ -304,46 +322,68 @@ class Job(models.Model):
             began: when the attempt begins; now by default. If the connection breaks after the UPDATE, the worker
                 recognises its own claim by this time.
         """
-        now = began or database_now()
+        changes = self.claimed(worker, pid, queue, began or database_now())
         return self._move(
             State.RUNNING,
             leave=[State.ACCEPTED],
-            fence=Q(attempt=self.attempt),
+            held=True,
             attempt=self.attempt + 1,
-            started_at=now,
-            updated_at=now,
-            progress=None,  # that of an earlier attempt
-            dispatch_at=None,
-            lease_until=from_now(conf.LEASE),
-            worker=worker[:255],
-            worker_pid=pid,
-            queue=queue[:100],
+            delay=conf.LEASE,
             signal=signals.job_started,
+            **changes,
         )
 
-    def succeed(self, response: dict[str, Any] | None = None, **final: Any) -> bool:
+    @staticmethod
+    def claimed(worker: str, pid: int | None, queue: str, began: datetime | None) -> dict[str, Any]:
+        """Return what a claim changes, beside the state and the number of the attempt; the delay is the lease."""
+        return {
+            "started_at": began,
+            "updated_at": began,
+            "progress": None,  # that of an earlier attempt
+            "dispatch_at": None,
+            "lease_until": LATER,
+            "worker": worker[:255],
+            "worker_pid": pid,
+            "queue": queue[:100],
+        }
+
+    def succeed(
+        self, response: dict[str, Any] | None = None, *, beside: Upsert | None = None, **final: Any
+    ) -> bool:
         """End this attempt's job with a result; False if the attempt no longer holds the job.
 
         Args:
             response: the result's status and headers.
+            beside: the row of the result, which is written together with the end, or not at all.
             final: further columns to set, such as the last progress.
         """
         return self._end(
             State.SUCCEEDED,
             leave=LEASED,
-            fence=Q(attempt=self.attempt),
+            held=True,
+            beside=beside,
             response=response,
             problem=None,
             signal=signals.job_succeeded,
             **final,
         )
 
-    def fail(self, document: Problem, *, leave: Iterable[str] = LEASED, fence: Q = ANY, **final: Any) -> bool:
+    def fail(
+        self,
+        document: Problem,
+        *,
+        leave: Iterable[str] = LEASED,
+        fence: Q = ANY,
+        beside: Upsert | None = None,
+        **final: Any,
+    ) -> bool:
         """End this attempt's job with a problem; False if the attempt no longer holds the job."""
         return self._end(
             State.FAILED,
             leave=leave,
-            fence=Q(fence, attempt=self.attempt),
+            held=True,
+            fence=fence,
+            beside=beside,
             problem=document,
             signal=signals.job_failed,
             **final,
@@ -370,8 +410,10 @@ class Job(models.Model):
         return self._move(
             State.ACCEPTED,
             leave=[State.RUNNING],
-            fence=Q(fence, attempt=self.attempt),
-            dispatch_at=from_now(delay),
+            held=True,
+            fence=fence,
+            delay=delay,
+            dispatch_at=LATER,
             dispatches=0,
             retries=self.retries + retries,
             max_attempts=self.max_attempts,  # a retry may have raised it
@@ -393,7 +435,7 @@ class Job(models.Model):
         else:
             detail = LOST_AT_EVERY_ATTEMPT if self.retry_when_lost else ""
             moved = self.fail(problem("lost", detail), leave=[State.RUNNING], fence=fence)
-        return moved or self.end_canceled(leave=[State.CANCELING], fence=Q(fence, attempt=self.attempt))
+        return moved or self.end_canceled(leave=[State.CANCELING], held=True, fence=fence)
 
     # --- Verbs: anybody's ----------------------------------------------------------------------------
 
@@ -406,21 +448,31 @@ class Job(models.Model):
         # Twice: if the job is given back between the two UPDATEs, neither of them finds it.
         return any(
             self.end_canceled(leave=[State.ACCEPTED])
-            or self._move(State.CANCELING, leave=LEASED, updated_at=database_now())
+            or self._move(
+                State.CANCELING, leave=LEASED, updated_at=database_now(), signal=signals.job_canceling
+            )
             for _ in range(2)
         )
 
     def end_canceled(
-        self, *, leave: Iterable[str] = LEASED, fence: Q = ANY, code: str = "canceled", **final: Any
+        self,
+        *,
+        leave: Iterable[str] = LEASED,
+        held: bool = False,
+        fence: Q = ANY,
+        code: str = "canceled",
+        **final: Any,
     ) -> bool:
         """End the job as canceled; False if it is in none of the states in *leave*.
 
         Args:
+            held: only if this attempt holds the job.
             code: of its problem, which says why.
         """
         return self._end(
             State.CANCELED,
             leave=leave,
+            held=held,
             fence=fence,
             problem=problem(code),
             signal=signals.job_canceled,
@@ -429,24 +481,17 @@ class Job(models.Model):
 
     # --- The one way to change the state ---------------------------------------------------------------
 
-    def _end(self, to: State, *, leave: Iterable[str], fence: Q, signal: Signal, **changes: Any) -> bool:
+    def _end(self, to: State, *, leave: Iterable[str], signal: Signal, **changes: Any) -> bool:
         now = database_now()
-        expires_at: datetime = now + conf.RESULT_LIFETIME
-        # Retention acts at once on uploads, and on a job that its owner has deleted: in SQL, because this instance may
-        # not know of that.
-        is_due_now = Q(forgotten=True) | Q(uploads__isnull=False)
-        # By the database's clock, as retention reads it: this machine's may be hours ahead.
-        sweep_at = Case(When(is_due_now, then=DatabaseNow()), default=Value(expires_at))
         move = partial(
             self._move,
             to,
             leave=leave,
-            fence=fence,
             signal=signal,
             finished_at=now,
             updated_at=now,
-            expires_at=expires_at,
-            sweep_at=sweep_at,
+            expires_at=now + conf.RESULT_LIFETIME,
+            sweep_at=SWEEP_AT,
             dispatch_at=None,
             lease_until=None,
             active_key=None,
@@ -464,19 +509,38 @@ class Job(models.Model):
 
     def _with_listeners(self, move: Callable[[], bool]) -> bool:
         """Do the final transition, and let others write what commits with it."""
-        with transaction.atomic(using=database(), savepoint=False):
+        with self._undone_on_error(), transaction.atomic(using=database(), savepoint=False):
             ended = move()
             if ended:
                 signals.job_ending.send(sender=Job, job=self)
         return ended
 
-    def _move(
+    @contextmanager
+    def _undone_on_error(self) -> Iterator[None]:
+        """Let this instance know what it knew before, if an error rolls back the transaction of the block."""
+        known = dict(vars(self))
+        try:
+            yield
+        except BaseException:
+            vars(self).update(known)
+            raise
+
+    def _move(self, to: State, **how: Any) -> bool:
+        """Change the state as ``_change()`` does, as one of the job's steps."""
+        step = STEPS.get(to)
+        change = partial(self._change, to, **how)
+        return change() if step is None else take(step, self, change)
+
+    def _change(
         self,
         to: State,
         *,
         leave: Iterable[str],
+        signal: Signal,
+        held: bool = False,
         fence: Q = ANY,
-        signal: Signal | None = None,
+        delay: timedelta | None = None,
+        beside: Upsert | None = None,
         **changes: Any,
     ) -> bool:
         """Change the state by one conditional UPDATE; False, and nothing is changed, if the row does not match.
@@ -484,20 +548,41 @@ class Job(models.Model):
         Args:
             to: the new state.
             leave: the states that it may leave.
-            fence: a further condition on the row, such as the number of the attempt.
             signal: sent after commit.
+            held: only if the last attempt is the one that this instance knows.
+            fence: a further condition on the row.
+            delay: for ``LATER``.
+            beside: a row that is written together with the change, or not at all.
             changes: the other columns to set.
         """
-        rows = Job.objects.filter(fence, pk=self.pk, state__in=leave)
-        if not again_after_conflict(partial(rows.update, state=to, **changes), rows.db):
+        states = tuple(leave)
+
+        def rows() -> models.QuerySet[Job]:
+            found = Job.objects.filter(fence, pk=Slot("pk", Job._meta.pk), state__in=states)
+            return found.filter(attempt=Slot("held", Job._meta.get_field("attempt"))) if held else found
+
+        write = partial(
+            update,
+            (to, states, held, *changes) if fence is ANY else None,
+            rows,
+            {"state": to, **changes},
+            {"pk": self.pk, "held": self.attempt, "delay": delay},
+            database(),
+            beside,
+        )
+        if not again_after_conflict(write, database()):
             return False
-        self.state = to
+        before, self.state = self.state, to
         for name, value in changes.items():
             if not hasattr(value, "resolve_expression"):
                 setattr(self, name, value)
-        if signal is not None and signal.has_listeners(Job):
-            after_commit(signal.send_robust, sender=Job, job=self, using=database())
+        self.tell(signal, before)
         return True
+
+    def tell(self, signal: Signal, before: str) -> None:
+        """Send *signal* after the commit: the job has left the state *before*."""
+        if signal.has_listeners(Job):
+            after_commit(signal.send_robust, sender=Job, job=self, before=before, using=database())
 
 
 def database() -> str:
@@ -532,3 +617,25 @@ class JoinedKey(models.Model):
 
     def __str__(self) -> str:
         return f"key of {self.job_id}"
+
+
+class RelayDuty(models.Model):
+    """The one row that says which relay looks for the jobs of all; relays make and change it (``jobs/duty.py``)."""
+
+    #: The primary key of the row.
+    ONLY = 1
+
+    id = models.PositiveSmallIntegerField(primary_key=True, default=ONLY)
+    #: Which relay is on duty, by the id that it gave itself; and until when.
+    relay = models.UUIDField()
+    until = models.DateTimeField()
+    #: When the next one of the other relays may look.
+    next_look = models.DateTimeField()
+
+    objects = PrimaryManager()
+
+    class Meta:
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return f"relay {self.relay} until {self.until}"

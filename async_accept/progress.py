@@ -5,16 +5,22 @@ called from anywhere. They never touch the database.
 """
 
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Sized
-from typing import TypeVar, overload
+from typing import Any, Protocol, TypeVar, cast, overload
 
 from billiard.exceptions import SoftTimeLimitExceeded
 
-from .jobs.attempt import current_attempt
+from .jobs.attempt import Attempt, current_attempt
+from .jobs.stages import Stage
 from .models import Job
 
 __all__ = ["advance", "checkpoint", "current_job", "log", "report", "track"]
 
 T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
+
+
+class _Either(Iterable[T_co], AsyncIterable[T_co], Protocol[T_co]):
+    """What ``for`` and ``async for`` can go through."""
 
 
 def current_job() -> Job | None:
@@ -69,6 +75,15 @@ def checkpoint() -> None:
 
 
 @overload
+def track(  # type: ignore[overload-overlap] # it is no iterator, but more than an iterable of either kind
+    iterable: _Either[T],
+    label: str = ...,
+    total: float | None = ...,
+    weight: float = ...,
+    *,
+    unit: str = ...,
+) -> "_EitherLoop[T]": ...
+@overload
 def track(
     iterable: AsyncIterable[T],
     label: str = ...,
@@ -93,12 +108,16 @@ def track(
     weight: float = 1.0,
     *,
     unit: str = "",
-) -> Iterator[T] | AsyncIterator[T]:
+) -> "Iterator[T] | AsyncIterator[T] | _EitherLoop[T]":
     """Yield the items of *iterable* and show how many are done; a checkpoint before each.
+
+    ``async for`` goes through an asynchronous iterable. What can be gone through in both ways, such as a query set of
+    Django's, still can.
 
     Args:
         label: the name of this stage, shown to people.
-        total: how many items there are; by default ``len(iterable)``, if it has one.
+        total: how many items there are; by default ``len(iterable)``, if it has one. A query set has none where it must
+            not be fetched, as in a coroutine: there give ``total=await rows.acount()``.
         weight: the share (0 to 1) of the surrounding span that this stage fills. The surrounding span is
             the whole job, or one item of an outer ``track()``.
 
@@ -108,9 +127,12 @@ def track(
     """
     if total is None:
         total = _length(iterable)
-    if isinstance(iterable, AsyncIterable):
-        return _track_async(iterable, label, total, weight, unit)
-    return _track(iterable, label, total, weight, unit)
+    stage = (label, total, weight, unit)
+    if not isinstance(iterable, AsyncIterable):
+        return _track(iterable, *stage)
+    if isinstance(iterable, Iterable):
+        return _EitherLoop(cast(_Either[T], iterable), *stage)
+    return _AsyncLoop(iterable, *stage)
 
 
 def _length(iterable: object) -> int | None:
@@ -132,7 +154,8 @@ def _track(iterable: Iterable[T], label: str, total: float | None, weight: float
     stage = progress.enter(label, total, unit, weight)
     try:
         for item in iterable:
-            attempt.checkpoint()
+            if attempt.canceling or attempt.taken:
+                attempt.checkpoint()
             yield item
             progress.step(stage)
     except BaseException:  # GeneratorExit: the caller left its loop
@@ -141,22 +164,65 @@ def _track(iterable: Iterable[T], label: str, total: float | None, weight: float
     progress.leave(stage)
 
 
-async def _track_async(
-    iterable: AsyncIterable[T], label: str, total: float | None, weight: float, unit: str
-) -> AsyncIterator[T]:
-    attempt = current_attempt()
-    if attempt is None:
-        async for item in iterable:
-            yield item
-        return
-    progress = attempt.progress
-    stage = progress.enter(label, total, unit, weight)
-    try:
-        async for item in iterable:
-            attempt.checkpoint()
-            yield item
-            progress.step(stage)
-    except BaseException:
-        stage.left = True
-        raise
-    progress.leave(stage)
+class _AsyncLoop(AsyncIterator[T]):
+    """What ``async for`` goes through.
+
+    No generator: asyncio closes one that was left early at some later time, and until then a following stage would
+    count as a part of this one.
+    """
+
+    def __init__(self, iterable: AsyncIterable[T], *stage: Any) -> None:
+        self.iterable = iterable
+        self.given = stage
+        self.items: AsyncIterator[T] | None = None
+        self.attempt: Attempt | None = None
+        self.stage: Stage | None = None
+
+    async def __anext__(self) -> T:
+        if self.items is None:
+            self._begin()
+        elif self.attempt is not None and self.stage is not None:
+            self.attempt.progress.step(self.stage)
+        assert self.items is not None
+        try:
+            item = await anext(self.items)
+            if self.attempt is not None:
+                self.attempt.checkpoint()
+        except BaseException as error:
+            self._end(all_done=isinstance(error, StopAsyncIteration))
+            raise
+        return item
+
+    def __del__(self) -> None:
+        self._end(all_done=False)
+
+    def _begin(self) -> None:
+        self.attempt = current_attempt()
+        if self.attempt is not None:
+            label, total, weight, unit = self.given
+            self.stage = self.attempt.progress.enter(label, total, unit, weight)
+        self.items = aiter(self.iterable)
+
+    def _end(self, *, all_done: bool) -> None:
+        attempt, stage = self.attempt, self.stage
+        self.stage = None
+        if attempt is None or stage is None:
+            return
+        if all_done:
+            attempt.progress.leave(stage)
+        else:
+            stage.left = True
+
+
+class _EitherLoop(Iterable[T], AsyncIterable[T]):
+    """What ``for`` and ``async for`` can go through, as through a query set."""
+
+    def __init__(self, iterable: _Either[T], *stage: Any) -> None:
+        self.iterable = iterable
+        self.given = stage
+
+    def __iter__(self) -> Iterator[T]:
+        return _track(self.iterable, *self.given)
+
+    def __aiter__(self) -> AsyncIterator[T]:
+        return _AsyncLoop(self.iterable, *self.given)

@@ -1,5 +1,6 @@
 """Questions about jobs. Each one touches an indexed, bounded range."""
 
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Self
 
 from django.contrib.auth import get_user_model
@@ -7,13 +8,25 @@ from django.contrib.contenttypes.models import ContentType
 from django.db import connections, models, router
 from django.db.models import BooleanField, ExpressionWrapper, Q
 
-from .db.functions import DatabaseNow
-from .states import ACTIVE, FINAL, State
+from .db.functions import DatabaseNow, from_now
+from .states import ACTIVE, FINAL, LEASED, State
 
 if TYPE_CHECKING:
     from .models import Job
 
-__all__ = ["JobManager", "JobQuerySet", "PrimaryManager", "acting"]
+__all__ = [
+    "GRACE",
+    "JobManager",
+    "JobQuerySet",
+    "PrimaryManager",
+    "acting",
+    "may_see",
+    "overdue",
+    "without_worker",
+]
+
+#: How late the relay may be before an active job counts as stalled.
+GRACE = timedelta(seconds=60)
 
 #: Columns that can be large, and that neither a poll nor a list needs.
 HEAVY = ("input", "request", "history", "log")
@@ -27,7 +40,29 @@ def acting(user: Any) -> Any:
     """
     if not isinstance(user, get_user_model()) or not getattr(user, "is_active", True):
         return None
-    return user.pk
+    return user._meta.pk.to_python(user.pk)  # as the column has it
+
+
+def may_see(user: Any, job: "Job") -> bool:
+    """Tell whether *job* is ``visible_to()`` *user*; no query, unless it is the job of another."""
+    if job.forgotten:
+        return False
+    pk = acting(user)
+    return job.anonymous or (pk is not None and (pk == job.owner_id or _sees_all(user)))
+
+
+def _sees_all(user: Any) -> bool:
+    return bool(getattr(user, "is_staff", False) and user.has_perm("async_accept.view_job"))
+
+
+def overdue(grace: timedelta) -> Q:
+    """Return the condition for accepted jobs that no relay has published, although their time has passed."""
+    return Q(state=State.ACCEPTED, dispatch_at__lt=from_now(-grace))
+
+
+def without_worker(grace: timedelta) -> Q:
+    """Return the condition for jobs whose lease ran out, and that no relay has taken from their worker."""
+    return Q(state__in=LEASED, lease_until__lt=from_now(-grace))
 
 
 class JobQuerySet(models.QuerySet["Job"]):
@@ -69,7 +104,7 @@ class JobQuerySet(models.QuerySet["Job"]):
         pk = acting(user)
         if pk is None:
             return kept.filter(anonymous=True)
-        if getattr(user, "is_staff", False) and user.has_perm("async_accept.view_job"):
+        if _sees_all(user):
             return kept
         return kept.filter(Q(owner=pk) | Q(anonymous=True) | (also or Q()))
 
@@ -92,6 +127,10 @@ class JobQuerySet(models.QuerySet["Job"]):
     def lease_lost(self) -> Self:
         """Jobs whose worker did not prolong its lease in time."""
         return self.filter(lease_until__lt=DatabaseNow())
+
+    def stalled(self, grace: timedelta = GRACE) -> Self:
+        """Active jobs on which nothing acts, although their time has passed. A healthy system has none."""
+        return self.filter(overdue(grace) | without_worker(grace))
 
     def to_sweep(self) -> Self:
         """Ended jobs whose result has to expire, or whose row has to be purged."""

@@ -1,7 +1,7 @@
 """Signals: what happened to a job. They are sent after the change is committed.
 
-Every receiver gets ``sender`` (the ``Job`` class) and ``job``. If a receiver raises, that is logged, and neither the
-job nor another receiver is affected.
+Every receiver gets ``sender`` (the ``Job`` class), ``job`` and ``before``, the state that the job has left. If a
+receiver raises, that is logged, and neither the job nor another receiver is affected.
 """
 
 from django.dispatch import Signal
@@ -9,6 +9,7 @@ from django.dispatch import Signal
 __all__ = [
     "job_accepted",
     "job_canceled",
+    "job_canceling",
     "job_failed",
     "job_given_back",
     "job_started",
@@ -21,6 +22,8 @@ job_accepted = Signal()
 job_started = Signal()
 #: An attempt ended without a result or a problem (a retry, or lost): the job waits for its next attempt.
 job_given_back = Signal()
+#: A running job was asked to stop. Sent again if it is asked again; ``before`` is ``canceling`` then.
+job_canceling = Signal()
 #: A job ended with a result.
 job_succeeded = Signal()
 #: A job ended with a problem, or because its worker was lost.

@@ -4,7 +4,6 @@ How an attempt ends, and its whole way, is told in ``worker/finish.py``. Without
 is an ordinary task.
 """
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime
@@ -27,13 +26,14 @@ from .jobs.control import hidden_by, is_control
 from .jobs.events import ReceivedEvent
 from .jobs.replay import REPLAY, alone, replay
 from .models import ATTEMPTS_CEILING, Job, database, database_now
-from .states import LEASED, State
+from .steps import Step, take
 from .worker.backend import JobBackend
+from .worker.claims import Claim
 from .worker.endings import delay_until, ending, limit_of, no_attempt_left
 from .worker.errors import IN_TRANSACTION, Failure, failure
 from .worker.finish import finish_together, leave
 from .worker.heartbeat import heartbeat
-from .worker.message import attempt_of, is_job, job_of_message, unreadable_job
+from .worker.message import attempt_of, is_job
 from .worker.task_type import JobTaskType, guard
 
 __all__ = ["JobBackend", "JobTask", "atomic_from_here", "handle_event", "probe", "replay_view"]
@@ -141,31 +141,19 @@ class JobTask(BaseTask, metaclass=JobTaskType):
 
     def _claim(self, task_id: str) -> Job | None:
         """Claim the job; wait for a database that is away, else this worker would empty the queue for nothing."""
+        connection: Any = connections[database()]
         with suppress(Error):  # then the time is the database's
-            connections[database()].ensure_connection()
-        claim = partial(self._claim_once, task_id, database_now())
+            connection.ensure_connection()
+            connection.health_check_done = True  # by the claim itself: a dead connection is replaced
+        queue = (self.request.delivery_info or {}).get("routing_key") or ""
+        claim = Claim(task_id, self.name, self.request.hostname or "", queue, database_now())
         try:
-            return again_after_outage(claim, database(), monotonic() + conf.LEASE.total_seconds())
+            return again_after_outage(claim.take, database(), monotonic() + conf.LEASE.total_seconds())
         except Error:
             return None  # the relay publishes it again
         except ValueError as error:
-            unreadable_job(task_id, self.name, error)
+            claim.fail_unreadable(error)
             return None
-
-    def _claim_once(self, task_id: str, began: datetime) -> Job | None:
-        job = job_of_message(task_id)
-        if job is None or job.task != self.name:
-            return None
-        if job.state in LEASED and (job.started_at, job.worker_pid) == (began, os.getpid()):
-            return job  # the try before has claimed it, and then the connection broke
-        # A job that was given back waits for its time; then the relay publishes it.
-        if job.state != State.ACCEPTED or (job.attempt and not job.dispatches):
-            return None
-        if turns.waits(job) and not turns.take(job):
-            return None
-        queue = (self.request.delivery_info or {}).get("routing_key") or ""
-        held = job.claim(self.request.hostname or "", os.getpid(), queue, began=began)
-        return job if held else None
 
     # --- Run --------------------------------------------------------------------------------------------
 
@@ -183,7 +171,7 @@ class JobTask(BaseTask, metaclass=JobTaskType):
         """Do the work of *attempt* and return what it leaves; what it raises is passed on without its message."""
         attempt.entered = True
         with ending(attempt):
-            return self._run(attempt)
+            return take(Step.WORK, attempt.job, partial(self._run, attempt))
 
     def push_request(self, *args: Any, **kwargs: Any) -> None:
         """Keep the message's own request for what it calls; Celery's worker does so, its eager mode does not.

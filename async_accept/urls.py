@@ -5,6 +5,7 @@ from typing import Any
 from django.urls import path
 from django.utils.translation import gettext_lazy as _
 
+from .http.openings import EventsPattern
 from .http.views import JobViewSet
 
 __all__ = ["app_name", "job_urls", "urlpatterns"]
@@ -44,9 +45,14 @@ def job_urls(views: Any = JobViewSet) -> tuple[list[Any], str]:
         path("<str:pk>/result/", views.as_view({"get": "result"}, **RESULT), name="job-result"),
         path("<str:pk>/cancel/", views.as_view({"post": "cancel"}, **CANCEL), name="job-cancel"),
         path("<str:pk>/rerun/", views.as_view({"post": "rerun"}, **RERUN), name="job-rerun"),
-        path("<str:pk>/events/", views.as_view({"get": "events"}, **JOB), name="job-events"),
+        _events("<str:pk>/events/", views.as_view({"get": "events"}, **JOB), name="job-events"),
     ]
     return patterns, "async_accept"
+
+
+def _events(route: str, view: Any, name: str) -> EventsPattern:
+    made = path(route, view, name=name)
+    return EventsPattern(made.pattern, made.callback, made.default_args, made.name)
 
 
 urlpatterns, app_name = job_urls()

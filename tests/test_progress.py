@@ -318,6 +318,46 @@ def test_async_iterables_are_tracked(attempt):
     assert percent(attempt) == 100.0
 
 
+def test_an_async_iterable_may_tell_its_length(attempt):
+    class Pages:
+        def __len__(self):
+            return 4
+
+        def __aiter__(self):
+            return stream(*range(4))
+
+    async def work():
+        return [percent(attempt) async for _ in track(Pages())]
+
+    assert asyncio.run(work()) == [0.0, 25.0, 50.0, 75.0]
+
+
+def test_what_can_be_gone_through_in_both_ways_still_can(attempt):
+    """A query set of Django's, for one."""
+
+    class Rows(list):
+        async def __aiter__(self):
+            for item in self:
+                yield item
+
+    async def work():
+        return [(item, percent(attempt)) async for item in track(Rows("ab"), weight=0.5)]
+
+    assert [(item, percent(attempt)) for item in track(Rows("ab"), weight=0.5)] == [("a", 0.0), ("b", 25.0)]
+    assert asyncio.run(work()) == [("a", 50.0), ("b", 75.0)]
+
+
+def test_after_an_async_loop_left_early_the_next_is_no_part_of_it(attempt):
+    async def work():
+        async for _ in track(stream(1, 2), "First", weight=0.5):
+            break
+        return [
+            (shown(attempt)["stage"], percent(attempt)) async for _ in track(stream(1, 2), "Next", 2, 0.5)
+        ]
+
+    assert asyncio.run(work()) == [("Next", 50.0), ("Next", 75.0)]
+
+
 def test_an_async_loop_is_stopped_too(attempt):
     async def work():
         async for _ in track(stream(1, 2, 3)):

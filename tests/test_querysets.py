@@ -9,7 +9,7 @@ from django.utils import timezone
 
 from async_accept.jobs import results
 from async_accept.models import Job
-from async_accept.querysets import HEAVY
+from async_accept.querysets import HEAVY, may_see
 from async_accept.states import ACTIVE, FINAL, State
 from async_accept.testing import make_job
 from async_accept.worker.message import job_of_message
@@ -69,6 +69,19 @@ EVERYTHING = {
 }
 
 
+def by_query(user):
+    return set(Job.objects.visible_to(user))
+
+
+def by_row(user):
+    return {job for job in Job.objects.all() if may_see(user, job)}
+
+
+#: The question to the database, and the same one about a row that is there already.
+BOTH = pytest.mark.parametrize("visible", [by_query, by_row])
+
+
+@BOTH
 @pytest.mark.parametrize(
     ("who", "sees"),
     [
@@ -84,13 +97,21 @@ EVERYTHING = {
         ("nobody", {"an anonymous caller's"}),
     ],
 )
-def test_who_sees_which_jobs(people, jobs, who, sees):
-    visible = set(Job.objects.visible_to(people[who]))
-    assert {name for name, job in jobs.items() if job in visible} == sees
+def test_who_sees_which_jobs(people, jobs, who, sees, visible):
+    found = visible(people[who])
+    assert {name for name, job in jobs.items() if job in found} == sees
 
 
+@BOTH
+def test_a_user_whose_key_comes_as_text_sees_their_jobs(people, jobs, visible):
+    """Authentication may make a user of what a token says."""
+    owner = type(people["owner"])(pk=str(people["owner"].pk))
+    assert visible(owner) == visible(people["owner"])
+
+
+@BOTH
 @pytest.mark.parametrize("whose", [None, "owner", "superuser"])
-def test_a_caller_without_an_account_gets_nobodys_jobs(people, jobs, whose):
+def test_a_caller_without_an_account_gets_nobodys_jobs(people, jobs, whose, visible):
     """Neither those of deleted owners, nor those of a user who happens to have the same key."""
 
     class Service:
@@ -102,8 +123,7 @@ def test_a_caller_without_an_account_gets_nobodys_jobs(people, jobs, whose):
         def has_perm(self, name):
             return True
 
-    visible = set(Job.objects.visible_to(Service()))
-    assert visible == {jobs["an anonymous caller's"]}
+    assert visible(Service()) == {jobs["an anonymous caller's"]}
     assert not Job.objects.owned_by(Service()).exists()
 
 

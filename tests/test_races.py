@@ -1,12 +1,15 @@
 """Races with DELETE and with purging: what a request has just found may be gone at its next step. Never a 500."""
 
 import pytest
+from django.db import OperationalError
 from django.utils import timezone
 
 from async_accept.conf import conf
 from async_accept.jobs import accept, keys, publish, retention
 from async_accept.jobs.watcher import watcher
 from async_accept.models import Job
+from async_accept.testing import make_job
+from tests.testapp.tasks import add
 
 pytestmark = pytest.mark.django_db
 
@@ -88,6 +91,45 @@ def test_a_job_that_ends_before_it_is_joined_is_not_joined(alices, active, monke
     answer = alices.post(JOIN, ONE, headers=KEY)
     assert answer["Location"] != active
     assert alices.post(JOIN, ONE, headers=KEY)["Location"] == answer["Location"]
+
+
+def test_jobs_that_follow_one_another_refuse_nobody(alices, active, monkeypatch):
+    """Contract 6, 7: ten times, the job that is found has ended when it is joined, and the next one is active."""
+    join = keys._join
+    numbers = iter(range(10))
+
+    def too_late(earlier, job):
+        for number in numbers:
+            end_all()
+            assert alices.post(JOIN, ONE, headers={"idempotency-key": f"{number}"})["Location"] != active
+            break
+        return join(earlier, job)
+
+    monkeypatch.setattr(keys, "_join", too_late)
+    answer = alices.post(JOIN, ONE, headers=KEY)
+    assert answer.status_code == 202
+    assert next(numbers, None) is None
+    assert alices.post(JOIN, ONE, headers=KEY)["Location"] == answer["Location"]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_after_a_deadlock_the_job_of_the_other_is_followed(alices, monkeypatch):
+    """Contract 5, 6: it is not inserted again, which would be in the way of all others who wait for the key."""
+    insert_once = accept._insert_once
+    tries = []
+
+    def lose_to_another(job, *given):
+        tries.append(job)
+        if len(tries) == 1:
+            alices.post(JOIN, ONE, headers=KEY)
+            raise OperationalError(1213, "Deadlock found when trying to get lock")
+        return insert_once(job, *given)
+
+    monkeypatch.setattr(accept, "_insert_once", lose_to_another)
+    answer = alices.post(JOIN, ONE, headers=KEY)
+    _, others = tries
+    assert (answer.status_code, answer.data["id"]) == (202, str(others.pk))
+    assert [job.pk for job in Job.objects.all()] == [others.pk]
 
 
 def once_before(monkeypatch, module, step, do):
@@ -187,4 +229,22 @@ def test_two_repeats_of_a_key_that_is_too_old_get_one_job(alices, monkeypatch):
     monkeypatch.setattr(keys, "_release_expired", release_later)
     answer = alices.post(URL, DATA, headers={"idempotency-key": "k"})
     assert (answer.status_code, answer["Location"]) == (202, faster[0]["Location"])
+    assert Job.objects.count() == 2
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_rerun_that_a_deadlock_undoes_is_done_again(monkeypatch):
+    """Its transaction is its own, so nothing else went with it."""
+    old = make_job(add, state="failed", input={"x": 1, "y": 2})
+    insert, deadlocks = accept.insert, [OperationalError(1213, "Deadlock found when trying to get lock")]
+
+    def fail_once(*args):
+        if deadlocks:
+            raise deadlocks.pop()
+        insert(*args)
+
+    monkeypatch.setattr(accept, "insert", fail_once)
+    new = accept.rerun(old)
+    old.refresh_from_db()
+    assert (old.rerun_as, deadlocks) == (new.pk, [])
     assert Job.objects.count() == 2

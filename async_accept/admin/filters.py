@@ -36,7 +36,9 @@ MOST_OPERATIONS = 100
 #: How many operations are read from the database. They are names in code, so there are few.
 MOST_NAMES = 1_000
 
-#: Reads the index once for each operation, however many jobs there are; DISTINCT would read every job.
+#: MariaDB reads the index once for each operation, however many jobs there are.
+DISTINCT = f"SELECT DISTINCT operation FROM {Job._meta.db_table} ORDER BY operation LIMIT %s"  # noqa: S608
+#: The same for the others, whose DISTINCT would read every job.
 LOOSE_SCAN = f"""
 WITH RECURSIVE found (name) AS (
     SELECT MIN(operation) FROM {Job._meta.db_table}
@@ -55,8 +57,9 @@ def operations(request: HttpRequest) -> list[str]:
     """
     names: list[str] | None = getattr(request, "_async_accept_operations", None)
     if names is None:
-        with connections[database()].cursor() as cursor:
-            cursor.execute(LOOSE_SCAN, [MOST_NAMES])
+        connection = connections[database()]
+        with connection.cursor() as cursor:
+            cursor.execute(DISTINCT if connection.vendor == "mysql" else LOOSE_SCAN, [MOST_NAMES])
             names = [name for (name,) in cursor.fetchall()]
         request._async_accept_operations = names  # type: ignore[attr-defined]
     return names

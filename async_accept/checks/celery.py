@@ -37,12 +37,17 @@ def check_celery(**kwargs: Any) -> list[checks.CheckMessage]:
 def check_reconnects(**kwargs: Any) -> list[checks.CheckMessage]:
     """I001: a faster option; for ``check --deploy`` only."""
     app: Any = current_app
-    if app.conf.get("db_reuse_max") or connections[database()].vendor == "sqlite":
+    connection = connections[database()]
+    is_kept = app.conf.get("db_reuse_max") or connection.settings_dict["CONN_MAX_AGE"] != 0
+    if is_kept or connection.vendor == "sqlite":
         return []
+    has_pool = "pool" in connection.settings_dict["OPTIONS"]
     return [
         checks.Info(
             "Celery closes the database connection before and after each task, which costs more than most jobs.",
-            hint="CELERY_DB_REUSE_MAX = 1000",
+            hint="CELERY_DB_REUSE_MAX = 1000"
+            if has_pool
+            else '"CONN_MAX_AGE": 60, "CONN_HEALTH_CHECKS": True,',
             id="async_accept.I001",
         )
     ]

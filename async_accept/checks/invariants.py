@@ -13,14 +13,13 @@ from uuid import UUID
 from django.db.models import F, Q, QuerySet
 from django_celery_results.models import TaskResult
 
-from ..db.functions import DatabaseNow, from_now
+from ..db.functions import DatabaseNow
 from ..models import Job, database
+from ..querysets import GRACE, overdue, without_worker
 from ..states import ACTIVE, FINAL, LEASED, State
 
-__all__ = ["GRACE", "INVARIANTS", "Violation", "violations"]
+__all__ = ["INVARIANTS", "Violation", "violations"]
 
-#: How late the relay may be before an active job counts as stalled.
-GRACE = timedelta(seconds=60)
 #: How many of the newest successes are checked for their results: no query joins the two tables.
 RESULTS_LOOKED_AT = 1000
 #: How many ids a violation names.
@@ -43,12 +42,8 @@ class Violation:
 
 #: What no job may be, as it reads after "jobs", and the condition that finds such jobs, given the grace.
 INVARIANTS: dict[str, Callable[[timedelta], Q]] = {
-    "wait, and no relay has published them": lambda grace: Q(
-        state=State.ACCEPTED, dispatch_at__lt=from_now(-grace)
-    ),
-    "have lost their worker, and no relay has taken them": lambda grace: Q(
-        state__in=LEASED, lease_until__lt=from_now(-grace)
-    ),
+    "wait, and no relay has published them": overdue,
+    "have lost their worker, and no relay has taken them": without_worker,
     "wait without a time to be published": lambda grace: Q(state=State.ACCEPTED, dispatch_at=None),
     "run without a lease": lambda grace: Q(state__in=LEASED, lease_until=None),
     "run without having been claimed": lambda grace: Q(state__in=LEASED, attempt=0),

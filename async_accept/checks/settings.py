@@ -16,6 +16,7 @@ from django.utils.module_loading import import_string
 from rest_framework.renderers import BaseRenderer, TemplateHTMLRenderer
 
 from ..conf import DEFAULTS, conf
+from ..redaction import HIDDEN
 from .messages import TAG, error
 
 __all__ = ["check_settings", "written"]
@@ -45,9 +46,10 @@ def _check_each() -> Iterator[checks.CheckMessage]:
         value = getattr(conf, name)
         is_valid, wanted = RULES.get(name) or _rule_of(default)
         if not _holds(is_valid, value):
+            shown = HIDDEN if name == "MONITORING_TOKENS" else repr(value)
             yield error(
                 4,
-                f'ASYNC_ACCEPT["{name}"] is {value!r}; it must be {wanted}.',
+                f'ASYNC_ACCEPT["{name}"] is {shown}; it must be {wanted}.',
                 f'"{name}": {written(default)},  # the default',
             )
 
@@ -85,6 +87,8 @@ def _holds(is_valid: Callable[[Any], bool], value: Any) -> bool:
 
 def written(value: Any) -> str:
     """Return *value* as it is written in a settings file."""
+    if isinstance(value, tuple) and value:
+        return f"({', '.join(map(written, value))}{',' if len(value) == 1 else ''})"
     if not isinstance(value, timedelta):
         return repr(value)
     for unit, seconds in (("days", 86400), ("hours", 3600), ("minutes", 60)):
@@ -191,6 +195,7 @@ RULES: dict[str, Rule] = {
     ),
     "MAX_STREAMS": CAP,
     "MAX_STREAMS_PER_CALLER": CAP,
+    "MAX_STREAM_OPENINGS": (lambda value: _whole(value, 1), "a whole number, 1 or more"),
     "MAX_WAITERS": (lambda value: _whole(value, 0), "a whole number; 0 for no waiting"),
     "REDACT_KEYS": (lambda value: re.compile(value) is not None, "a regular expression"),
     "RENDERER_CLASSES": (
@@ -205,9 +210,24 @@ RULES: dict[str, Rule] = {
         lambda value: value is None or (isinstance(value, str) and value != ""),
         "text, or None",
     ),
+    "MONITORING_TOKENS": (
+        lambda value: (
+            isinstance(value, list | tuple)
+            and all(isinstance(token, str) and re.fullmatch(r"[!-~]{16,}", token) for token in value)
+        ),
+        "a list of texts of at least 16 visible ASCII characters",
+    ),
+    "WORKER_METRICS_ADDRESS": (
+        lambda value: value is None or re.fullmatch(r"\S+:\d{1,5}", value) is not None,
+        "a host and a port, such as '127.0.0.1:9540', or None",
+    ),
     "WEBHOOK_PORTS": (
         lambda value: value is None or all(_whole(port) and port < 65536 for port in value),
         "a list of ports, or None",
+    ),
+    "WEBHOOK_RETRY_DELAYS": (
+        lambda value: isinstance(value, list | tuple) and all(delay > timedelta() for delay in value),
+        "a list of timedeltas above 0",
     ),
     "POLL_RATE": (
         lambda value: value is None or re.fullmatch(r"[1-9]\d*/\d*[smhd]\w*", value) is not None,

@@ -13,7 +13,7 @@ from django.db.models.expressions import Combinable
 from django.db.models.functions import Now
 from django.utils import timezone
 
-__all__ = ["CountOf", "DatabaseNow", "NewestOf", "from_now"]
+__all__ = ["CountOf", "DatabaseNow", "NewestOf", "from_now", "offset_seconds"]
 
 
 class DatabaseNow(Now):
@@ -24,19 +24,20 @@ class DatabaseNow(Now):
     """
 
     def as_mysql(self, compiler: Any, connection: Any, **extra: Any) -> Any:
-        template = f"(UTC_TIMESTAMP(6) + INTERVAL {_offset_seconds(connection)} SECOND)"
+        template = f"(UTC_TIMESTAMP(6) + INTERVAL {offset_seconds(connection)} SECOND)"
         return self.as_sql(compiler, connection, template=template, **extra)
 
     def as_sqlite(self, compiler: Any, connection: Any, **extra: Any) -> Any:
-        offset = f"{_offset_seconds(connection):+} seconds"
+        offset = f"{offset_seconds(connection):+} seconds"
         template = f"STRFTIME('%%%%Y-%%%%m-%%%%d %%%%H:%%%%M:%%%%f', 'NOW', '{offset}')"
         return self.as_sql(compiler, connection, template=template, **extra)
 
 
-def _offset_seconds(connection: Any) -> int:
+def offset_seconds(connection: Any) -> int:
     """Return by how much the times in the columns are ahead of UTC at present.
 
-    With ``USE_TZ`` they are in UTC, or in the ``TIME_ZONE`` of ``DATABASES``; the connection knows which.
+    With ``USE_TZ`` they are in UTC, or in the ``TIME_ZONE`` of ``DATABASES``; the connection knows which. It changes
+    with summer time, and is a part of the text of ``DatabaseNow``, except on PostgreSQL.
     """
     offset = datetime.now(connection.timezone or timezone.get_default_timezone()).utcoffset()
     return int(offset.total_seconds()) if offset else 0

@@ -16,9 +16,10 @@ from rest_framework.settings import api_settings
 from rest_framework.viewsets import GenericViewSet
 
 from ..conf import conf
+from ..db.compiled import Lookup
 from ..jobs.watcher import watcher
-from ..models import Job
-from ..querysets import JobQuerySet
+from ..models import Job, database
+from ..querysets import JobQuerySet, may_see
 from . import prefer
 from .classes import FromSetting
 from .errors import LANGUAGE, ProblemsMixin
@@ -33,6 +34,9 @@ from .responses import VARY
 from .throttling import PollThrottle
 
 __all__ = ["JobEndpoint"]
+
+#: The job of a poll.
+_light = Lookup(lambda: Job.objects.light())
 
 
 class UnreadParser(BaseParser):
@@ -96,7 +100,7 @@ class JobEndpoint(ProblemsMixin, GenericViewSet[Job]):
             Http404: unknown, malformed, deleted, or another's.
             NotAuthenticated: in place of it, if the caller could have said who they are, and has not (401 or 403).
         """
-        job = self._find(self.get_queryset())
+        job = self._find_visible() if self._is_usual() else self._find(self.get_queryset())
         self.check_object_permissions(self.request, job)
         return job
 
@@ -107,6 +111,18 @@ class JobEndpoint(ProblemsMixin, GenericViewSet[Job]):
     def _find(self, jobs: JobQuerySet) -> Job:
         job = jobs.filter(pk=self._pk()).first()
         if job is None:
+            raise self._no_job()
+        return job
+
+    def _is_usual(self) -> bool:
+        """Whether the caller sees what ``visible_to()`` says, and the light columns are enough."""
+        is_ours = type(self).get_queryset is JobEndpoint.get_queryset
+        return is_ours and self.action != "rerun" and self.also_visible() is None
+
+    def _find_visible(self) -> Job:
+        """Return what ``_find(get_queryset())`` returns."""
+        job = _light.find(self._pk(), database())
+        if job is None or not may_see(self.request.user, job):
             raise self._no_job()
         return job
 

@@ -15,10 +15,11 @@ from rest_framework import exceptions as drf
 from rest_framework.response import Response
 from rest_framework.views import APIView, exception_handler
 
-from ..db.errors import is_passing
+from .. import encoding
 from ..exceptions import AcceptRefused, Unavailable, new_reference
 from ..models import Job
 from ..problems import TYPES, problem
+from .outages import passes
 from .own import OwnResponse
 
 __all__ = [
@@ -63,13 +64,16 @@ def naming_refusals(handler: ExceptionHandler) -> ExceptionHandler:
     """Return *handler*, which then tells the code of an ``AcceptRefused`` in REST framework's own error format, too.
 
     That format has ``detail`` alone and drops the code. Any other format is left alone: its handler has the code in
-    ``exc.get_codes()``.
+    ``exc.get_codes()``. What an error quotes of the request is made sendable.
     """
 
     def handle(exc: Exception, context: dict[str, Any]) -> Any:
         response = handler(exc, context)
-        if isinstance(exc, AcceptRefused) and getattr(response, "data", None) == {"detail": exc.detail}:
+        data = getattr(response, "data", None)
+        if isinstance(exc, AcceptRefused) and data == {"detail": exc.detail}:
             response.data = {"detail": exc.detail, "code": exc.get_codes()}
+        elif (sendable := _sendable(data)) != data:
+            response.data = sendable
         return response
 
     return handle
@@ -95,7 +99,7 @@ class ProblemsMixin(APIView):
                 exc = drf.PermissionDenied()
             case BadRequest() | MultiPartParserError():
                 exc = drf.ParseError()
-            case _ if is_passing(exc, own=True):
+            case _ if passes(exc, own=True):
                 exc = Unavailable.because(exc)
         if isinstance(exc, drf.APIException):
             return self._refused(exc)
@@ -107,7 +111,7 @@ class ProblemsMixin(APIView):
         response = super().handle_exception(exc)  # for its status and headers
         code = str(exc.default_code).replace("_", "-")
         members: dict[str, Any] = {}
-        detail: Any = exc.detail
+        detail: Any = _sendable(exc.detail)
         if isinstance(detail, dict):
             members["errors"] = detail
             detail = detail.get("detail", "The request is not valid.")
@@ -132,6 +136,19 @@ class ProblemsMixin(APIView):
         response = ProblemResponse(document, status=document["status"], headers=headers)
         response.exception = True
         return response
+
+
+def _sendable(detail: Any) -> Any:
+    """Return *detail* with texts that UTF-8 has: they may quote what the client has sent, such as a lone surrogate."""
+    match detail:
+        case dict():
+            return {_sendable(name): _sendable(each) for name, each in detail.items()}
+        case list():
+            return [_sendable(each) for each in detail]
+        case str() if (text := encoding.text(detail)) != detail:
+            return text
+        case _:
+            return detail  # as it is, with its code
 
 
 def _title(exc: drf.APIException) -> str:

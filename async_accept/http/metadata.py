@@ -11,12 +11,13 @@ from rest_framework.request import Request, override_method
 from rest_framework.response import Response
 
 from ..conf import conf
+from ..jobs.replay import decorated
 from .accept import Acceptance
 from .generic import VERBS
 from .options import accepting_handlers
 from .transactions import can_wait
 
-__all__ = ["JobMetadata", "add_terms", "terms", "with_terms"]
+__all__ = ["JobMetadata", "add_terms", "options_for", "terms", "with_terms"]
 
 
 class JobMetadata(SimpleMetadata):
@@ -74,16 +75,28 @@ def _by_method(view: Any, request: Request, methods: Any) -> dict[str, dict[str,
 
 
 def _accepting(view: Any) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Yield the methods whose handler is a mixin's or decorated, with the options of the decorator."""
-    mixed_in = accepting_handlers(type(view))
-    actions = getattr(view, "action_map", None)
+    """Yield the methods whose handler accepts, with the options of its decorator."""
     for method in view.allowed_methods:
-        name = actions.get(method.lower()) if actions else method.lower()
-        options = getattr(getattr(view, name or "", None), "accept_options", None)
+        options = options_for(view, method)
         if options is not None:
             yield method, options
-        elif name in mixed_in or (not actions and VERBS.get(method) in mixed_in):
-            yield method, {}
+
+
+def options_for(view: Any, method: str) -> Mapping[str, Any] | None:
+    """Return the options of the decorator of the handler for *method*; none for a mixin; None if it does not accept.
+
+    The decorator's ``serializer_class`` is one of them. A method that changes nothing is never accepted, whatever this
+    returns.
+    """
+    actions = getattr(view, "action_map", None)
+    name = actions.get(method.lower()) if actions else method.lower()
+    found = decorated(getattr(view, name or "", None))
+    if found is not None:
+        options: Mapping[str, Any] = found.accept_options
+        return options
+    mixed_in = accepting_handlers(type(view))
+    is_mixed_in = name in mixed_in or (not actions and VERBS.get(method) in mixed_in)
+    return {} if is_mixed_in else None
 
 
 def _terms(view: Any, request: Request, given: Mapping[str, Any]) -> dict[str, Any]:

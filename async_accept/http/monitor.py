@@ -58,8 +58,8 @@ def monitor(job: Job, request: Request, status: int = 200) -> Response:
 # --- URLs --------------------------------------------------------------------------------------------------
 
 
-def job_url(job: Job, request: Any, endpoint: str = "detail") -> str:
-    """Return the absolute URL of one of the job's endpoints: detail, result, cancel, rerun or events.
+def job_url(job: Job, request: Any, endpoint: str = "") -> str:
+    """Return the absolute URL of the status monitor, or of an endpoint below it: result, cancel, rerun or events.
 
     The request builds it, so host checks, proxy settings, versioning and prefixes hold. If the URLs of jobs exist below
     versions only, a request without a version gets the URL of the default version, or of the first one. The format of
@@ -68,7 +68,7 @@ def job_url(job: Job, request: Any, endpoint: str = "detail") -> str:
     Raises:
         NoReverseMatch: ``async_accept.urls`` is not mounted (check ``async_accept.E003``).
     """
-    name, kwargs = f"async_accept:job-{endpoint}", {"pk": str(job.pk)}
+    name, kwargs = "async_accept:job-detail", {"pk": str(job.pk)}
     try:
         url = str(reverse(name, kwargs=kwargs, request=request))
     except NoReverseMatch:
@@ -77,8 +77,15 @@ def job_url(job: Job, request: Any, endpoint: str = "detail") -> str:
             raise
         url = str(reverse(named[0], kwargs={**kwargs, **named[1]}, request=request))
     override = api_settings.URL_FORMAT_OVERRIDE
-    # REST framework's reverse() copies it from the request.
-    return remove_query_param(url, override) if override and "?" in url else url
+    if override and "?" in url:  # REST framework's reverse() copies it from the request
+        url = remove_query_param(url, override)
+    return _below(url, endpoint) if endpoint else url
+
+
+def _below(url: str, endpoint: str) -> str:
+    """Return the URL of an endpoint below the status monitor at *url*; to reverse each of them would be slow."""
+    path, mark, query = url.partition("?")
+    return f"{path}{endpoint}/{mark}{query}"
 
 
 def job_id(text: str) -> UUID | None:
@@ -202,7 +209,7 @@ class JobSerializer(serializers.Serializer[Job]):
     def to_representation(self, job: Job) -> dict[str, Any]:
         # By hand, because every poll does this; the fields above are for the schema.
         request = self.context["request"]
-        progress = job.progress
+        progress, url = job.progress, job_url(job, request)
         return {
             "id": str(job.pk),
             "operation": job.operation,
@@ -218,10 +225,10 @@ class JobSerializer(serializers.Serializer[Job]):
             "updated_at": rfc3339(job.updated_at),
             "finished_at": rfc3339(job.finished_at),
             "expires_at": rfc3339(job.expires_at),
-            "url": job_url(job, request),
-            "result_url": job_url(job, request, "result"),
-            "cancel_url": job_url(job, request, "cancel"),
-            "rerun_url": job_url(job, request, "rerun"),
-            "events_url": job_url(job, request, "events"),
+            "url": url,
+            "result_url": _below(url, "result"),
+            "cancel_url": _below(url, "cancel"),
+            "rerun_url": _below(url, "rerun"),
+            "events_url": _below(url, "events"),
             "error": job.problem,
         }

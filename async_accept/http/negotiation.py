@@ -185,11 +185,16 @@ def admits(request: Request, media_type: str) -> bool:
     return quality > 0
 
 
-def _weight(media_type: str, ranges: list[str]) -> tuple[float, int]:
+def _weight(media_type: str, ranges: Iterable[str]) -> tuple[float, int]:
     """Return the weight of *media_type*, and how precisely it is named; 0 if no range matches.
 
     The most precise range that matches counts.
     """
+    return _weighed(media_type, tuple(ranges))
+
+
+@lru_cache(maxsize=128)  # most clients send one of few headers
+def _weighed(media_type: str, ranges: tuple[str, ...]) -> tuple[float, int]:
     matching = [MediaType(text) for text in ranges if media_type_matches(media_type, text)]
     specificity, quality = max(((found.specificity, found.quality) for found in matching), default=(0, 0.0))
     return (quality if quality > 0 else 0.0, specificity)  # q=nan counts as 0

@@ -47,7 +47,8 @@ def promised(job: Job, request: Any, preferences: Preferences) -> Response:
 
 def accepted(job: Job, request: Any) -> Response:
     """Return the 202: the status document, and every header that a client may follow."""
-    monitor_url, result_url = job_url(job, request), job_url(job, request, "result")
+    document = JobSerializer(job, context={"request": request}).data
+    monitor_url, result_url = document["url"], document["result_url"]
     headers = {
         "Location": result_url,
         "Operation-Location": monitor_url,
@@ -56,7 +57,7 @@ def accepted(job: Job, request: Any) -> Response:
         "Cache-Control": "no-store",
         "Retry-After": str(retry_after(job)),
     }
-    response = Promise(JobSerializer(job, context={"request": request}).data, status=202, headers=headers)
+    response = Promise(document, status=202, headers=headers)
     response.job = job  # type: ignore[attr-defined] # for renderers that show more than the document
     return response
 
@@ -80,8 +81,13 @@ def result_response(job: Job, request: Any) -> Response:
 
 
 def _problem(job: Job) -> Response:
-    """Return the problem of *job*; if it has none, its result is gone."""
+    """Return the problem of *job*; if it has none, its result is gone.
+
+    Raises:
+        Http404: the job is gone with it; it was deleted after it was read.
+    """
     if job.problem is None:
+        _read_again(job)
         return problem_response("result-expired")
     response = ProblemResponse(job.problem, status=job.problem["status"])
     if job.problem["detail"] not in OWN:

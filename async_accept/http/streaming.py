@@ -1,10 +1,11 @@
 """Server-sent events: the status document now, and again whenever it changes.
 
-A stream costs a coroutine on ASGI. On WSGI it would cost a thread, so it is not offered there. All streams of a process
-share one watcher, which reads all their jobs in one query. A stream ends with its job, or when its reader may not see
-the job any more.
+A stream costs a coroutine on ASGI: neither a thread nor a connection. On WSGI it would cost a thread, so it is not
+offered there. All streams of a process share one watcher, which reads all their jobs in one query. A stream ends with
+its job, or when its reader may not see the job any more.
 """
 
+import asyncio
 from collections.abc import AsyncIterator, Collection
 from copy import copy
 from functools import partial
@@ -14,7 +15,6 @@ from weakref import finalize
 
 from django.contrib.auth import get_user_model
 from django.core.exceptions import PermissionDenied
-from django.db import connections
 from django.http import Http404, HttpResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
 from rest_framework.exceptions import APIException
@@ -27,6 +27,7 @@ from ..models import Job
 from ..querysets import acting
 from .monitor import JobSerializer
 from .negotiation import spoken
+from .openings import close_connections, leave_thread
 from .renderers import EventStreamRenderer
 from .seats import Seat, seats
 
@@ -75,9 +76,7 @@ def stream(job: Job, view: Any) -> HttpResponseBase:
         finalize(streaming, seat.leave).atexit = False
         response = streaming
         # Django would keep this thread's connection until the stream ends: one connection for each client.
-        for connection in connections.all(initialized_only=True):
-            if not connection.in_atomic_block:
-                connection.close()
+        close_connections()
     response["Cache-Control"] = "no-store"
     response["X-Accel-Buffering"] = "no"  # nginx would hold events back
     # Django's GZipMiddleware would compress each event alone, and a reader would wait for more.
@@ -86,6 +85,7 @@ def stream(job: Job, view: Any) -> HttpResponseBase:
 
 
 async def _events(job: Job, view: Any, seat: Seat) -> AsyncIterator[bytes]:
+    leave_thread()
     try:
         async for event in _told(job, view):
             yield event
@@ -105,10 +105,12 @@ async def _told(job: Job, view: Any) -> AsyncIterator[bytes]:
             yield _event(now, view, renderer)
         if now.is_final:
             return
-        try:
-            now = await watcher.changed(now, HEARTBEAT_SECONDS, reader)
-        except TimeoutError:
-            yield b": still here\n\n"
+        with watcher.follow(now, reader) as change:
+            while not change.done():
+                await asyncio.wait([change], timeout=HEARTBEAT_SECONDS)
+                if not change.done():
+                    yield b": still here\n\n"
+            now = change.result()
 
 
 def _still_visible(view: Any, pks: Collection[UUID]) -> Collection[UUID]:

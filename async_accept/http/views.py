@@ -11,6 +11,7 @@ from typing import Any
 
 from django.db import transaction
 from rest_framework import exceptions as drf
+from rest_framework.decorators import action
 from rest_framework.request import Request
 from rest_framework.response import Response
 
@@ -60,7 +61,8 @@ class JobViewSet(JobEndpoint):
         ``If-None-Match`` shows that the client has an older document.
         """
         if request.accepted_renderer.format == EventStreamRenderer.format:
-            return self.events(request)
+            stream: Any = self.events  # the stubs forget that what @action decorates is a method
+            return stream(request)
         seconds = self._wait_seconds()
         if not seconds and (unchanged := remembered_304(request, self._pk())):
             return unchanged
@@ -70,11 +72,13 @@ class JobViewSet(JobEndpoint):
             job = self._wait(job, seconds, for_end=False)
         return document_or_304(monitor(job, request), job, request, since)
 
+    @action(detail=True)
     def result(self, request: Request, *args: Any, **kwargs: Any) -> Response:
         """202 while the job is active; then its result, which is what a synchronous call would have answered."""
         job = self._wait(self.get_object(), self._wait_seconds(), for_end=True)
         return accepted(job, request) if job.is_active else result_response(job, request)
 
+    @action(detail=True)
     def events(self, request: Request, *args: Any, **kwargs: Any) -> Any:
         """The status document as server-sent events, until the job ends; 406 if the server cannot hold streams."""
         job = self.get_object()
@@ -88,6 +92,7 @@ class JobViewSet(JobEndpoint):
 
     # --- Changing ---------------------------------------------------------------------------------------------
 
+    @action(detail=True, methods=["post"])
     def cancel(self, request: Request, *args: Any, **kwargs: Any) -> Response:
         """Ask the job to stop: 202 while it is active, however often; 200 once it is canceled; else 409."""
         with self._one_change():
@@ -99,6 +104,7 @@ class JobViewSet(JobEndpoint):
                 return monitor(job, request)
             return problem_response("already-ended")
 
+    @action(detail=True, methods=["post"])
     def rerun(self, request: Request, *args: Any, **kwargs: Any) -> Response:
         """Accept a new job with the input of one that has ended; the same ``Idempotency-Key`` is the same new job.
 

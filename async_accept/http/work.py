@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from celery.local import maybe_evaluate
 from django.core.exceptions import ImproperlyConfigured
 from rest_framework.exceptions import ValidationError
 
@@ -31,7 +32,7 @@ def work_columns(asked: "Acceptance", validated: Any) -> dict[str, Any]:
         ValidationError: the task does not take what the client sent, and nothing of the project has validated it (400).
         ImproperlyConfigured: the view gives what the task does not take, or what cannot be kept.
     """
-    task = asked.option("task")
+    task = maybe_evaluate(asked.option("task"))  # the task itself: what @shared_task returns is slow to ask
     seconds = asked.option("retry_after", getattr(task, "retry_after", None))
     shared = {
         # A whole number here already: the row is not read back for the 202.

@@ -8,24 +8,27 @@ import inspect
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from datetime import datetime, timedelta
+from functools import cache, partial
 from typing import Any, NamedTuple
 
 from django.db import Error, IntegrityError, connections, transaction
 
 from .. import encoding, signals
 from ..conf import conf
-from ..db.errors import is_conflict
-from ..db.functions import from_now
+from ..db.compiled import insert
+from ..db.errors import again_after_conflict, is_conflict
 from ..db.transactions import after_commit
 from ..exceptions import InputGone, InputTooLarge, TooManyJobs, Unavailable
 from ..models import ATTEMPTS_CEILING, Job, database, database_now, new_id
+from ..steps import Step, take
 from . import keys, publish, turns, uploads
 
 __all__ = ["Terms", "accept", "active_columns", "check_arguments", "rerun", "task_limits"]
 
-#: How often a job is inserted: each time its key was held by a job that was gone when it was looked up, or the database
-#: ended the transaction in favour of another.
-TRIES = 5
+#: How often a job is inserted. A try is lost if its key was held by a job that was gone when it was looked up, or the
+#: database ended the transaction in favour of another. While jobs with one active key follow one another, nearly half
+#: of all tries are lost, so five were too few.
+TRIES = 20
 
 
 class Terms(NamedTuple):
@@ -73,6 +76,10 @@ def accept(job: Job, terms: Terms = FREE) -> Job:
         Unavailable: the broker is down, and the view refuses then; or the keys could not be had (503).
         JobPurged: the earlier job that stands for this request is gone; only with ``terms.key_lifetime``.
     """
+    return take(Step.ACCEPT, job, partial(_accept, job, terms))
+
+
+def _accept(job: Job, terms: Terms) -> Job:
     # An earlier request with this key may have joined an active job, or its job is purged. Then only JoinedKey knows
     # the key, no row of Job.
     if terms.records_key(job) and (earlier := keys.earlier_by_joined_key(job)) is not None:
@@ -96,7 +103,7 @@ def accept(job: Job, terms: Terms = FREE) -> Job:
         uploads.discard(job)
         return stored
     if signals.job_accepted.has_listeners(Job):
-        after_commit(signals.job_accepted.send_robust, sender=Job, job=job, using=database())
+        after_commit(signals.job_accepted.send_robust, sender=Job, job=job, before=None, using=database())
     if turns.waits(job):
         after_commit(turns.call_next, job.order_key, using=database())
     else:
@@ -154,6 +161,10 @@ def rerun(
     if terms is None:
         terms = Terms(conf.MAX_ACTIVE_PER_OPERATION, conf.MAX_ACTIVE_PER_OWNER)
     terms = terms._replace(joins=again.active_hash is not None and again.joins_active)
+    return again_after_conflict(partial(_accept_again, again, job, terms), database())
+
+
+def _accept_again(again: Job, job: Job, terms: Terms) -> Job:
     with transaction.atomic(using=database()):
         stored = accept(again, terms)
         if stored is again:
@@ -179,7 +190,11 @@ def check_arguments(task: Any, kwargs: Any) -> None:
     """
     if not isinstance(kwargs, Mapping):
         raise TypeError(f"a {type(kwargs).__name__} is no mapping of keyword arguments")
-    inspect.signature(task.run).bind(**kwargs)
+    _signature(task.run).bind(**kwargs)
+
+
+#: What a task takes is looked up once.
+_signature = cache(inspect.signature)
 
 
 def task_limits(task: Any) -> dict[str, Any]:
@@ -237,6 +252,7 @@ def _insert(job: Job, terms: Terms) -> Job:
         Unavailable: a key is held, time and again by a job that is gone when it is looked up (503).
     """
     in_transaction = connections[database()].in_atomic_block
+    keyed = job.idempotency_key is not None or job.active_key is not None
     # InnoDB: a failed INSERT keeps its lock until the caller commits. The end of the active job would wait for that
     # lock, and joining for that end: a deadlock. So look first.
     if terms.records_key(job) and in_transaction and (earlier := keys.earlier(job)) is not None:
@@ -250,6 +266,10 @@ def _insert(job: Job, terms: Terms) -> Job:
             # In somebody's transaction a conflict took all that came before with it.
             if in_transaction or not is_conflict(error):
                 raise
+            # The other transaction has probably stored what this request is to follow. InnoDB: those who wait for one
+            # key to be free get it at the same moment, and each of them is in the way of the others.
+            if keyed and (earlier := keys.earlier(job)) is not None:
+                return earlier
     raise Unavailable
 
 
@@ -266,9 +286,10 @@ def _insert_once(job: Job, terms: Terms, in_transaction: bool) -> Job | None:
     try:
         with transaction.atomic(using=using) if needs_transaction else nullcontext():
             connections[using].ensure_connection()  # then the time is the database's
-            job.created_at = job.updated_at = terms.accepted_at or database_now()
-            job.dispatch_at = from_now(turns.patience(job))
-            job.save(force_insert=True, using=using)
+            now = database_now()
+            job.created_at = job.updated_at = terms.accepted_at or now
+            job.dispatch_at = now + turns.patience(job)
+            insert(job, using)
             stored = keys.record(job, job, terms.key_lifetime) if records_key else job
             if stored is not job:
                 transaction.set_rollback(True, using=using)
@@ -279,5 +300,4 @@ def _insert_once(job: Job, terms: Terms, in_transaction: bool) -> Job | None:
         if earlier is None and job.order_key is not None:
             job.active_key = None  # somebody has the turn: the next try waits for it
         return earlier
-    job.dispatch_at = database_now() + turns.patience(job)  # what the row has, as near as need be
     return stored

@@ -22,6 +22,7 @@ class Attempt:
 
     __slots__ = (
         "atomic",
+        "before_end",
         "began",
         "canceling",
         "depth",
@@ -67,6 +68,8 @@ class Attempt:
         #: Commits the work together with the end, if the work is *atomic*; else empty.
         self.transaction = ExitStack()
         self.atomic = False
+        #: What the job's instance knew before its end was stored in that transaction.
+        self.before_end: dict[str, Any] = {}
         #: The work sees nothing of that transaction (``db.autocommit``).
         self.hides_transaction = False
         #: The conflict for which InnoDB has rolled back all that the work had written; the work may have caught it.
@@ -99,10 +102,16 @@ class Attempt:
         using = database()
         if len(connections[using].atomic_blocks) != self.depth:
             raise RuntimeError("atomic_from_here() cannot begin inside another transaction of the work.")
+        self.transaction.push(self._undo_end)
         self.transaction.enter_context(transaction.atomic(using=using))
         if connections[using].vendor == "mysql":
             self.transaction.enter_context(connections[using].execute_wrapper(self._notice_rollback))
         self.atomic = True
+
+    def _undo_end(self, kind: Any, error: BaseException | None, traceback: Any) -> None:
+        """Let the job's instance forget an end that was rolled back, also if the commit itself has failed."""
+        if error is not None:
+            vars(self.job).update(self.before_end)
 
     def _notice_rollback(self, execute: Callable[..., Any], *statement: Any) -> Any:
         try:

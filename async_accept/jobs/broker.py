@@ -9,9 +9,9 @@ import selectors
 import threading
 from collections import deque
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from time import monotonic
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from amqp.exceptions import ChannelError
 from celery import current_app
@@ -20,6 +20,7 @@ from kombu.exceptions import OperationalError
 
 from ..conf import conf
 from ..exceptions import BrokerUnavailable
+from .confirms import Confirms
 from .forks import call_after_fork
 
 __all__ = ["Broker", "broker"]
@@ -45,11 +46,20 @@ class Broker:
     Args:
         seconds: how long a single step may take; None takes ``BROKER_TIMEOUT``.
         clock: gives seconds, monotonic; replaced in tests.
+        confirmed: RabbitMQ confirms messages (``send_together()``). For one message of a request, that would cost more
+            than it is worth: if it is lost, the relay publishes it again.
     """
 
-    def __init__(self, seconds: float | None = None, clock: Callable[[], float] = monotonic) -> None:
+    def __init__(
+        self,
+        seconds: float | None = None,
+        clock: Callable[[], float] = monotonic,
+        *,
+        confirmed: bool = False,
+    ) -> None:
         self._seconds = seconds
         self.clock = clock
+        self.confirmed = confirmed
         self._reset()
         call_after_fork(self._begin_anew)
 
@@ -179,25 +189,36 @@ class Broker:
         connection.ensure_connection(
             max_retries=max(len(connection.alt) - 1, 0), interval_start=0, interval_step=0
         )
-        producer: Producer = current_app.amqp.Producer(connection, auto_declare=False)
-        return producer
+        producer: Any = current_app.amqp.Producer(connection, auto_declare=False)
+        _keep_client(producer.channel)
+        if self.confirmed and hasattr(producer.channel, "confirm_select"):
+            producer.confirms = Confirms(producer.channel, seconds)
+        return cast(Producer, producer)
+
+
+def _keep_client(channel: Any) -> None:
+    """Let a channel of Kombu's Redis transport keep one client; it makes one for each message, which costs as much."""
+    acquire = getattr(channel, "conn_or_acquire", None)
+    if acquire is not None:
+        with acquire() as kept:
+            channel.conn_or_acquire = lambda client=None: nullcontext(client or kept)
 
 
 def _bounded(seconds: float) -> dict[str, Any]:
-    """Return the project's transport options with every wait bounded, for the transport in use."""
+    """Return the project's transport options with every wait bounded, for the transport in use.
+
+    What the project set is replaced, not left out: Celery adds the project's options to those of a connection.
+    """
     options = dict(current_app.conf.broker_transport_options or {})
     driver = current_app.connection_for_write().transport_cls
     if "redis" in str(driver) or "sentinel" in str(driver):
-        for name in ("retry", "retry_on_error"):
-            options.pop(name, None)
         waits = {"socket_timeout": seconds, "socket_connect_timeout": seconds}
-        options.update(waits, retry_on_timeout=False, max_retries=0)
+        options.update(waits, retry=None, retry_on_error=None, retry_on_timeout=False, max_retries=0)
         if "sentinel_kwargs" in options:
             options["sentinel_kwargs"] = {**options["sentinel_kwargs"], **waits}
     elif "amqp" in str(driver):
-        options.update(read_timeout=seconds, write_timeout=seconds, max_retries=0)
-        # The row is the truth: the broker need not confirm each message.
-        options.pop("confirm_publish", None)
+        # py-amqp would wait for the confirm of each message before the next.
+        options.update(read_timeout=seconds, write_timeout=seconds, max_retries=0, confirm_publish=False)
     return options
 
 

@@ -3,27 +3,23 @@
 import logging
 from collections import defaultdict
 from collections.abc import Iterable
-from contextlib import suppress
 from datetime import timedelta
-from typing import Any
 from uuid import UUID
 
 from celery import current_app
-from django.db import connections, transaction
-from django.db.models import F, Q, TextField
-from django.db.models.functions import Cast
+from django.db import transaction
+from django.db.models import F, Q
 
-from .. import encoding
-from ..conf import conf
 from ..db.functions import DatabaseNow, from_now
 from ..exceptions import BrokerUnavailable
 from ..models import Job, database
 from ..querysets import JobQuerySet
 from ..states import State
 from .broker import Broker
+from .postponed import OPTIONS, decoded, put_off, step
 from .publish import Waiting, publish, queue_of
 
-__all__ = ["find_lost_messages", "publish_due", "step"]
+__all__ = ["MOST", "find_lost_messages", "publish_due"]
 
 logger = logging.getLogger(__name__)
 
@@ -31,33 +27,25 @@ logger = logging.getLogger(__name__)
 BATCH = 500
 #: How many full batches are published in one tick, before leases are looked at again.
 BATCHES = 10
+#: How many that are: if a tick has published so many, more may be due.
+MOST = BATCH * BATCHES
 #: For how many waiting jobs one tick finds out whether their messages were lost.
 WATCHED = 2000
-#: The longest that a job waits before it is published again.
-LONGEST_STEP = timedelta(hours=1)
 #: After how many lost messages a job waits for longer.
 LOSSES = 10
 #: After how many times that a job was published it is told that nobody knows its task: some ten minutes.
 UNCLAIMED = 6
 #: The tasks of which that was told.
 told: set[str] = set()
-#: ``message_options`` as text: one row that holds what is no JSON must not stand in the way of the others.
-OPTIONS = Cast("message_options", TextField())
-
-
-def step(dispatches: int) -> timedelta:
-    """Return how long a job waits for its claim before it is published again, after so many earlier *dispatches*."""
-    growing: timedelta = conf.REPUBLISH_AFTER * 2 ** min(dispatches, 20)
-    return min(growing, LONGEST_STEP)
 
 
 def publish_due(broker: Broker) -> int:
     """Publish due jobs again; return how many the broker took."""
     total = 0
     for _ in range(BATCHES):
-        if broker.paused or not Job.objects.due().exists():
+        due = [] if broker.paused else put_off(BATCH)
+        if not due:
             break
-        due = _put_off()
         _tell_unknown(due)
         try:
             published = len(publish([job for job, _ in due], broker))
@@ -83,7 +71,7 @@ def find_lost_messages(broker: Broker) -> int:
     waiting = list(rows.annotate(options=OPTIONS).values_list("pk", "task", "options")[:WATCHED])
     by_queue: dict[str | None, list[UUID]] = defaultdict(list)
     for pk, name, options in waiting:
-        by_queue[queue_of(name, _decoded(options))].append(pk)
+        by_queue[queue_of(name, decoded(options))].append(pk)
     found = 0
     for queue, ids in by_queue.items():
         try:
@@ -101,52 +89,20 @@ def find_lost_messages(broker: Broker) -> int:
     return found
 
 
-def _put_off() -> list[tuple[Waiting, int]]:
-    """Move the due jobs to their next step before they are published, so that no other relay publishes them.
-
-    Returns:
-        the jobs, and how often they were published before.
-    """
-    using = database()
-    with transaction.atomic(using=using):
-        rows = Job.objects.due().order_by("dispatch_at").unlocked().annotate(options=OPTIONS)
-        columns = rows.values_list("pk", "task", "options", "dispatches")[:BATCH]
-        due = [
-            (Waiting(pk, task, _decoded(options)), dispatches) for pk, task, options, dispatches in columns
-        ]
-        if connections[using].features.has_select_for_update:
-            by_count: dict[int, list[UUID]] = defaultdict(list)
-            for job, dispatches in due:
-                by_count[dispatches].append(job.pk)
-            for dispatches, ids in by_count.items():
-                _move_on(ids, dispatches)
-            return due
-        return [(job, dispatches) for job, dispatches in due if _move_on([job.pk], dispatches)]
-
-
 def _tell_unknown(due: Iterable[tuple[Waiting, int]]) -> None:
     """Name once each task that this process does not know, if its jobs were published often and nobody claimed them.
 
-    They stay accepted: other workers may know the task, or will after the next deployment.
+    They stay accepted: other workers may know the task and be busy, or will know it after the next deployment.
     """
     for job, dispatches in due:
         if dispatches >= UNCLAIMED and job.task not in current_app.tasks and job.task not in told:
             told.add(job.task)
             logger.error(
-                "The task %s is not known here, and no worker claims its jobs, such as %s, published %d times.",
+                "The task %s is not known here, and a job of it, %s, was published %d times without being claimed. "
+                "Does a worker know the task, and do the workers keep up?",
                 *(job.task, job.pk, dispatches),
                 extra={"job_id": str(job.pk)},
             )
-
-
-def _decoded(options: str | None) -> Any:
-    """Return how a job's messages are sent; None, as its task says, if the row holds what is no JSON.
-
-    Then the worker cannot read the row either, and fails the job.
-    """
-    with suppress(ValueError):
-        return None if options is None else encoding.loads(options)
-    return None
 
 
 def _take_back(due: list[tuple[Waiting, int]]) -> None:
@@ -156,13 +112,6 @@ def _take_back(due: list[tuple[Waiting, int]]) -> None:
         Job.objects.filter(pk__in=ids, state=State.ACCEPTED, dispatches__gt=0).update(
             dispatches=F("dispatches") - 1, dispatch_at=from_now(timedelta())
         )
-
-
-def _move_on(ids: list[UUID], dispatches: int) -> int:
-    """Count one more dispatch of these jobs; return of how many, because another relay may have been faster."""
-    return Job.objects.filter(pk__in=ids, state=State.ACCEPTED, dispatches=dispatches).update(
-        dispatches=min(dispatches + 1, 30_000), dispatch_at=from_now(step(dispatches))
-    )
 
 
 def _published_long_ago() -> JobQuerySet:

@@ -7,9 +7,8 @@ again.
 
 import logging
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from functools import partial
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from celery import current_app
@@ -18,7 +17,10 @@ from kombu import Producer
 
 from ..exceptions import BrokerUnavailable, Unavailable
 from ..models import Job
+from ..steps import Step, take
 from .broker import Broker, broker
+from .confirms import must_arrive, send_together
+from .messages import send
 
 __all__ = [
     "HEADER",
@@ -94,8 +96,8 @@ def check_broker() -> None:
 def publish(jobs: Iterable[Waiting | tuple[UUID, str]], via: Broker = broker) -> Sequence[UUID]:
     """Publish a message for each job; return the ids that are done with, in order.
 
-    A job that cannot be published for a reason of its own, such as a route to nowhere, is logged and passed over: it
-    must not stand in the way of the others.
+    A job that cannot be published for a reason of its own, such as a route to nowhere or a queue that is full, is
+    logged and passed over: it must not stand in the way of the others.
 
     Raises:
         BrokerUnavailable: it took none of them.
@@ -105,7 +107,7 @@ def publish(jobs: Iterable[Waiting | tuple[UUID, str]], via: Broker = broker) ->
     alone = 0
     while chunk := waiting[len(done) : len(done) + (1 if len(done) < alone else CHUNK)]:
         try:
-            via.use(partial(_publish_chunk, chunk))
+            refused = via.use(partial(_publish_chunk, chunk))
         except BrokerUnavailable:
             if not done:
                 raise
@@ -115,30 +117,43 @@ def publish(jobs: Iterable[Waiting | tuple[UUID, str]], via: Broker = broker) ->
                 alone = len(done) + len(chunk)  # one by one, to find the job that cannot be published
                 continue
             _pass_over(chunk[0], error)
+        else:
+            _tell_refused(refused)
         done.extend(job.pk for job in chunk)
     return done
 
 
-def _publish_chunk(jobs: Sequence[Waiting], producer: Producer) -> None:
-    with _together(producer, len(jobs)):
-        for pk, name, of_view in jobs:
-            task: Any = current_app.tasks.get(name)  # None where only the workers know it
-            options = {
-                **send_options(task, of_view),
-                "producer": producer,
-                "retry": False,
-                "add_to_parent": False,
-                # Celery shall not store or subscribe to anything: the task's own backend does all of it.
-                "ignore_result": True,
-                "headers": {HEADER: 1},
-            }
-            current_app.send_task(name, task_id=str(pk), task_type=task, **options)
+def _publish_chunk(jobs: Sequence[Waiting], producer: Producer) -> list[Waiting]:
+    """Publish a message for each job; return those that the broker refused."""
+    proxy: Any = current_app  # each attribute of it costs a look-up of the app
+    app = proxy._get_current_object()
+    return send_together(producer, jobs, partial(_publish_one, app, producer))
 
 
-def _together(producer: Producer, size: int) -> AbstractContextManager[object]:
-    """Send what is published inside in one round trip, where Kombu (5.7) and the broker can."""
-    batch = getattr(producer, "batch", None)
-    return nullcontext() if batch is None or size == 1 else cast(AbstractContextManager[object], batch())
+def _publish_one(app: Any, producer: Producer, job: Waiting) -> None:
+    pk, name, of_view = job
+    task: Any = app.tasks.get(name)  # None where only the workers know it
+    options = {
+        **send_options(task, of_view),
+        "task_type": task,
+        "retry": False,
+        "add_to_parent": False,
+        # Celery shall not store or subscribe to anything: the task's own backend does all of it.
+        "ignore_result": True,
+        **must_arrive(producer),
+    }
+    headers = {**options.pop("headers", {}), HEADER: 1}
+    take(Step.PUBLISH, job, partial(send, app, producer, name, str(pk), headers, options))
+
+
+def _tell_refused(jobs: Sequence[Waiting]) -> None:
+    if jobs:
+        pk = jobs[0].pk
+        logger.warning(
+            "The broker refused the messages of %d jobs, such as %s. Their queue may be full.",
+            *(len(jobs), pk),
+            extra={"job_id": str(pk)},
+        )
 
 
 def _pass_over(job: Waiting, error: Exception) -> None:

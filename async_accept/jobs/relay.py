@@ -2,12 +2,13 @@
 
 It publishes due jobs again, with growing steps. It takes jobs whose lease ran out from their workers: they are given
 back, or end as lost. It removes results and rows that were kept for long enough. A relay runs inside every worker and,
-if wanted, alone; any number of relays may run side by side.
+if wanted, alone; any number of relays may run side by side, and one of them is on duty (``jobs/duty.py``).
 """
 
 import logging
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import timedelta
 from functools import partial
 from weakref import WeakSet
@@ -22,8 +23,9 @@ from ..models import Job, database, database_now
 from ..states import State
 from . import files, uploads
 from .broker import Broker
-from .due import find_lost_messages, publish_due
+from .due import MOST, find_lost_messages, publish_due
 from .duties import Once
+from .duty import Duty
 from .keys import forget_expired
 from .lost import LostJobs, steady
 from .removal import Removal
@@ -55,12 +57,17 @@ class Relay:
     """
 
     def __init__(self, broker: Broker | None = None, clock: Callable[[], float] = steady) -> None:
-        self.broker = broker or Broker(BROKER_SECONDS)
+        self.broker = broker or Broker(BROKER_SECONDS, confirmed=True)
         self.clock = clock
         self.lost = LostJobs(clock)
+        self.duty = Duty()
         self.stopping = threading.Event()
         #: There is something to do before the next tick is due.
         self.woken = threading.Event()
+        #: This relay has to tick, whoever is on duty: it was woken, or a retry is soon due.
+        self.called = False
+        #: The last tick has published as much as one may.
+        self.has_more = False
         self.tidy_at = clock() + TIDY_SECONDS
         #: What was said to fail.
         self.said = Once()
@@ -79,6 +86,7 @@ class Relay:
             done = {"lost": self._do("take lost jobs", self.lost.take)}
             self._do("find lost messages", partial(find_lost_messages, self.broker))
             done["published"] = self._do("publish due jobs", partial(publish_due, self.broker))
+            self.has_more = done["published"] >= MOST
             done["swept"] = self._do("remove old results and jobs", self.sweep)
             done |= {
                 name: self._do(f"do its duty {name!r}", partial(duty, self.broker))
@@ -146,14 +154,13 @@ class Relay:
     # --- Running ------------------------------------------------------------------------------------
 
     def run(self) -> None:
-        """Tick until ``stop()`` is called; an error is logged, and the next tick comes."""
+        """Do its turns until ``stop()`` is called; an error is logged, and the next turn comes."""
         _relays.add(self)
         connection = connections[database()]
         while True:
             rest: timedelta = conf.RELAY_INTERVAL
             try:
-                self.tick()
-                rest = self._rest()
+                rest = self.turn()
             except Error as error:
                 logger.warning("The relay could not reach the database: %s", type(error).__name__)
                 connection.close()
@@ -162,11 +169,25 @@ class Relay:
                 logger.error("The relay failed and goes on: %s", type(error).__name__)
             if self.woken.wait(rest.total_seconds()):
                 self.woken.clear()
+                self.called = True
                 self.stopping.wait(SHORTEST_REST.total_seconds())
             if self.stopping.is_set():
                 break
+        self._leave()
         connection.close()
         self.broker.close()
+
+    def turn(self) -> timedelta:
+        """Tick if this relay is on duty, or was called; return how long to rest."""
+        # If it cannot tell, it ticks: two relays that do are better than none.
+        if self._do("ask who is on duty", lambda: not self.duty.take()) and not self.called:
+            return self.duty.rest
+        self.tick()
+        if self.broker.paused:
+            self.duty.leave()  # others may reach it
+        rest = self._rest()
+        self.called = rest < conf.RELAY_INTERVAL
+        return rest
 
     def stop(self) -> None:
         for removal in (self.removal, self.orphans):
@@ -174,11 +195,18 @@ class Relay:
         self.stopping.set()
         self.woken.set()
 
+    def _leave(self) -> None:
+        """Let another relay be on duty, if the database can be told."""
+        with suppress(Error):
+            self.duty.leave()
+
     def _rest(self) -> timedelta:
         """Return how long to wait for the next tick: until the next retry is due, but no longer than the interval."""
         interval: timedelta = conf.RELAY_INTERVAL
         if self.broker.paused:
             return interval
+        if self.has_more:
+            return SHORTEST_REST
         retries = Job.objects.filter(state=State.ACCEPTED, attempt__gt=0, dispatches=0)
         soonest = retries.filter(dispatch_at__lte=from_now(interval)).aggregate(at=Min("dispatch_at"))["at"]
         left = interval if soonest is None else soonest - database_now()

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 from celery import states as celery_states
 from django.contrib.contenttypes.models import ContentType
 from django.core.files.base import ContentFile, File
-from django.db import connections, router, transaction
+from django.db import router
 from django.db.models import Model, QuerySet
 from django.http.response import HttpResponseBase
 from django_celery_results.models import TaskResult
@@ -27,8 +27,9 @@ from rest_framework.status import HTTP_201_CREATED, HTTP_304_NOT_MODIFIED
 from .. import encoding
 from ..conf import conf
 from ..db.errors import is_outage
+from ..db.updates import Upsert
 from ..exceptions import NOT_FINAL, ResultNotFinal, ResultTooLarge, Unencodable, ViewFailed
-from ..models import OBJECT_ID_CHARS, Job, database
+from ..models import OBJECT_ID_CHARS, Job
 from ..problems import Problem
 from ..words import words
 from . import files
@@ -39,6 +40,19 @@ logger = logging.getLogger(__name__)
 
 #: Marks our rows: celery's own backend writes nothing but "children" there.
 META = '{"children":[],"async_accept":true}'
+#: The columns of a TaskResult that are ours.
+OURS = (
+    "task_name",
+    "status",
+    "worker",
+    "content_type",
+    "content_encoding",
+    "result",
+    "traceback",
+    "meta",
+    "date_started",
+    "date_done",
+)
 #: A traceback is cut to this length, keeping its end.
 TRACEBACK_CHARS = 50_000
 #: Headers that are not kept. They belong to one transfer, to one connection (RFC 9110, section 7.6.1) or to one reader:
@@ -232,7 +246,7 @@ def succeed(job: Job, result: Result, **shown: Any) -> bool:
     Args:
         shown: columns that show the last progress.
     """
-    with _kept(job, result) as (response, value), transaction.atomic(using=database(), savepoint=False):
+    with _kept(job, result) as (response, value):
         if result.created is not None and job.object_id is None:
             kind = ContentType.objects.get_for_model(result.created, for_concrete_model=False)
             shown |= {
@@ -240,10 +254,7 @@ def succeed(job: Job, result: Result, **shown: Any) -> bool:
                 "object_id": str(result.created.pk),
                 "object_created": True,
             }
-        if not job.succeed(response, **shown):
-            return False
-        _store(job, celery_states.SUCCESS, value)
-    return True
+        return job.succeed(response, beside=_row(job, celery_states.SUCCESS, value), **shown)
 
 
 def fail(job: Job, document: Problem, error: BaseException, traceback: str | None, **shown: Any) -> bool:
@@ -257,9 +268,7 @@ def fail(job: Job, document: Problem, error: BaseException, traceback: str | Non
     """
     answer = error.answer if isinstance(error, ViewFailed) else None
     kept = _kept(job, answer) if answer is not None else nullcontext((None, None))
-    with kept as (response, value), transaction.atomic(using=database(), savepoint=False):
-        if not job.fail(document, response=response, **shown):
-            return False
+    with kept as (response, value):
         kind = type(error)
         told = {
             "exc_type": kind.__qualname__,
@@ -268,8 +277,8 @@ def fail(job: Job, document: Problem, error: BaseException, traceback: str | Non
         }
         if value is not None:
             told["answer"] = value
-        _store(job, celery_states.FAILURE, encoding.dumps(told), traceback)
-    return True
+        row = _row(job, celery_states.FAILURE, encoding.dumps(told), traceback)
+        return job.fail(document, response=response, beside=row, **shown)
 
 
 @contextmanager
@@ -358,8 +367,8 @@ def stored(job: Job) -> QuerySet[TaskResult]:
     return rows.filter(task_id=str(job.pk), meta=META)
 
 
-def _store(job: Job, status: str, body: str | None, traceback: str | None = None) -> None:
-    """Write the TaskResult by one upsert."""
+def _row(job: Job, status: str, body: str | None, traceback: str | None = None) -> Upsert:
+    """Return the TaskResult; what somebody else has stored under the job's id is written over."""
     row = TaskResult(
         task_id=str(job.pk),
         task_name=job.task,
@@ -372,22 +381,4 @@ def _store(job: Job, status: str, body: str | None, traceback: str | None = None
         meta=META,
         date_started=job.started_at,
     )
-    manager = TaskResult.objects.using(router.db_for_write(TaskResult))
-    needs_target = connections[manager.db].features.supports_update_conflicts_with_target
-    manager.bulk_create(
-        [row],
-        update_conflicts=True,
-        unique_fields=["task_id"] if needs_target else None,
-        update_fields=[
-            "task_name",
-            "status",
-            "worker",
-            "content_type",
-            "content_encoding",
-            "result",
-            "traceback",
-            "meta",
-            "date_started",
-            "date_done",
-        ],
-    )
+    return Upsert(row, key="task_id", updated=OURS)

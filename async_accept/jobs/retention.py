@@ -35,6 +35,8 @@ logger = logging.getLogger(__name__)
 AGES = ("forgotten", "finished_at", "expires_at")
 #: The columns that may be large, or hold what is no JSON.
 NOT_READ = [field.name for field in Job._meta.concrete_fields if isinstance(field, JSONTextField)]
+#: How many jobs are swept in one transaction, so that none is long.
+AT_ONCE = 100
 #: For how long the files of a job are left to who removes them.
 HELD = timedelta(minutes=10)
 #: When a job is looked at again whose files nobody could remove yet, because others were being removed.
@@ -56,7 +58,9 @@ def sweep(limit: int, hand_over: Callable[[Sequence[Job]], bool] | None = None) 
     """
     due = list(_with_files(Job.objects.to_sweep().order_by("sweep_at"))[:limit])
     filed = {job.pk: job for job in due if _files_due(job)}
-    _all_or_each([job.pk for job in due if job.pk not in filed], _sweep)
+    bare = [job.pk for job in due if job.pk not in filed]
+    for first in range(0, len(bare), AT_ONCE):
+        _all_or_each(bare[first : first + AT_ONCE], _sweep)
     held = [filed[pk] for pk in _hold(filed)] if filed else []
     if hand_over is None:
         remove_files(held)

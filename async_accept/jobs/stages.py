@@ -22,6 +22,8 @@ LOG_LINES = 200
 LINE_CHARS = 1_000
 #: A message and the name of a stage are cut to this length: every poll carries them.
 MESSAGE_CHARS = 500
+#: Whole numbers between are finite also as floating point numbers, without a question.
+EXACT = 2**53
 #: No text is kept in memory beyond this length; what cannot be stored is taken out of it later.
 CUT_CHARS = 2_000
 
@@ -109,11 +111,15 @@ class Progress:
         if message is not None:
             self.message = _cut(message)
         if current is not None or total is not None or unit is not None:
-            stage = self.stage()
+            stage = self.stages[-1]
+            if stage.left:
+                stage = self.stage()
             if current is not None:
-                stage.current = number(current)
+                stage.current = (
+                    current if type(current) is int and -EXACT < current < EXACT else number(current)
+                )
                 stage.filled = 0.0
-            if total is not None:
+            if total is not None and total is not stage.total:  # mostly, each call says the same
                 stage.total = number(total)
             if unit is not None:
                 stage.unit = _cut(unit)
@@ -156,7 +162,8 @@ class Progress:
         """One more item of *stage* is done."""
         if self.stages[-1] is not stage and stage in self.stages:
             del self.stages[self.stages.index(stage) + 1 :]
-        stage.add(1)
+        stage.current = (stage.current or 0) + 1  # as add(1), which leaves a finite number finite
+        stage.filled = 0.0
         if self.watch is not None:
             self.watch()
 

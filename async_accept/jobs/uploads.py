@@ -20,6 +20,7 @@ from django.core.files.uploadedfile import UploadedFile
 
 from ..conf import conf
 from ..db.errors import is_outage
+from ..encoding import SCALARS
 from ..exceptions import Unavailable
 from ..models import Job, database_now
 from . import values
@@ -161,6 +162,8 @@ class _Reference(dict[str, Any]):
 
 def _replace(value: Any, kind: type, by: Any) -> Any:
     """Return *value* with every item of *kind* in its lists and dicts replaced."""
+    if type(value) in SCALARS:
+        return value
     if isinstance(value, kind) or (kind is _Reference and isinstance(value, dict) and MARK in value):
         return by(value)
     if isinstance(value, dict):

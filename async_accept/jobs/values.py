@@ -32,7 +32,7 @@ from django.utils.encoding import force_str
 from django.utils.functional import Promise, lazystr
 from rest_framework.utils.serializer_helpers import ReturnDict, ReturnList
 
-from ..encoding import DEPTH
+from ..encoding import DEPTH, SCALARS
 from ..exceptions import Unencodable
 
 __all__ = ["class_path", "keep", "load_class", "restore"]
@@ -92,7 +92,7 @@ def load_class(path: str) -> Any:
 
 def _keep(value: Any) -> Any:
     kind = type(value)
-    if kind in (str, int, bool, float, type(None)) or isinstance(value, File):
+    if kind in SCALARS or isinstance(value, File):
         return value
     if kind in (list, ReturnList):
         return [_keep(item) for item in value]

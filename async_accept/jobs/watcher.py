@@ -1,34 +1,35 @@
 """Waiting for jobs: one watcher per process asks about all jobs that clients wait for, in one query.
 
-So a hundred clients that wait cost one query in a quarter of a second, not a hundred loops. The same query tells
-whether their accounts are still active, so that nobody hears of a job who could not ask for it any more.
+So a hundred clients that wait cost one query in a fifth of a second, not a hundred loops. The same query tells whether
+their accounts are still active, so that nobody hears of a job who could not ask for it any more.
 """
 
 import asyncio
 import logging
 import threading
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from time import monotonic
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from django.contrib.auth import get_user_model
 from django.db import Error, connections
-from django.db.models import Value
+from django.db.models import F, Value
 
 from ..conf import conf
 from ..models import Job, database
 from ..states import FINAL
 from .forks import call_after_fork
+from .stamps import Stamp, key_of, stamps, users_have_is_active
 
 __all__ = ["Reader", "Seen", "Watcher", "watcher"]
 
 logger = logging.getLogger(__name__)
 
-#: How often the watcher looks, in seconds.
-INTERVAL_SECONDS = 0.25
+#: How long the watcher pauses between two looks, in seconds.
+INTERVAL_SECONDS = 0.2
 #: How often it asks about readers who do not own the job, such as staff, in seconds.
 ACCESS_SECONDS = 2.0
 
@@ -59,46 +60,53 @@ class Reader(NamedTuple):
     check: Callable[[Collection[UUID]], Collection[UUID]]
 
 
-class Row(NamedTuple):
-    """What a look reads of a job."""
-
-    seen: Seen
-    owner_pk: Any
-    owner_is_active: bool
-    anonymous: bool
-
-
-class Waiting(NamedTuple):
+@dataclass(eq=False, slots=True)
+class Waiting:
     """Somebody who waits."""
 
     pk: UUID
     concerns: Callable[[Seen], bool]
     told: Told
     reader: Reader | None
+    #: See ``key_of()``; empty until the first look.
+    key: str = ""
+    #: The stamp of the job when it was read last; empty before that.
+    stamp: Stamp | None = ()
+    #: Whether the reader sees the job for another reason than that it is theirs, and must be asked about.
+    is_guest: bool = False
+
+    def is_by_right(self, job: Job) -> bool:
+        """Whether the reader sees *job* because it is theirs, or its URL is the key; also if nobody asks who reads."""
+        reader = self.reader
+        if reader is None or (reader.sees_own and job.anonymous):
+            return True
+        return reader.sees_own and job.owner_id is not None and job.owner_id == reader.user_pk
+
+    def is_locked_out(self, job: Any) -> bool:
+        """Whether the reader owns *job*, and their account is not active any more."""
+        is_asked = self.reader is not None and not self.is_guest and not job.anonymous
+        return is_asked and not job.owner_is_active
 
 
-def _read(pks: Collection[UUID]) -> dict[UUID, Row]:
-    """Read what is watched of these jobs, in one statement; what is gone is left out."""
-    names = {field.name for field in get_user_model()._meta.get_fields()}
-    # A user model may have no such column; then all of its users are active.
-    is_active: Any = "owner__is_active" if "is_active" in names else Value(True)
-    rows = Job.objects.filter(pk__in=pks, forgotten=False).order_by()
-    columns = rows.values_list("pk", "state", "updated_at", "owner_id", is_active, "anonymous")
-    return {pk: Row(Seen(state, updated), *others) for pk, state, updated, *others in columns}
+def _read(pks: Collection[UUID]) -> dict[UUID, Job]:
+    """Read these jobs, in one statement; what is gone or forgotten is left out."""
+    is_active: Any = F("owner__is_active") if users_have_is_active() else Value(True)
+    rows = Job.objects.filter(forgotten=False).light().annotate(owner_is_active=is_active)
+    return rows.in_bulk(pks)
 
 
-def _not_seen(waiting: Mapping[object, Waiting]) -> set[object]:
+def _not_seen(waiting: Collection[Waiting]) -> list[Waiting]:
     """Return which of those that one reader waits for are none of theirs any more."""
-    reader = next(iter(waiting.values())).reader
+    reader = next(iter(waiting)).reader
     assert reader is not None
     try:
-        seen = reader.check({each.pk for each in waiting.values()})
+        seen = reader.check({each.pk for each in waiting})
     except Error:
         raise
     except Exception:  # the project's own permissions
         logger.exception("Whether a reader may still see jobs could not be found out; the streams end.")
-        return set(waiting)
-    return {token for token, each in waiting.items() if each.pk not in seen}
+        return list(waiting)
+    return [each for each in waiting if each.pk not in seen]
 
 
 class Watcher:
@@ -110,8 +118,8 @@ class Watcher:
 
     def _reset(self) -> None:
         self.lock = threading.Lock()
-        self.waiting: dict[object, Waiting] = {}
-        #: When readers who do not own their jobs were checked last, in seconds of the clock.
+        self.waiting: set[Waiting] = set()
+        #: When guests were asked about last, in seconds of the clock.
         self.checked = 0.0
         #: How many threads wait; coroutines cost little, and are not counted.
         self.blocked = 0
@@ -128,9 +136,9 @@ class Watcher:
         Args:
             reader: for whom the row is gone as well when they may not see it any more.
         """
-        token = object()
+        waiting = Waiting(pk, concerns, told, reader)
         with self.lock:
-            self.waiting[token] = Waiting(pk, concerns, told, reader)
+            self.waiting.add(waiting)
             if self.thread is None or not self.thread.is_alive():
                 self.thread = threading.Thread(target=self._live, name="async_accept watcher", daemon=True)
                 self.thread.start()
@@ -139,52 +147,50 @@ class Watcher:
             yield
         finally:
             with self.lock:
-                self.waiting.pop(token, None)
+                self.waiting.discard(waiting)
 
     def look(self) -> None:
         """Ask once about all jobs that somebody waits for, and tell those whom it concerns."""
         with self.lock:
-            waiting = dict(self.waiting)
+            waiting = list(self.waiting)
         if not waiting:
             return
-        rows = _read({each.pk for each in waiting.values()})
-        shut_out = self._shut_out(waiting, rows)
-        concerned = {
-            token: each
-            for token, each in waiting.items()
-            if token in shut_out or (row := rows.get(each.pk)) is None or each.concerns(row.seen)
-        }
-        if not concerned:
-            return
+        for each in waiting:
+            each.key = each.key or key_of(each.pk)
+        found = stamps({each.key for each in waiting})
+        moved = [each for each in waiting if each.stamp != found.get(each.key)]
         # The jobs are read here, because a client that waits in a coroutine has no connection of its own.
-        known = {each.pk for token, each in concerned.items() if token not in shut_out}
-        changed = Job.objects.filter(forgotten=False).light().in_bulk(known) if known else {}
-        for token, each in concerned.items():
+        jobs = _read({each.pk for each in moved}) if moved else {}
+        news: dict[Waiting, Job | None] = {}
+        for each in moved:
+            job = jobs.get(each.pk)
+            each.is_guest = job is not None and not each.is_by_right(job)
+            if job is None or each.is_locked_out(job):
+                news[each] = None
+            elif each.concerns(Seen.of(job)):
+                news[each] = job
+        news.update(dict.fromkeys(self._shut_out(waiting)))
+        for each, job in news.items():
             with self.lock:
-                still = self.waiting.pop(token, None)
-            if still is not None:
-                each.told(None if token in shut_out else changed.get(each.pk))
+                still = each in self.waiting
+                self.waiting.discard(each)
+            if still:
+                each.told(job)
+        # Not before: if anything above fails, the next look does all of it again.
+        for each in moved:
+            each.stamp = found.get(each.key)
 
-    def _shut_out(self, waiting: Mapping[object, Waiting], rows: Mapping[UUID, Row]) -> set[object]:
-        """Return those whose reader may not see the job any more. Only readers of others' jobs cost statements."""
-        found: set[object] = set()
-        others: dict[Any, dict[object, Waiting]] = defaultdict(dict)
-        for token, each in waiting.items():
-            row, reader = rows.get(each.pk), each.reader
-            if row is None or reader is None:
-                continue
-            if reader.sees_own and row.anonymous:
-                continue  # its URL is the key
-            if reader.sees_own and row.owner_pk is not None and row.owner_pk == reader.user_pk:
-                if not row.owner_is_active:
-                    found.add(token)
-            else:
-                others[token if reader.user_pk is None else reader.user_pk][token] = each
-        if others and monotonic() - self.checked >= ACCESS_SECONDS:
+    def _shut_out(self, waiting: Collection[Waiting]) -> list[Waiting]:
+        """Return the guests who may not see the job any more. Only guests cost statements, and not at every look."""
+        if monotonic() - self.checked < ACCESS_SECONDS:
+            return []
+        guests: dict[Any, list[Waiting]] = defaultdict(list)
+        for each in waiting:
+            if each.is_guest and each.reader is not None:
+                guests[each if each.reader.user_pk is None else each.reader.user_pk].append(each)
+        if guests:
             self.checked = monotonic()
-            for theirs in others.values():
-                found |= _not_seen(theirs)
-        return found
+        return [each for theirs in guests.values() for each in _not_seen(theirs)]
 
     def _live(self) -> None:
         connection = connections[database()]
@@ -224,14 +230,11 @@ class Watcher:
             with self.lock:
                 self.blocked -= 1
 
-    async def changed(self, job: Job, timeout_seconds: float, reader: Reader | None = None) -> Job | None:
-        """Wait in a coroutine until the row differs from *job*, and return it as it is then.
+    @contextmanager
+    def follow(self, job: Job, reader: Reader | None = None) -> "Iterator[asyncio.Future[Job | None]]":
+        """Give a coroutine a future for the job as it is once its row differs from *job*.
 
-        Returns:
-            None if it is gone, or *reader* may not see it any more.
-
-        Raises:
-            TimeoutError: it did not change in time.
+        The result is None if the row is gone, or *reader* may not see it any more.
         """
         seen = Seen.of(job)
         loop = asyncio.get_running_loop()
@@ -245,7 +248,7 @@ class Watcher:
             loop.call_soon_threadsafe(settle, now)
 
         with self.watch(job.pk, lambda now: now != seen, tell, reader):
-            return await asyncio.wait_for(future, timeout_seconds)
+            yield future
 
 
 #: The process's watcher.

@@ -95,7 +95,7 @@ def describe(receiver: "Receiver", event: ReceivedEvent) -> Description:
     id, order, sequence = _id(receiver, event), receiver.order_key(event), receiver.sequence(event)
     if sequence is not None and (type(sequence) is not int or abs(sequence) > LARGEST_SEQUENCE):
         raise ValueError("sequence() returns a whole number of 64 bits, or None.")
-    encoding.dumps(encoding.with_keys(order))  # refuses what cannot be stored
+    encoding.dumps([encoding.with_keys(order)])  # refuses what cannot be hashed, which is one level deeper
     return Description(id, order, sequence)
 
 

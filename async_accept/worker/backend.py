@@ -11,7 +11,6 @@ from billiard.exceptions import TimeLimitExceeded, WorkerLostError
 from celery import states as celery_states
 from celery.exceptions import Retry
 from celery.worker import state as worker_state
-from django.db.models import Q
 from django_celery_results.backends import DatabaseBackend
 
 from .. import progress
@@ -92,7 +91,7 @@ class JobBackend(DatabaseBackend):  # type: ignore[misc] # comes without types
         elif bool(worker_state.should_terminate):
             settle(request, lambda job: job.lose("worker: shut down"))
         elif reason == "terminated":
-            settle(request, lambda job: job.end_canceled(fence=Q(attempt=job.attempt)))
+            settle(request, lambda job: job.end_canceled(held=True))
         elif reason != "expired":  # the message may, the job does not
             settle(request, lambda job: job.cancel(), fenced=False)
 

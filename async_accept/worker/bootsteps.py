@@ -1,7 +1,7 @@
 """What is added to each of Celery's workers: a relay, a quick look for dead children, and less harm by unknown tasks.
 
 All of it runs in the worker's main process. The relay has a thread there, and is no timer of the event loop: a database
-that hangs must not keep the worker from its broker.
+that hangs must not keep the worker from its broker. Connections are kept in all processes (``worker/connections.py``).
 """
 
 import logging
@@ -13,6 +13,7 @@ from celery import bootsteps, signals
 from ..conf import conf
 from ..jobs.publish import HEADER
 from ..jobs.relay import Relay
+from .connections import keep_connections
 from .parent import wait_for_reports
 
 __all__ = ["connect"]
@@ -110,6 +111,7 @@ class DropUnknownTasks(bootsteps.StartStopStep):
 
 
 def _add_steps(sender: Any, **kwargs: Any) -> None:
+    keep_connections(sender.app)
     sender.app.steps["worker"].add(RunRelay)
     for step in (WatchChildren, DropUnknownTasks):
         sender.app.steps["consumer"].add(step)

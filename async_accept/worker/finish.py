@@ -29,7 +29,6 @@ from typing import Any
 
 from celery.exceptions import Retry, SoftTimeLimitExceeded
 from django.db import Error, connections
-from django.db.models import Q
 from kombu.exceptions import EncodeError
 
 from .. import encoding
@@ -99,6 +98,7 @@ def finish_together(attempt: Attempt, failed: Failure | None = None) -> None:
     if attempt.rolled_back is not None:
         raise attempt.rolled_back
     store = decide(attempt, failed)
+    attempt.before_end = dict(vars(attempt.job))
     if not store(**attempt.progress.snapshot()):
         raise AttemptLost("This attempt was given up for lost.")
     if failed is None:
@@ -127,7 +127,7 @@ def decide(attempt: Attempt, raised: Failure | Retry | None) -> Store:
     if isinstance(error, AttemptLost):
         return _nothing
     if isinstance(error, JobCanceled):
-        return partial(job.end_canceled, fence=Q(attempt=job.attempt), code=error.code)
+        return partial(job.end_canceled, held=True, code=error.code)
     passes = is_passing(error, own=attempt.returned)
     if passes and job.retry_when_lost and job.attempt < job.max_attempts:
         return partial(_lose, job, error)
@@ -145,7 +145,7 @@ def _give_back(job: Job, retry: Retry, **shown: Any) -> bool:
     reason = f"retry: {retry.exc}" if isinstance(retry.exc, WorkFailed) else "retry"
     seconds: Any = retry.when or 0  # ``JobTask`` has made a number of it
     return job.give_back(timedelta(seconds=seconds), reason, retries=1, **shown) or job.end_canceled(
-        leave=[State.CANCELING], fence=Q(attempt=job.attempt), **shown
+        leave=[State.CANCELING], held=True, **shown
     )
 
 

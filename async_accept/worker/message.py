@@ -16,16 +16,13 @@ from celery.worker.request import Request
 from celery.worker.strategy import default as default_strategy
 from kombu.utils.compat import detect_environment
 
-from ..exceptions import new_reference
 from ..jobs.attempt import Attempt, current_attempt
 from ..jobs.publish import HEADER
 from ..jobs.relay import wake
 from ..models import Job
-from ..problems import problem
-from ..states import State
 from .deaths import reporting, will_be_killed
 
-__all__ = ["JobRequest", "attempt_of", "is_job", "job_of_message", "strategy", "unreadable_job"]
+__all__ = ["JobRequest", "attempt_of", "id_of_message", "is_job", "job_of_message", "strategy"]
 
 logger = logging.getLogger(__name__)
 
@@ -35,26 +32,19 @@ def is_job(request: Any) -> bool:
     return bool(request) and bool(getattr(request, HEADER, None) or (request.headers or {}).get(HEADER))
 
 
-def job_of_message(task_id: Any) -> Job | None:
-    """Return the job that a message names; None if there is none, or the id is no id of ours."""
+def id_of_message(task_id: Any) -> UUID | None:
+    """Return the id of the job that a message names; None if it is no id of ours."""
     try:
         pk = UUID(task_id)
     except (AttributeError, TypeError, ValueError):  # a forged message
         return None
-    return Job.objects.filter(pk=pk).first() if str(pk) == task_id else None
+    return pk if str(pk) == task_id else None
 
 
-def unreadable_job(task_id: str, task: str, error: ValueError) -> None:
-    """Fail a job whose row holds what is no JSON: no attempt could begin. The log has the reference of its problem."""
-    job = Job.objects.filter(pk=UUID(task_id), task=task).only("id", "attempt").first()
-    document = problem("failed", reference=new_reference())
-    if job is not None and job.fail(document, leave=[State.ACCEPTED]):
-        kind, reference = type(error).__name__, document["reference"]
-        logger.error(
-            "Job %s failed: its row cannot be read, %s, reference %s",
-            *(task_id, kind, reference),
-            extra={"job_id": task_id},
-        )
+def job_of_message(task_id: Any) -> Job | None:
+    """Return the job that a message names; None if there is none."""
+    pk = id_of_message(task_id)
+    return None if pk is None else Job.objects.filter(pk=pk).first()
 
 
 def attempt_of(request: Any) -> Attempt | None:

@@ -44,10 +44,9 @@ def celery(monkeypatch):
 def database(monkeypatch, tmp_path):
     """Let the default database seem to be another one; return the path of its file."""
 
-    def pretend(vendor="sqlite", name="shop.sqlite3", **options):
-        connection = SimpleNamespace(
-            vendor=vendor, settings_dict={"NAME": str(tmp_path / name), "OPTIONS": options}
-        )
+    def pretend(vendor="sqlite", name="shop.sqlite3", max_age=0, **options):
+        given = {"NAME": str(tmp_path / name), "CONN_MAX_AGE": max_age, "OPTIONS": options}
+        connection = SimpleNamespace(vendor=vendor, settings_dict=given)
         for module in (checks.celery, checks.databases, checks.pools):
             monkeypatch.setattr(module, "connections", {"default": connection})
         return tmp_path / name

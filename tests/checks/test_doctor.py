@@ -40,14 +40,6 @@ def only(findings, subject):
     return found
 
 
-@pytest.fixture
-def broker_down(monkeypatch):
-    def refuse(self):
-        raise OSError("refused")
-
-    monkeypatch.setattr(Broker, "_connect", refuse)
-
-
 def test_a_mistake_in_the_settings_fails():
     with override_settings(ASYNC_ACCEPT={"LEESE": 1}):
         finding = only(Doctor().check_settings(), "settings")

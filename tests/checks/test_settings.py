@@ -53,6 +53,7 @@ def test_a_value_that_makes_no_sense_is_told_with_the_default():
         ("MAX_ACTIVE_PER_OWNER", 0),
         ("MAX_STREAMS", -1),
         ("MAX_STREAMS_PER_CALLER", "many"),
+        ("MAX_STREAM_OPENINGS", 0),
         ("RELAY_IN_WORKER", "no"),
         ("RANDOM_ANONYMOUS_IDS", 1),
         ("ACCEPT_MODE", "sometimes"),
@@ -64,6 +65,9 @@ def test_a_value_that_makes_no_sense_is_told_with_the_default():
         ("REDACT_KEYS", "(["),
         ("REDACT_KEYS", None),
         ("PROBLEM_TYPE_BASE", ""),
+        ("WEBHOOK_RETRY_DELAYS", (5, 300)),
+        ("WEBHOOK_RETRY_DELAYS", DAY),
+        ("WEBHOOK_RETRY_DELAYS", (DAY, timedelta())),
         ("RETRY_AFTER", ()),
         ("RETRY_AFTER", 5),
         ("RETRY_AFTER", ((10, 1),)),
@@ -98,6 +102,8 @@ def test_a_value_that_makes_sense_is_not_told():
         ("RENDERER_CLASSES", [JSONRenderer, "rest_framework.renderers.BrowsableAPIRenderer"]),
         ("POLL_RATE", None),
         ("POLL_RATE", "3/min"),
+        ("WEBHOOK_RETRY_DELAYS", [DAY]),
+        ("WEBHOOK_RETRY_DELAYS", ()),
         ("RETRY_AFTER", ((None, 5),)),
         ("ACCEPT_MODE", "prefer"),
         ("ACCEPT_MODE", lambda request: "always"),
@@ -122,7 +128,14 @@ def test_a_key_that_outlives_its_job_is_told():
 
 
 def test_a_hint_can_be_pasted():
-    for name in ("LEASE", "JOB_LIFETIME", "MAX_ATTEMPTS", "RETRY_AFTER", "REDACT_KEYS", "ACCEPT_MODE"):
+    for name in (
+        "LEASE",
+        "JOB_LIFETIME",
+        "MAX_ATTEMPTS",
+        "RETRY_AFTER",
+        "REDACT_KEYS",
+        "WEBHOOK_RETRY_DELAYS",
+    ):
         with set_to(**{name: object()}):
             hint = told(check_settings)["E004"].hint
         assert eval("{" + hint + "\n}", {"timedelta": timedelta}) == {name: DEFAULTS[name]}  # noqa: S307

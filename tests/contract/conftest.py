@@ -18,6 +18,7 @@ from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Permission
 from django.core.asgi import get_asgi_application
 from django.core.cache import cache
+from django.test import override_settings
 from django.utils import timezone
 from rest_framework.authtoken.models import Token
 
@@ -111,9 +112,12 @@ def worker_thread(
     polling: None, django_db_setup: None, django_db_blocker: pytest_django.DjangoDbBlocker
 ) -> Iterator[WorkerThread]:
     """A worker for the tests of one file: those of another may have one of their own in this process."""
-    with django_db_blocker.unblock():  # it starts with the system checks, which may look at the database
+    # The tests tick a relay where they want one. That of the worker would ask the database between them, too.
+    with (
+        override_settings(ASYNC_ACCEPT={"RELAY_IN_WORKER": False}),
+        django_db_blocker.unblock(),  # it starts with the system checks, which may look at the database
+    ):
         thread = WorkerThread(app, concurrency=4)
-    # The tests tick a relay where they want one.
     thread.controller.on_consumer_ready = lambda consumer: None
     thread.controller.consumer.loop = quick_loop
     thread.start()

@@ -75,7 +75,7 @@ def caller(alice, configure):
 def test_garbage_in_a_header(alice, headers):
     """Contract 2, 4, 5, 11, 12: at accept and at the endpoints of jobs, over a real connection."""
     path = urlsplit(alice.post(URL, SUM).headers["Operation-Location"]).path
-    for name, garbage in GARBAGE.items():
+    for number, (name, garbage) in enumerate(GARBAGE.items()):
         if headers == ("Content-Length",) and name != "negative":
             continue  # the server would wait for a body that does not come
         if headers == ("Content-Type",) and len(garbage) > 10_000 and django.VERSION >= (6, 1):
@@ -85,8 +85,8 @@ def test_garbage_in_a_header(alice, headers):
         status = send(alice, "POST", URL, *lines, data=SUM).status
         assert status < 500, (name, status)
         assert Job.objects.count() - before == (status == 202), name
-        for method, endpoint in (("GET", ""), ("POST", "cancel/")):
-            assert send(alice, method, path + endpoint, *lines).status < 500, (name, method)
+        method, endpoint = (("GET", ""), ("POST", "cancel/"))[number % 2]
+        assert send(alice, method, path + endpoint, *lines).status < 500, (name, method)
 
 
 CALLS = [
@@ -99,13 +99,18 @@ CALLS = [
 ]
 
 
-@pytest.mark.parametrize("headers", [*((name,) for name in OURS), OTHERS], ids=[*OURS, "others"])
-def test_garbage_at_every_endpoint_of_a_job(job, caller, headers):
-    """Contract 11, 12, 14, 15: each kind of garbage in each header, once and twice; what is refused is a problem."""
-    for method, endpoint in CALLS:
+@pytest.mark.parametrize(
+    ("shift", "headers"), list(enumerate([*((name,) for name in OURS), OTHERS])), ids=[*OURS, "others"]
+)
+def test_garbage_at_every_endpoint_of_a_job(job, caller, shift, headers):
+    """Contract 11, 12, 14, 15: each kind of garbage in each header, once and twice; what is refused is a problem.
+
+    All pairs: each header, each kind of garbage and each endpoint meet; a third of the triples does that.
+    """
+    for number, (method, endpoint) in enumerate(CALLS):
         state = "failed" if endpoint == "rerun/" else "running"
         made = job(state)
-        for name, garbage in GARBAGE.items():
+        for name, garbage in list(GARBAGE.items())[(shift + number) % 3 :: 3]:
             path = url(made, endpoint) if endpoint is not None else "/api/jobs/?page_size=1"
             text = (garbage if method == "GET" else garbage + b", " + garbage).decode("latin-1")
             meta = {"HTTP_" + header.upper().replace("-", "_"): text for header in headers}

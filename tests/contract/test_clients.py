@@ -196,6 +196,7 @@ def follow_both(later: Any, follow: Callable[[dict[str, Any]], Any]) -> dict[str
     return dict(zip(BOTH, together(2, lambda index: follow(asked[index]), threads=2), strict=True))
 
 
+@pytest.mark.programs
 def test_core_lro_follows(core_lro, alice, later):
     """Contract 1, 9, 10, 13: Microsoft's poller in JavaScript."""
     token = str(alice.session.headers["Authorization"])
@@ -254,6 +255,7 @@ def test_the_python_follower_of_the_docs(alice, later):
     assert set(slept) == {1}
 
 
+@pytest.mark.programs
 def test_the_javascript_follower_of_the_docs(alice, later, tmp_path):
     """Contract 3, 13: the same with ``fetch``."""
     find("node")
@@ -276,6 +278,7 @@ def test_the_javascript_follower_of_the_docs(alice, later, tmp_path):
     assert {name: answer["status"] for name, answer in told.items()} == {"opens": 200, "refuses": 422}
 
 
+@pytest.mark.programs
 def test_the_curl_follower_of_the_docs(alice, later, tmp_path):
     """Contract 3, 13: ``curl`` in a loop: while the answer is 202, wait Retry-After seconds and GET Location."""
     find("curl")

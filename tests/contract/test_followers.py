@@ -14,6 +14,8 @@ import pytest
 
 from .test_clients import find
 
+pytestmark = pytest.mark.programs
+
 EXAMPLES = Path(__file__).parents[2] / "docs" / "examples"
 
 Answers = list[tuple[int, dict[str, str]]]

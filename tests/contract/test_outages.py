@@ -149,7 +149,7 @@ def test_what_passes_is_503_and_bad_data_is_not(alice, caller, monkeypatch, code
         raise OperationalError("failed") from driver()
 
     with monkeypatch.context() as patch:
-        patch.setattr(Job, "save", fail)
+        patch.setattr("async_accept.jobs.accept.insert", fail)
         assert caller.post(URL, SUM, format="json").status_code == at_accept
     with monkeypatch.context() as patch:
         patch.setattr(Note, "save", fail)
@@ -222,7 +222,7 @@ def test_the_middleware_knows_an_outage_from_a_bug(caller, middleware, monkeypat
     def fail(*args, **kwargs):
         raise RuntimeError("a bug")
 
-    monkeypatch.setattr(Job, "save", fail)
+    monkeypatch.setattr("async_accept.jobs.accept.insert", fail)
     assert caller.post(URL, SUM).status_code == 500
 
 

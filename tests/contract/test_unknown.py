@@ -7,6 +7,7 @@ import pytest
 import requests
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Permission
+from django_celery_results.models import TaskResult
 
 from async_accept.models import Job
 from tests.contract.conftest import ACTIVE, ENDED, UNKNOWN, make_staff, url
@@ -112,6 +113,18 @@ def test_what_is_deleted_is_unknown_to_its_owner_too(job, alice):
     forgotten = job("running", forgotten=True)
     for method, endpoint in REQUESTS:
         assert told(alice, method, forgotten, endpoint, JSON) == told(alice, method, UNKNOWN, endpoint, JSON)
+
+
+def test_a_job_that_is_deleted_while_its_result_is_read_is_unknown(job, alice, monkeypatch):
+    """Contract 9: 404, not a result that has expired."""
+    ended = job("succeeded")
+
+    def load(job):
+        job.delete()
+        raise TaskResult.DoesNotExist
+
+    monkeypatch.setattr("async_accept.jobs.results.load", load)
+    assert told(alice, "GET", ended, "result/", JSON) == told(alice, "GET", UNKNOWN, "result/", JSON)
 
 
 def test_an_invalid_token_is_401(job, base):

@@ -8,14 +8,18 @@ from datetime import timedelta
 import pytest
 from django.core.files.base import ContentFile
 from django.core.files.storage import default_storage
+from django.core.files.uploadhandler import TemporaryFileUploadHandler
 from django.db import OperationalError
+from rest_framework.test import APIClient
 
+from async_accept.db.compiled import insert
 from async_accept.exceptions import Unavailable
 from async_accept.jobs import accept, uploads
-from async_accept.jobs.relay import wake
+from async_accept.jobs.relay import Relay
 from async_accept.jobs.retention import sweep
 from async_accept.jobs.uploads import FOLDER
 from async_accept.models import Job
+from tests.contract.conftest import url
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -75,6 +79,44 @@ def test_a_full_disk_is_503_and_leaves_nothing(alice, monkeypatch):
     assert not Job.objects.exists()
     assert _kept() == []
     assert send(alice, "/api/uploads/", ("a.txt", b"text"), headers=headers).status_code == 202
+
+
+@pytest.fixture(params=["ENOSPC", "EDQUOT", "EIO"])
+def temporary_files(request, settings, monkeypatch):
+    """Let the temporary file fail into which Django streams a large upload; return what the client is to be told."""
+    number = getattr(errno, request.param)
+
+    def fail(self, raw_data, start):
+        raise OSError(number, os.strerror(number))
+
+    settings.FILE_UPLOAD_MAX_MEMORY_SIZE = 0
+    monkeypatch.setattr(TemporaryFileUploadHandler, "receive_data_chunk", fail)
+    return 500 if request.param == "EIO" else 503
+
+
+def test_a_full_disk_for_temporary_files_is_503(alice, anybody, temporary_files):
+    """Contract 7, 8: in a view with a mixin, a raw body, a task's view and a function with @accepts."""
+    answers = [
+        send(alice, "/api/uploads/", ("a.txt", b"text")),
+        alice("POST", "/api/uploads/raw.txt", data=b"raw", headers=RAW),
+        send(alice, "/api/upload-tasks/", ("a.txt", b"text")),
+        send(anybody, "/api/open-echo/", ("a.txt", b"text")),
+    ]
+    assert [answer.status_code for answer in answers] == [temporary_files] * 4
+    if temporary_files == 503:
+        assert {answer.headers["Retry-After"] for answer in answers} == {"5"}
+    assert not Job.objects.exists()
+
+
+def test_a_full_disk_for_temporary_files_at_the_url_of_a_job(job, django_user_model, temporary_files):
+    """Contract 7: a session's form may have its CSRF token in the body, so the body is parsed."""
+    client = APIClient(enforce_csrf_checks=True, raise_request_exception=False)
+    client.force_login(django_user_model.objects.get(username="alice"))
+    client.cookies["csrftoken"] = "a" * 32
+    form = {"file": ContentFile(b"text", "a.txt")}
+    answer = client.post(url(job("running"), "cancel/"), form, format="multipart")
+    assert (answer.status_code, "Retry-After" in answer) == (temporary_files, temporary_files == 503)
+    assert answer["Content-Type"] == "application/problem+json"
 
 
 def test_names_in_the_storage_are_generated(alice):
@@ -139,20 +181,19 @@ def test_a_refused_job_keeps_no_file(alice, monkeypatch):
 
 def test_a_file_outlives_an_insert_whose_answer_was_lost(alice, worker, monkeypatch, configure):
     """Contract 5, 8: the job is there, and the client that repeats its request will get it."""
-    save = Job.save
 
-    def lose_the_answer(job, **kwargs):
-        save(job, **kwargs)
+    def lose_the_answer(job, using):
+        insert(job, using)
         raise OperationalError("gone")
 
     key = {"Idempotency-Key": "lost-answer"}
     with monkeypatch.context() as patch:
-        patch.setattr(Job, "save", lose_the_answer)
+        patch.setattr("async_accept.jobs.accept.insert", lose_the_answer)
         assert send(alice, "/api/uploads/", ("a", b"one"), headers=key).status_code == 503
     configure(REPUBLISH_AFTER=timedelta())  # its message was not published: the relay does it
     repeat = send(alice, "/api/uploads/", ("a", b"one"), headers=key)
     assert repeat.status_code == 202
-    wake()
+    Relay().tick()
     assert alice.follow(repeat).status_code == 201
 
 
@@ -162,7 +203,7 @@ def test_a_file_of_an_insert_that_never_was_goes_later(alice, monkeypatch):
     def fail(*args, **kwargs):
         raise OperationalError("gone")
 
-    monkeypatch.setattr(Job, "save", fail)
+    monkeypatch.setattr("async_accept.jobs.accept.insert", fail)
     assert send(alice, "/api/uploads/", ("a", b"one")).status_code == 503
     monkeypatch.setattr(uploads, "ORPHAN_AGE", timedelta(seconds=-1))
     uploads.remove_orphans()

@@ -2,6 +2,7 @@
 
 import pytest
 from rest_framework.request import Request
+from rest_framework.reverse import reverse
 from rest_framework.versioning import QueryParameterVersioning
 
 from async_accept.http.monitor import job_url
@@ -9,7 +10,18 @@ from async_accept.testing import make_job
 
 pytestmark = pytest.mark.django_db
 
-ENDPOINTS = ("detail", "result", "cancel", "rerun", "events")
+ENDPOINTS = ("", "result", "cancel", "rerun", "events")
+
+
+@pytest.mark.parametrize("scheme", [None, QueryParameterVersioning()])
+def test_an_endpoint_has_the_url_that_its_route_has(rf, scheme):
+    """They are made of one another, not reversed one by one."""
+    request = Request(rf.get("/", {"version": "v1"}))
+    request.version, request.versioning_scheme = "v1", scheme
+    job = make_job()
+    for endpoint in ENDPOINTS:
+        route = f"async_accept:job-{endpoint or 'detail'}"
+        assert job_url(job, request, endpoint) == reverse(route, [job.pk], request=request)
 
 
 def test_urls_have_no_format(client):

@@ -23,30 +23,12 @@ committing = pytest.mark.django_db(transaction=True)
 
 
 @pytest.fixture
-def published(monkeypatch):
-    """The jobs that were published, to a broker that takes everything."""
-    published = []
-
-    def publish(jobs, via=None):
-        published.extend(pk for pk, *_ in jobs)
-        return [pk for pk, *_ in jobs]
-
-    monkeypatch.setattr(publish_module, "publish", publish)
-    return published
-
-
-@pytest.fixture
 def broker_down(monkeypatch):
     def refuse(*args):
         raise BrokerUnavailable("OSError")
 
     monkeypatch.setattr(publish_module, "publish", refuse)
     monkeypatch.setattr(Broker, "check", refuse)
-
-
-@pytest.fixture
-def alice(django_user_model):
-    return django_user_model.objects.create(username="alice")
 
 
 def new(**columns):

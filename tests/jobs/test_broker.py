@@ -1,13 +1,18 @@
 """Our way to the broker: bounded, rebuilt after an error, quiet while the broker is down."""
 
+from contextlib import contextmanager
+from types import SimpleNamespace
+
 import pytest
 from amqp.exceptions import PreconditionFailed
 from celery import current_app
 from django.test import override_settings
+from kombu import Connection
+from kombu.transport import redis
 
 from async_accept.exceptions import BrokerUnavailable
 from async_accept.jobs import broker as module
-from async_accept.jobs.broker import IDLE_SECONDS, Broker
+from async_accept.jobs.broker import IDLE_SECONDS, Broker, _keep_client
 from tests.clocks import Clock
 from tests.forks import in_child
 
@@ -233,8 +238,6 @@ def test_the_depth_of_a_queue(broker):
 )
 def test_every_wait_is_bounded(url, bounded, monkeypatch):
     monkeypatch.setattr(current_app.conf, "broker_write_url", url, raising=False)
-    from kombu import Connection
-
     monkeypatch.setattr(
         module,
         "current_app",
@@ -244,7 +247,43 @@ def test_every_wait_is_bounded(url, bounded, monkeypatch):
     assert {name: options[name] for name in bounded} == bounded
 
 
+@pytest.mark.parametrize(
+    ("url", "project"),
+    [
+        ("redis://localhost/0", {"retry": object(), "retry_on_error": [OSError], "retry_on_timeout": True}),
+        ("amqp://localhost//", {"confirm_publish": True}),
+    ],
+)
+def test_what_would_outlast_a_bound_is_off_although_the_project_sets_it(url, project, monkeypatch):
+    """Celery adds the project's options to those of a connection: to leave one out has no effect."""
+    conf = SimpleNamespace(broker_transport_options=project)
+    app = SimpleNamespace(conf=conf, connection_for_write=lambda: Connection(url))
+    monkeypatch.setattr(module, "current_app", app)
+    options = {**project, **module._bounded(0.5)}
+    assert not any(options[name] for name in project)
+
+
 def test_seconds_are_the_settings_unless_told_otherwise():
     with override_settings(ASYNC_ACCEPT={"BROKER_TIMEOUT": 0.7}):
         assert Broker().seconds == 0.7
         assert Broker(2.0).seconds == 2.0
+
+
+def test_a_channel_of_redis_keeps_its_client():
+    """Kombu makes a client for each message, which costs as much as to send it."""
+    assert redis.Channel.conn_or_acquire, "its name in Kombu"
+    made = []
+
+    class Channel:
+        @contextmanager
+        def conn_or_acquire(self, client=None):
+            made.append(client or object())
+            yield made[-1]
+
+    channel, given = Channel(), object()
+    _keep_client(channel)
+    with channel.conn_or_acquire() as first, channel.conn_or_acquire() as second:
+        assert first is second
+    with channel.conn_or_acquire(given) as third:
+        assert third is given
+    assert len(made) == 1

@@ -14,8 +14,9 @@ from django.http import FileResponse, HttpResponse, StreamingHttpResponse
 from django.utils import timezone
 from django_celery_results.models import TaskResult
 
+from async_accept.db.updates import Upsert
 from async_accept.exceptions import ResultTooLarge, ViewFailed
-from async_accept.jobs import files, results, retention
+from async_accept.jobs import files, retention
 from async_accept.jobs.results import encode, fail, load, succeed
 from async_accept.models import Job
 from async_accept.problems import from_exception
@@ -169,7 +170,7 @@ def test_a_file_of_an_end_that_failed_goes(media, monkeypatch):
         raise DatabaseError("disk full")
 
     job = make_job(tasks.add, state="running")
-    monkeypatch.setattr(results, "_store", full)
+    monkeypatch.setattr(Upsert, "params", full)
     with pytest.raises(DatabaseError), transaction.atomic():
         succeed(job, encode(HttpResponse(LARGE)))
     assert left(media) == []
@@ -182,7 +183,7 @@ def test_a_file_stays_if_the_end_may_be_stored(media, monkeypatch):
         raise OperationalError("gone")
 
     job = make_job(tasks.add, state="running")
-    monkeypatch.setattr(results, "_store", away)
+    monkeypatch.setattr(Upsert, "params", away)
     with pytest.raises(OperationalError), transaction.atomic():
         succeed(job, encode(HttpResponse(LARGE)))
     assert len(left(media)) == 1

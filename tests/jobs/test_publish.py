@@ -143,7 +143,7 @@ def test_a_job_that_cannot_be_published_does_not_stand_in_the_way(monkeypatch, c
         if name == "tests.bad":
             raise ValueError("hunter2")
 
-    monkeypatch.setattr(module, "current_app", type("app", (), {"tasks": {}, "send_task": send_task}))
+    monkeypatch.setattr(current_app, "send_task", send_task, raising=False)
     bad, good = new_id(), new_id()
     assert publish([(bad, "tests.bad"), (good, "tests.good")], Takes()) == [bad, good]
     assert f"Job {bad} cannot be published for tests.bad: ValueError" in caplog.text

@@ -13,7 +13,7 @@ from async_accept.exceptions import BrokerUnavailable
 from async_accept.jobs import due as due_module
 from async_accept.jobs import relay as module
 from async_accept.jobs.broker import Broker
-from async_accept.jobs.due import step
+from async_accept.jobs.postponed import step
 from async_accept.jobs.relay import Relay
 from async_accept.models import Job
 from async_accept.testing import make_job
@@ -29,19 +29,6 @@ TRUST = 2
 @pytest.fixture
 def clock():
     return Clock()
-
-
-@pytest.fixture
-def published(monkeypatch):
-    """The jobs that were published, to a broker that takes everything."""
-    published = []
-
-    def publish(jobs, via=None):
-        published.extend(pk for pk, *_ in jobs)
-        return [pk for pk, *_ in jobs]
-
-    monkeypatch.setattr(due_module, "publish", publish)
-    return published
 
 
 @pytest.fixture
@@ -328,12 +315,9 @@ def test_an_idle_tick_is_four_queries(trusted, django_assert_num_queries):
 def test_the_number_of_due_jobs_does_not_change_the_number_of_statements(
     trusted, django_assert_max_num_queries
 ):
-    from django.db import connection
-
-    for _ in range(10):
-        due()
-    each = 0 if connection.features.has_select_for_update else 10
-    with django_assert_max_num_queries(8 + each):
+    for n in range(10):
+        due(dispatches=n)
+    with django_assert_max_num_queries(8):
         trusted.tick()
 
 
@@ -468,6 +452,20 @@ def test_the_next_tick_comes_when_a_retry_is_due(relay, seconds, rest):
 
 def test_what_was_published_already_calls_for_no_early_tick(relay):
     make_job(tasks.add, attempt=1, dispatches=1, dispatch_at=timezone.now())
+    assert relay._rest() == timedelta(seconds=3)
+
+
+def test_a_backlog_is_published_without_long_rests(relay, published, monkeypatch):
+    """After an outage many jobs wait; a tick publishes only so many, because leases have to be looked at."""
+    monkeypatch.setattr(due_module, "BATCH", 1)
+    monkeypatch.setattr(due_module, "BATCHES", 2)
+    monkeypatch.setattr(module, "MOST", 2)
+    for _ in range(3):
+        due()
+    relay.tick()
+    assert relay._rest() == module.SHORTEST_REST
+    relay.tick()
+    assert len(published) == 3
     assert relay._rest() == timedelta(seconds=3)
 
 

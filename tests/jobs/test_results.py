@@ -4,6 +4,7 @@ from io import BytesIO
 
 import pytest
 from django.contrib.contenttypes.models import ContentType
+from django.db import connection, transaction
 from django.http import FileResponse, HttpResponse, JsonResponse
 from django.test import override_settings
 from django_celery_results.backends import DatabaseBackend
@@ -11,6 +12,7 @@ from django_celery_results.models import TaskResult
 from rest_framework import serializers
 from rest_framework.response import Response
 
+from async_accept.db.updates import Upsert
 from async_accept.exceptions import ResultTooLarge, Unencodable, ViewFailed
 from async_accept.jobs import results
 from async_accept.jobs.results import Result, encode, fail, load, read, succeed
@@ -224,9 +226,9 @@ def test_an_attempt_that_lost_its_job_stores_nothing(end):
     ],
     ids=["success", "failure"],
 )
-def test_an_end_is_two_statements(end, django_assert_num_queries):
+def test_an_end_is_one_statement_or_two(end, django_assert_num_queries):
     job = running()
-    with django_assert_num_queries(2):
+    with django_assert_num_queries(1 if connection.vendor == "postgresql" else 2):
         end(job)
 
 
@@ -235,8 +237,8 @@ def test_a_value_that_cannot_be_stored_leaves_the_job_running(monkeypatch):
         raise RuntimeError("disk full")
 
     job = running()
-    monkeypatch.setattr(results, "_store", full)
-    with pytest.raises(RuntimeError), results.transaction.atomic():
+    monkeypatch.setattr(Upsert, "params", full)
+    with pytest.raises(RuntimeError), transaction.atomic():
         succeed(job, Result(200, {}, "1"))
     assert Job.objects.get().state == "running"
 

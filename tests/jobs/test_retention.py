@@ -3,8 +3,10 @@
 from datetime import timedelta
 
 import pytest
+from django.db import connection
 from django.db.models import F
 from django.test import override_settings
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from django_celery_results.models import TaskResult
 
@@ -101,6 +103,17 @@ def test_a_sweep_has_a_limit_and_takes_the_oldest_first():
     jobs = [ended(timedelta(days=31, hours=n)) for n in range(5)]
     assert sweep(2) == 2
     assert [exists(job) for job in jobs] == [True, True, True, False, False]
+
+
+def test_a_sweep_is_no_long_transaction(monkeypatch):
+    """How long a transaction lasts does not depend on how many jobs are due."""
+    monkeypatch.setattr("async_accept.jobs.retention.AT_ONCE", 2)
+    jobs = [ended(31 * DAY) for _ in range(5)]
+    with CaptureQueriesContext(connection) as captured:
+        assert sweep(100) == 5
+    begun = [q["sql"] for q in captured if q["sql"].startswith(("BEGIN", "SAVEPOINT"))]
+    assert len(begun) == 3
+    assert not any(map(exists, jobs))
 
 
 @pytest.mark.parametrize("state", ACTIVE)

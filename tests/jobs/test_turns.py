@@ -7,6 +7,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
+from async_accept.db.compiled import insert
 from async_accept.jobs import due, turns
 from async_accept.jobs.accept import accept, rerun
 from async_accept.jobs.broker import Broker
@@ -14,22 +15,7 @@ from async_accept.models import Job, new_id
 from async_accept.tasks import probe
 from async_accept.testing import make_job, run_accepted_jobs
 
-pytestmark = pytest.mark.django_db(transaction=True)
-
-
-@pytest.fixture(autouse=True)
-def published(monkeypatch):
-    """The ids that were published, in order; no broker is asked."""
-    sent = []
-
-    def publish(jobs, via=None):
-        ids = [job[0] for job in jobs]
-        sent.extend(ids)
-        return ids
-
-    monkeypatch.setattr("async_accept.jobs.publish.publish", publish)
-    monkeypatch.setattr("async_accept.jobs.due.publish", publish)
-    return sent
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("published")]
 
 
 def accepted(key="one", **columns):
@@ -117,14 +103,13 @@ def test_turn_that_ends_while_another_lines_up_is_not_missed(published, monkeypa
     """The second one has seen the first, which ends before the second is stored."""
     first = accepted()
     message(first)
-    saved = Job.save
 
-    def end_first(self, **kwargs):
+    def end_first(job, using):
         monkeypatch.undo()
         end(first)
-        saved(self, **kwargs)
+        insert(job, using)
 
-    monkeypatch.setattr(Job, "save", end_first)
+    monkeypatch.setattr("async_accept.jobs.accept.insert", end_first)
     second = accepted()
     second.refresh_from_db()
     assert second.active_key == "one"
@@ -172,7 +157,8 @@ def test_job_without_order_costs_nothing_more():
     with CaptureQueriesContext(connection) as queries:
         assert message(job)
         end(job)
-    assert len(queries) == 4, queries.captured_queries  # read, claim; read, end
+    at_once = connection.vendor in ("postgresql", "sqlite")
+    assert len(queries) == (3 if at_once else 4), queries.captured_queries  # read and claim; read, end
 
 
 def test_index_finds_the_next(published):

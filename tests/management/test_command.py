@@ -15,7 +15,6 @@ from django.utils import timezone
 
 from async_accept.checks.doctor import Doctor
 from async_accept.conf import conf
-from async_accept.jobs.broker import Broker
 from async_accept.jobs.relay import Relay
 from async_accept.management.commands import async_accept as command
 from async_accept.testing import make_job
@@ -42,14 +41,6 @@ def call(*words):
 @pytest.fixture
 def no_workers(monkeypatch):
     monkeypatch.setattr(Doctor, "_ask", lambda self, question: {})
-
-
-@pytest.fixture
-def broker_down(monkeypatch):
-    def refuse(self):
-        raise OSError("refused")
-
-    monkeypatch.setattr(Broker, "_connect", refuse)
 
 
 # --- relay --once ----------------------------------------------------------------------------------------
@@ -119,6 +110,23 @@ def test_a_signal_ends_the_relay_after_its_tick(monkeypatch, number):
     assert call("relay").endswith("The relay has ended.\n")
     assert ticks == ["began", "ended"]
     assert signal.getsignal(number) is before
+
+
+# --- health --------------------------------------------------------------------------------------------------------
+
+
+def test_health_is_good_while_no_job_is_stalled():
+    make_job(tasks.add)
+    assert json.loads(call("health", "--json")) == {"ok": True, "stalled": 0, "overdue_seconds": 0.0}
+    assert call("health") == "0 jobs are stalled.\n"
+
+
+@pytest.mark.parametrize("words", [["--json"], []])
+def test_health_ends_with_an_error_if_a_job_is_stalled(words):
+    make_job(tasks.add, dispatch_at=timezone.now() - AGO)
+    with pytest.raises(SystemExit) as ended:
+        call("health", *words)
+    assert ended.value.code == 1
 
 
 # --- doctor: its words -----------------------------------------------------------------------------------------

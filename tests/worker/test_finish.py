@@ -1,15 +1,22 @@
 """How the end of an attempt is stored."""
 
+import errno
+import os
 from contextlib import suppress
+from io import BytesIO
+from tempfile import SpooledTemporaryFile
 
 import pytest
 from celery import shared_task
 from celery.exceptions import SoftTimeLimitExceeded
-from django.db import DataError, OperationalError, connection
+from django.core.files.storage import FileSystemStorage
+from django.db import DataError, IntegrityError, OperationalError, connection
+from django.http import FileResponse
 from django_celery_results.models import TaskResult
 
 from async_accept import signals
 from async_accept.db import errors as database_errors
+from async_accept.db.updates import Upsert
 from async_accept.exceptions import JobCanceled
 from async_accept.jobs import results
 from async_accept.jobs.attempt import Attempt
@@ -42,11 +49,23 @@ def add_atomic(x, y):
     return x + y
 
 
-def failing(errors, only=""):
-    """Let each UPDATE that contains *only* fail, as long as there are errors."""
+@shared_task(base=JobTask)
+def large():
+    Note.objects.create(slug="a", title="A")
+    return FileResponse(BytesIO(b"x" * 100_000))
+
+
+@shared_task(base=JobTask, atomic=True)
+def large_atomic():
+    return large.run()
+
+
+def failing(errors):
+    """Let each statement that ends a job fail, as long as there are errors."""
 
     def execute(execute, sql, params, many, context):
-        if errors and sql.startswith("UPDATE") and only in sql:
+        changes = sql.partition(" WHERE ")[0]
+        if errors and "UPDATE" in changes and "finished_at" in changes:
             raise errors.pop(0)
         return execute(sql, params, many, context)
 
@@ -59,7 +78,7 @@ def test_an_end_is_kept_until_the_database_takes_it(monkeypatch):
     monkeypatch.setattr(database_errors, "sleep", pauses.append)
     job = make_job(add, input={"x": 1, "y": 2})
     away = [OperationalError("gone"), OperationalError("gone")]
-    with failing(away, only="finished_at"):
+    with failing(away):
         run_here(job)
     job.refresh_from_db()
     assert (job.state, job.attempt, pauses) == ("succeeded", 1, list(database_errors.PAUSES[:2]))
@@ -68,7 +87,7 @@ def test_an_end_is_kept_until_the_database_takes_it(monkeypatch):
 @pytest.mark.django_db(transaction=True)
 def test_progress_that_the_table_cannot_hold_costs_no_result():
     job = make_job(count, input={"to": 2})
-    with failing([DataError("character")], only="finished_at"):
+    with failing([DataError("character")]):
         run_here(job)
     job.refresh_from_db()
     assert (job.state, job.progress) == ("succeeded", None)
@@ -78,7 +97,7 @@ def test_progress_that_the_table_cannot_hold_costs_no_result():
 def test_a_result_that_the_table_cannot_hold_ends_the_job():
     """The table would refuse it after every attempt."""
     job = make_job(add, input={"x": 1, "y": 2})
-    with failing([DataError("character")] * 2, only="finished_at"):
+    with failing([DataError("character")] * 2):
         run_here(job)
     job.refresh_from_db()
     assert (job.state, job.attempt, job.problem["code"]) == ("failed", 1, "result-unencodable")
@@ -99,7 +118,7 @@ def test_a_soft_time_limit_does_not_forget_an_end(monkeypatch, where):
     if where == "in a try":
         succeed = finish.results.succeed
         monkeypatch.setattr(finish.results, "succeed", lambda *a, **k: expire() or succeed(*a, **k))
-    with failing([OperationalError("gone")], only="finished_at"):
+    with failing([OperationalError("gone")]):
         run_here(job)
     job.refresh_from_db()
     assert (job.state, job.attempt, limit) == ("succeeded", 1, [])
@@ -108,7 +127,7 @@ def test_a_soft_time_limit_does_not_forget_an_end(monkeypatch, where):
 @pytest.mark.django_db(transaction=True)
 def test_an_end_that_can_never_be_stored_is_logged_and_left_to_the_lease(caplog):
     job = make_job(add, input={"x": 1, "y": 2})
-    with failing([DataError("character")] * 5, only="finished_at"):
+    with failing([DataError("character")] * 5):
         run_here(job)
     job.refresh_from_db()
     assert job.state == "running"
@@ -155,7 +174,7 @@ def test_a_result_that_cannot_be_stored_fails_the_job(monkeypatch, caplog, task,
     heard = []
     monkeypatch.setattr(JobTask, "on_success", lambda *args: heard.append("success"))
     monkeypatch.setattr(JobTask, "on_failure", lambda *args: heard.append("failure"))
-    before(monkeypatch, results, "_store", stopping(2, error))
+    before(monkeypatch, Upsert, "params", stopping(2, error))
     job = make_job(task, input={"x": 1, "y": 2}, retry_when_lost=True)
     run_here(job)
     job.refresh_from_db()
@@ -165,6 +184,31 @@ def test_a_result_that_cannot_be_stored_fails_the_job(monkeypatch, caplog, task,
     assert "raise raised" in record.exc_text
     assert SECRET not in caplog.text
     assert not heartbeat.attempts
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize(
+    ("owner", "name"),
+    [(SpooledTemporaryFile, "write"), (FileSystemStorage, "_save")],
+    ids=["spool", "storage"],
+)
+@pytest.mark.parametrize("task", [large, large_atomic])
+def test_a_full_disk_fails_the_job_of_a_large_result(monkeypatch, settings, tmp_path, task, owner, name):
+    """It ends, with a reference to the log, and no part of the file stays; atomic work is undone."""
+
+    def fail(*args):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    settings.MEDIA_ROOT = str(tmp_path)
+    settings.ASYNC_ACCEPT = {"MAX_RESULT_BYTES": 10_000}
+    monkeypatch.setattr(owner, name, fail)
+    job = make_job(task, input={})
+    run_here(job)
+    job.refresh_from_db()
+    assert (job.state, job.problem["code"], job.response) == ("failed", "failed", None)
+    assert job.problem["reference"]
+    assert Note.objects.exists() == (task is large)
+    assert [found for found in tmp_path.rglob("*") if found.is_file()] == []
 
 
 @pytest.mark.django_db(transaction=True)
@@ -182,7 +226,7 @@ def test_progress_that_fails_costs_no_result(monkeypatch):
     ("task", "code"), [(crash, "failed"), (refuse, "refused")], ids=["unknown", "with words"]
 )
 def test_a_failure_that_cannot_be_stored_whole_keeps_its_problem(monkeypatch, caplog, task, code, error):
-    before(monkeypatch, results, "_store", stopping(2, error))
+    before(monkeypatch, Upsert, "params", stopping(2, error))
     job = make_job(task, retry_when_lost=True)
     run_here(job)
     job.refresh_from_db()
@@ -304,3 +348,30 @@ def test_work_that_was_rolled_back_is_no_success(task):
     job.refresh_from_db()
     assert (job.state, job.history[0]["reason"]) == ("accepted", "database: OperationalError")
     assert not Note.objects.exists()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_an_end_that_is_not_committed_is_forgotten(monkeypatch):
+    """The next one begins where the work was, and its receivers see nothing of the first one's result."""
+    job, told = make_job(add_atomic, input={"x": 1, "y": 2}), []
+
+    def commit():
+        monkeypatch.undo()
+        raise IntegrityError("a deferred constraint")
+
+    def succeed(*args, **kwargs):
+        monkeypatch.setattr(connection, "commit", commit)
+        return stored(*args, **kwargs)
+
+    def tell(sender, job, before, **kwargs):
+        told.append((before, job.response))
+
+    stored = results.succeed
+    monkeypatch.setattr(results, "succeed", succeed)
+    signals.job_failed.connect(tell, sender=Job)
+    try:
+        run_here(job)
+    finally:
+        signals.job_failed.disconnect(tell, sender=Job)
+    job.refresh_from_db()
+    assert (job.state, told) == ("failed", [("running", None)])

@@ -1,4 +1,4 @@
-"""``manage.py async_accept relay`` and ``manage.py async_accept doctor``."""
+"""``manage.py async_accept``: ``relay``, ``doctor`` and ``health``."""
 
 import json
 import signal
@@ -14,6 +14,7 @@ from django.db import Error
 from async_accept.checks import TAG
 from async_accept.checks.doctor import Doctor, Finding
 from async_accept.conf import conf
+from async_accept.health import examine
 from async_accept.jobs.relay import Relay
 from async_accept.models import Job
 
@@ -24,14 +25,14 @@ FILES_SECONDS = 60.0
 
 
 class Command(BaseCommand):
-    """Run a relay by itself, or examine the set-up."""
+    """Run a relay by itself, examine the set-up, or ask whether a job is stalled."""
 
-    help = "Run a relay by itself, or examine the whole set-up."
+    help = "Run a relay by itself, examine the whole set-up, or ask whether a job is stalled."
     #: The doctor runs the checks itself, and goes on if they fail.
     requires_system_checks = ()
 
     def add_arguments(self, parser: CommandParser) -> None:
-        words = parser.add_subparsers(dest="word", required=True, metavar="relay|doctor")
+        words = parser.add_subparsers(dest="word", required=True, metavar="relay|doctor|health")
         relay = words.add_parser(
             "relay", help="Act on every job whose time has come, until SIGTERM or SIGINT."
         )
@@ -43,8 +44,13 @@ class Command(BaseCommand):
         doctor.add_argument(
             "--timeout", type=float, default=10.0, help="Seconds to wait for a worker, and for the probe job."
         )
+        health = words.add_parser("health", help="Tell whether any job is stalled; exit with 1 if so.")
+        health.add_argument("--json", action="store_true", help="Print JSON.")
 
     def handle(self, *args: Any, word: str, **options: Any) -> None:
+        if word == "health":
+            self.tell_health(as_json=options["json"])
+            return
         # As a worker does: messages of a task that is not imported here would go to the default queue.
         current_app.loader.import_default_modules()
         if word == "relay":
@@ -53,7 +59,7 @@ class Command(BaseCommand):
             with ended_by_signals(relay):
                 self.tick(relay) if options["once"] else self.run(relay)
         else:
-            self.examine(Doctor(options["timeout"]), as_json=options["json"])
+            self.consult(Doctor(options["timeout"]), as_json=options["json"])
 
     # --- Relay ------------------------------------------------------------------------------------------
 
@@ -79,9 +85,22 @@ class Command(BaseCommand):
         if due:
             raise CommandError(f"{due} jobs are due, and the broker did not take them.")
 
+    # --- Health -----------------------------------------------------------------------------------------
+
+    def tell_health(self, *, as_json: bool) -> None:
+        health = examine()
+        if as_json:
+            self.stdout.write(json.dumps(health._asdict()))
+        elif health.stalled is None:
+            self.stdout.write("The database does not answer.")
+        else:
+            self.stdout.write(f"{health.stalled} jobs are stalled.")
+        if not health.ok:
+            raise SystemExit(1)
+
     # --- Doctor -----------------------------------------------------------------------------------------
 
-    def examine(self, doctor: Doctor, *, as_json: bool) -> None:
+    def consult(self, doctor: Doctor, *, as_json: bool) -> None:
         findings = []
         for finding in doctor.examine():
             findings.append(finding)

@@ -1,0 +1,139 @@
+"""Statements that the ORM compiles once in a process, and not each time.
+
+To compile a statement for a wide table costs more than all else about it, and its text is always the same. Only the
+compiling is left out: values still pass through the fields of the model, and rows become instances of it.
+
+``db/updates.py`` has the UPDATEs.
+"""
+
+from collections.abc import Callable
+from functools import cache
+from typing import Any, Generic, NamedTuple, TypeVar
+
+from django.conf import settings
+from django.db import connections, models, transaction
+from django.db.models.constants import OnConflict
+from django.db.models.signals import post_save, pre_save
+from django.db.models.sql import InsertQuery
+
+__all__ = ["Lookup", "Select", "compile_select", "insert", "inserted", "param", "text_of_insert"]
+
+Row = TypeVar("Row", bound=models.Model)
+
+#: Fields that pass on values of these types as they are, on every database.
+_PLAIN = {
+    models.BooleanField: bool,
+    models.CharField: str,
+    models.PositiveIntegerField: int,
+    models.PositiveSmallIntegerField: int,
+    models.TextField: str,
+}
+
+
+def insert(row: models.Model, using: str) -> None:
+    """Insert *row*, whose primary key and columns are plain values, as ``save(force_insert=True)`` does.
+
+    If somebody listens to the signals of ``save()``, that is what is called.
+    """
+    kind = type(row)
+    if pre_save.has_listeners(kind) or post_save.has_listeners(kind):
+        row.save(force_insert=True, using=using)
+        return
+    connection = connections[using]
+    values = [param(field, field.pre_save(row, True), connection) for field in inserted(kind)]
+    with transaction.mark_for_rollback_on_error(using=using), connection.cursor() as cursor:
+        cursor.execute(text_of_insert(kind, using), values)
+    row._state.db, row._state.adding = using, False
+
+
+def param(field: Any, value: Any, connection: Any) -> Any:
+    """Return *value* as the driver takes it for the column of *field*."""
+    is_plain = value is None or _PLAIN.get(type(field)) is type(value)
+    return value if is_plain else field.get_db_prep_save(value, connection)
+
+
+@cache
+def inserted(kind: type[models.Model]) -> list[Any]:
+    """Return the fields of an INSERT: all but a primary key that the database makes."""
+    return [field for field in kind._meta.local_concrete_fields if not isinstance(field, models.AutoField)]
+
+
+@cache
+def text_of_insert(kind: type[models.Model], using: str, key: str = "", updated: tuple[str, ...] = ()) -> str:
+    """Return the text of an INSERT; if there is a row with the same *key* already, that one is *updated*.
+
+    Args:
+        key: the name of a unique field.
+        updated: the names of the fields that are written over.
+    """
+    find = kind._meta.get_field
+    conflict: dict[str, Any] = {}
+    if key:
+        needs_key = connections[using].features.supports_update_conflicts_with_target
+        conflict = {
+            "on_conflict": OnConflict.UPDATE,
+            "update_fields": [find(name) for name in updated],
+            "unique_fields": [find(key)] if needs_key else [],
+        }
+    query: Any = InsertQuery(kind, **conflict)
+    query.insert_values(inserted(kind), [kind()])
+    [(text, _)] = query.get_compiler(using).as_sql()
+    return str(text)
+
+
+class Lookup(Generic[Row]):
+    """Finds rows of a query set by their primary keys.
+
+    Args:
+        rows: returns the query set. It has no condition of its own, and the same columns each time.
+    """
+
+    def __init__(self, rows: Callable[[], models.QuerySet[Row]]) -> None:
+        self._rows = rows
+        #: By the database, and by ``USE_TZ``, which decides how its times are read.
+        self._compiled: dict[tuple[str, bool], Select] = {}
+
+    def find(self, pk: Any, using: str) -> Row | None:
+        """Return what ``rows().using(using).filter(pk=pk).first()`` returns."""
+        key = using, settings.USE_TZ
+        select = self._compiled.get(key)
+        if select is None:
+            select = self._compiled[key] = compile_select(self._rows().filter(pk=pk), using)
+        connection = connections[using]
+        with connection.cursor() as cursor:
+            cursor.execute(select.text, [select.model._meta.pk.get_db_prep_value(pk, connection)])
+            found = cursor.fetchone()
+        return None if found is None else select.row(list(found), connection)
+
+
+class Select(NamedTuple):
+    """The text of a SELECT, and how its rows become instances."""
+
+    text: str
+    model: Any
+    #: The names of the model's columns, which come first.
+    names: list[str]
+    #: The columns that come after them, by name.
+    annotations: dict[str, int]
+    #: What makes Python's values of those of the database, by column.
+    converters: dict[int, tuple[list[Callable[..., Any]], Any]]
+
+    def row(self, values: list[Any], connection: Any) -> Any:
+        """Return the instance for a row of *values*, which are converted in place."""
+        for column, (converters, expression) in self.converters.items():
+            for convert in converters:
+                values[column] = convert(values[column], expression, connection)
+        row = self.model.from_db(connection.alias, self.names, values[: len(self.names)])
+        for name, column in self.annotations.items():
+            setattr(row, name, values[column])
+        return row
+
+
+def compile_select(rows: models.QuerySet[Any], using: str) -> Select:
+    """Compile the SELECT of *rows*, without their order."""
+    compiler: Any = rows.order_by().query.get_compiler(using)
+    text, _ = compiler.as_sql()
+    expressions = [expression for expression, *_ in compiler.select]
+    names = [expressions[column].target.attname for column in compiler.klass_info["select_fields"]]
+    converters = compiler.get_converters(expressions)
+    return Select(text, rows.model, names, compiler.annotation_col_map, converters)

@@ -15,6 +15,7 @@ from async_accept import signals
 from async_accept.admin import detail
 from async_accept.jobs import relay
 from async_accept.jobs.attempt import current_attempt, end
+from async_accept.jobs.broker import Broker
 from tests import servers
 from tests.live import LiveServer
 
@@ -22,6 +23,7 @@ from tests.live import LiveServer
 hypothesis_settings.register_profile("repeatable", derandomize=True, deadline=None, database=None)
 hypothesis_settings.load_profile("repeatable")
 
+pytest_plugins = ["async_accept.contrib.pytest"]
 
 #: What every migrated database has; no test changes it.
 PERMANENT = {"django_content_type", "auth_permission"}
@@ -48,6 +50,8 @@ def _remove_rows(self: TransactionTestCase) -> None:
 
 
 TransactionTestCase._fixture_teardown = _remove_rows  # type: ignore[method-assign]
+# Django opens new connections after such a test. Ours keep theirs: a test that changes its connection closes it.
+TransactionTestCase._should_reload_connections = lambda self: False  # type: ignore[method-assign]
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -125,6 +129,16 @@ def boss(django_user_model: Any) -> Client:
     client = Client()
     client.force_login(django_user_model.objects.create_superuser("boss"))
     return client
+
+
+@pytest.fixture
+def broker_down(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No connection to the broker can be made."""
+
+    def refuse(self: Broker) -> None:
+        raise OSError("refused")
+
+    monkeypatch.setattr(Broker, "_connect", refuse)
 
 
 @pytest.fixture

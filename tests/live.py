@@ -33,6 +33,9 @@ class Handler(QuietWSGIRequestHandler):
 class Server(ThreadedWSGIServer):
     """A server that knows its connections."""
 
+    #: So many may come at one moment; the default of 10 would refuse some of 64.
+    request_queue_size = 128
+
     def __init__(self, address: tuple[str, int], handler: type, **kwargs: Any) -> None:
         super().__init__(address, Handler, **kwargs)
         self.answering: dict[threading.Thread, socket.socket] = {}

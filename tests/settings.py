@@ -41,10 +41,19 @@ INSTALLED_APPS = [
     "django_celery_results",
     "async_accept",
     "async_accept.webhooks",
+    "drf_spectacular",
+    "drf_spectacular_sidecar",
+    "async_accept.contrib.prometheus",
     "example_project.shop",
+    "example_project.inbox",
     "example_project.drills",
     "tests.testapp",
 ]
+
+# The processes that write their spans to this file.
+TRACES_FILE = os.environ.get("TRACES_FILE", "")
+if TRACES_FILE:
+    INSTALLED_APPS.append("async_accept.contrib.opentelemetry")
 
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
@@ -99,7 +108,10 @@ REST_FRAMEWORK = {
         "rest_framework.authentication.SessionAuthentication",
     ],
     "TEST_REQUEST_DEFAULT_FORMAT": "json",
+    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
 }
+# The test views say less than a project's: drf-spectacular warns of that at `check --deploy`.
+SPECTACULAR_SETTINGS = {"ENABLE_DJANGO_DEPLOY_CHECK": False}
 
 # Two secrets of one receiver, as while one is replaced by the next.
 HOOK_SECRETS = ["the old secret of the hooks", "the new secret of the hooks"]
@@ -107,6 +119,12 @@ HOOK_SECRETS = ["the old secret of the hooks", "the new secret of the hooks"]
 CELERY_BROKER_URL = os.environ.get("CELERY_BROKER_URL", "memory://")
 CELERY_RESULT_BACKEND = "django-db"
 CELERY_RESULT_EXTENDED = True
+# The tasks for real workers have queues of this run's own, because others may use the same broker.
+INTEGRATION_QUEUE = f"integration-{TEST_DIR.name}"
+CELERY_TASK_ROUTES = {
+    "tests.integration.tasks.refused": f"{INTEGRATION_QUEUE}-refused",
+    "tests.integration.tasks.*": INTEGRATION_QUEUE,
+}
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 

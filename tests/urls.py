@@ -6,4 +6,6 @@ urlpatterns = [
     path("api/jobs/", include("async_accept.urls")),
     path("api/webhooks/", include("async_accept.webhooks.urls")),
     path("api/", include("tests.testapp.urls")),
+    path("metrics/", include("async_accept.contrib.prometheus.urls")),
+    path("health/", include("async_accept.health")),
 ]

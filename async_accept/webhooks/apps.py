@@ -16,12 +16,13 @@ class WebhooksConfig(AppConfig):
         from ..http import accept
         from ..jobs import relay
         from ..models import Job
-        from ..signals import job_ending
+        from ..signals import job_ending, job_started
         from . import callbacks, checks, keeping, notices, publishing
 
         if checks.has_packages():
             from . import tasks  # noqa: F401 importing registers it
         job_ending.connect(notices.tell_of_end, sender=Job, dispatch_uid="async_accept.webhooks")
+        job_started.connect(notices.tell_of_start, sender=Job, dispatch_uid="async_accept.webhooks")
         accept.BEFORE_STORING.append(callbacks.keep)
         relay.DUTIES["notices"] = publishing.publish_due
         relay.DUTIES["notices swept"] = keeping.sweep

@@ -1,8 +1,9 @@
 """Callbacks: URLs that one request names for its own job, where the view allows it (``accept_callbacks``).
 
-They stand in the body as in OGC API - Processes, section 7.11 (``subscriber.successUri`` and ``failedUri``). They are
-guarded as endpoints are, and signed with the secret of the endpoint that their owner has registered for callbacks; so
-the receiver knows the secret before the first one comes. Callers without an account can name none.
+They stand in the body as in OGC API - Processes, section 7.11: ``subscriber`` with ``successUri``, ``failedUri`` and
+``inProgressUri``. They are guarded as endpoints are, and signed with the secret of the endpoint that their owner has
+registered for callbacks; so the receiver knows the secret before the first one comes. Callers without an account can
+name none.
 """
 
 from collections.abc import Mapping
@@ -15,12 +16,13 @@ from ..http.accept import Acceptance
 from ..models import Job, database_now
 from .guard import Blocked, check_url
 from .models import Callback, Endpoint
+from .notices import TELLS_START
 
 __all__ = ["keep"]
 
 MEMBER = "subscriber"
-#: The members of ``subscriber``, and the columns that keep them. There are no notices of progress (``inProgressUri``).
-COLUMNS = {"successUri": "success_url", "failedUri": "failed_url"}
+#: The members of ``subscriber``, and the columns that keep them.
+COLUMNS = {"successUri": "success_url", "failedUri": "failed_url", "inProgressUri": "progress_url"}
 #: How many requests of one owner may name callbacks in an hour: nobody shall flood others through us.
 MAX_PER_HOUR = 600
 
@@ -45,6 +47,8 @@ def keep(acceptance: Acceptance, job: Job) -> None:
     recent = Callback.objects.filter(endpoint=endpoint.pk, created_at__gt=database_now() - timedelta(hours=1))
     if len(recent.values_list("pk")[:MAX_PER_HOUR]) >= MAX_PER_HOUR:
         raise Throttled(wait=60)
+    if "progress_url" in urls:
+        job.request[TELLS_START] = True
     if urls:
         Callback.objects.create(job_id=job.pk, endpoint=endpoint, **urls)
 

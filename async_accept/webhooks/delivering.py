@@ -5,24 +5,30 @@ relay publishes the delivery again: a notice may arrive twice, with the same id,
 """
 
 import logging
-import random
 from datetime import datetime, timedelta
+from functools import partial
+from time import monotonic
 from uuid import UUID
 
-from django.db import Error
+from django.db import Error, router
 from django.db.models import F, Q
 from django.db.models.functions import Coalesce
 
+from ..db.clock import aware
+from ..db.errors import again_after_outage
 from ..db.transactions import after_commit
-from ..models import database_now
+from ..models import database, database_now
 from ..querysets import acting
+from ..steps import Step, take
 from . import circuits, signals
+from .guard import host_of
 from .models import MOST_FAILURES, Delivery, Endpoint
 from .notices import body_of
-from .schedule import MAX_ATTEMPTS, delay, retry_after
+from .querysets import LEASE
+from .schedule import delay, max_attempts, retry_after
 from .sender import Answer, post
 from .signing import headers
-from .states import DeliveryState, DisabledBy
+from .states import DisabledBy
 
 __all__ = ["deliver"]
 
@@ -39,24 +45,38 @@ SILENT = ("timeout", "unreachable")
 
 def deliver(pk: UUID | str) -> None:
     """Make one attempt at the delivery, if it is due and nobody else does."""
-    rows = Delivery.objects.select_related("endpoint__owner").annotate(host_failures=circuits.failures())
-    delivery = rows.filter(pk=pk, publish_at__isnull=False, endpoint__deleted_at=None).first()
+    delivery = _find(pk)
     if delivery is None:
         return
     failures: int | None = vars(delivery)["host_failures"]  # annotated
     if delivery.endpoint.disabled_at is not None or acting(delivery.endpoint.owner) is None:
         delivery.hold()
     elif not circuits.admits(delivery, failures):
-        delivery.put_off(circuits.pause(failures or 0) * (1 + random.random()))  # noqa: S311 no secret
+        circuits.put_off(delivery, failures)
     elif not delivery.claim():
         return
-    elif delivery.attempt > MAX_ATTEMPTS:  # the last one ended its worker
-        delivery.finish(DeliveryState.FAILED, "error")
+    elif delivery.attempt > max_attempts():  # the last one ended its worker
+        delivery.fail("error")
     else:
+        began = monotonic()
         answer = _attempt(delivery, database_now())
-        _settle(delivery, answer)
-        _judge_host(delivery.host, answer, failures)
+        seconds = monotonic() - began
+        _store(delivery, answer)
+        _tell(delivery, answer)
+        _judge_host(delivery.host, answer, failures, seconds)
         _judge_endpoint(delivery.endpoint, answer, is_callback=bool(delivery.url))
+
+
+def _find(pk: UUID | str) -> Delivery | None:
+    """Return the delivery with what is known of its host, if it waits."""
+    rows = Delivery.objects.select_related("endpoint__owner").annotate(host_failures=circuits.failures())
+    rows = rows.filter(pk=pk, publish_at__isnull=False, endpoint__deleted_at=None)
+    delivery: Delivery | None = rows.first()
+    if delivery is None or delivery.host == (host := host_of(delivery.url or delivery.endpoint.url)):
+        return delivery
+    # The endpoint has a new URL since. The circuit of the old host must not stop what goes to the new one.
+    Delivery.objects.filter(pk=pk).update(host=host)
+    return rows.first()
 
 
 def _attempt(delivery: Delivery, now: datetime) -> Answer:
@@ -70,23 +90,42 @@ def _attempt(delivery: Delivery, now: datetime) -> Answer:
         # Not its message, which may hold anybody's data.
         logger.error("Delivery %s cannot be made: %s", delivery.pk, type(error).__name__)
         return Answer("error")
-    return post(delivery.url or endpoint.url, body.encode(), {"Content-Type": "application/json", **signed})
+    sent = {"Content-Type": "application/json", **signed}
+    return take(
+        Step.DELIVER, (delivery, sent), partial(post, delivery.url or endpoint.url, body.encode(), sent)
+    )
+
+
+def _store(delivery: Delivery, answer: Answer) -> None:
+    """Store how the attempt went. While the database is away, try again: a 2xx that is forgotten is sent again."""
+    until = monotonic() + LEASE.total_seconds()
+    again_after_outage(partial(_settle, delivery, answer), router.db_for_write(Delivery), until)
 
 
 def _settle(delivery: Delivery, answer: Answer) -> None:
     if answer.delivered:
-        delivery.finish(DeliveryState.DELIVERED, answer.outcome)
-    elif answer.status == 410 or delivery.attempt >= (CALLBACK_ATTEMPTS if delivery.url else MAX_ATTEMPTS):
-        delivery.finish(DeliveryState.FAILED, answer.outcome)
+        delivery.arrive(answer.outcome)
+    elif answer.status == 410 or delivery.attempt >= _attempts_of(delivery):
+        delivery.fail(answer.outcome)
     else:
-        delivery.wait(delay(delivery.attempt, retry_after(answer.retry_after)), answer.outcome)
+        wanted = retry_after(answer.retry_after, aware(database_now()))
+        delivery.wait(delay(delivery.attempt, wanted), answer.outcome)
 
 
-def _judge_host(host: str, answer: Answer, failures: int | None) -> None:
+def _attempts_of(delivery: Delivery) -> int:
+    return min(max_attempts(), CALLBACK_ATTEMPTS) if delivery.url else max_attempts()
+
+
+def _tell(delivery: Delivery, answer: Answer) -> None:
+    told = {"sender": Delivery, "delivery": delivery, "outcome": answer.outcome}
+    after_commit(signals.delivery_attempted.send_robust, using=database(), **told)
+
+
+def _judge_host(host: str, answer: Answer, failures: int | None, seconds: float) -> None:
     if answer.outcome in SILENT:
         circuits.unanswered(host, failures)
     elif answer.status is not None:
-        circuits.answered(host, failures)
+        circuits.answered(host, failures, seconds)
 
 
 def _judge_endpoint(endpoint: Endpoint, answer: Answer, *, is_callback: bool) -> None:

@@ -14,7 +14,6 @@ https://www.iana.org/assignments/iana-ipv4-special-registry, https://www.iana.or
 import re
 import socket
 import threading
-from contextlib import suppress
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
@@ -35,6 +34,8 @@ __all__ = [
 
 #: The longest URL that is taken.
 MAX_URL_CHARS = 2000
+#: What owners are told of a host, whether it has no address or the wrong one.
+NOT_PUBLIC = "The host must have an address, and each of its addresses must be public."
 #: How long a look-up of a name may take.
 LOOKUP_SECONDS = 3.0
 
@@ -103,15 +104,17 @@ class Target(NamedTuple):
 
 
 def check_url(url: Any) -> Target:
-    """Check *url* and, if its host has addresses now, all of them. It looks up the name, for 3 seconds at most.
+    """Check *url* and all addresses of its host. It looks up the name, for 3 seconds at most.
 
     Raises:
         Blocked: no notice may go there.
     """
     target = parse(url)
-    # The name may get its address later. To tell would also tell which names a local network knows.
-    with suppress(Unresolved):
+    try:
         resolve(target)
+    except Unresolved:
+        # As for an address that is not public: else owners could find out which names a local network knows.
+        raise Blocked(NOT_PUBLIC) from None
     return target
 
 
@@ -169,7 +172,7 @@ def _check_host(target: Target, in_brackets: bool) -> None:
 def _check_address(address: Address) -> None:
     is_loopback = any(address in network for network in LOOPBACK)
     if not (is_public(address) or (conf.WEBHOOK_ALLOW_LOOPBACK and is_loopback)):
-        raise Blocked("The host has an address that is not public.")
+        raise Blocked(NOT_PUBLIC)
 
 
 def is_public(address: Address) -> bool:

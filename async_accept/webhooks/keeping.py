@@ -1,21 +1,24 @@
 """Remove what was kept for long enough: bodies first, then rows; and all that belongs to a deleted endpoint."""
 
+from datetime import timedelta
 from uuid import UUID
 
 from django.db import router, transaction
 from django.db.models import F, Q
 
 from ..conf import conf
-from ..db.functions import DatabaseNow
+from ..db.functions import DatabaseNow, from_now
 from ..jobs.broker import Broker
 from ..models import database_now
 from . import circuits
 from .models import Callback, Delivery, Endpoint
 from .notices import number
-from .states import DeliveryState
+from .states import TRIED, DeliveryState
 
 __all__ = ["sweep"]
 
+#: When a delivery that still waits is looked at again: a project may keep jobs for less time than the attempts take.
+AGAIN = timedelta(days=1)
 #: How many rows are removed at a time.
 BATCH = 500
 
@@ -33,7 +36,10 @@ def sweep(broker: Broker | None = None, limit: int = BATCH) -> int:
 
 
 def _sweep(ids: list[UUID]) -> None:
-    rows = Delivery.objects.filter(pk__in=ids, sweep_at__lte=DatabaseNow())
+    """Sweep those of *ids* that are due still. What waits for an attempt stays, with its body, however old it is."""
+    due = Delivery.objects.filter(pk__in=ids, sweep_at__lte=DatabaseNow())
+    due.filter(state__in=TRIED).update(sweep_at=from_now(AGAIN))
+    rows = due.exclude(state__in=TRIED)
     uncounted = rows.filter(state=DeliveryState.DROPPED, sequence=None).order_by()
     for endpoint in set(uncounted.values_list("endpoint", flat=True)):
         number(endpoint)

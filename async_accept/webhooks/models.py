@@ -136,7 +136,7 @@ class Delivery(models.Model):
     host = models.CharField(_("host"), max_length=255)
     #: Null for a test.
     job_id = models.UUIDField(_("job"), null=True, blank=True)
-    #: ``job.succeeded``, ``job.failed``, ``job.canceled`` or ``ping``.
+    #: ``job.succeeded``, ``job.failed``, ``job.canceled`` or ``ping``; ``job.running`` to a callback only.
     event = models.CharField(_("event"), max_length=20)
     #: Its number among those of its endpoint; given before the first attempt.
     sequence = models.PositiveBigIntegerField(_("sequence number"), null=True, blank=True, editable=False)
@@ -213,17 +213,15 @@ class Delivery(models.Model):
         self.state, self.attempt = DeliveryState.SENDING, self.attempt + 1
         return True
 
-    def finish(self, state: DeliveryState, outcome: str) -> bool:
-        """End it after this attempt: delivered, or failed for good."""
-        now = database_now()
-        return self._after_attempt(
-            state=state,
-            outcome=outcome,
-            finished_at=now,
-            try_at=None,
-            publish_at=None,
-            sweep_at=now + conf.RESULT_LIFETIME,
-        )
+    def arrive(self, outcome: str) -> bool:
+        """End it: its receiver has it. That holds even if this attempt was given up for lost meanwhile."""
+        open_now = Delivery.objects.filter(state__in=[DeliveryState.WAITING, DeliveryState.SENDING])
+        rows = open_now.filter(pk=self.pk, attempt__gte=self.attempt)  # 0: it was sent again since
+        return rows.update(**_end(DeliveryState.DELIVERED, outcome)) > 0
+
+    def fail(self, outcome: str) -> bool:
+        """End it after this attempt: no receiver has taken it."""
+        return self._after_attempt(**_end(DeliveryState.FAILED, outcome))
 
     def wait(self, delay: timedelta, outcome: str) -> bool:
         """Wait for the next attempt after this one."""
@@ -249,6 +247,18 @@ class Delivery(models.Model):
         return rows.update(state=DeliveryState.HELD, try_at=None, publish_at=None) > 0
 
 
+def _end(state: DeliveryState, outcome: str) -> dict[str, Any]:
+    now = database_now()
+    return {
+        "state": state,
+        "outcome": outcome,
+        "finished_at": now,
+        "try_at": None,
+        "publish_at": None,
+        "sweep_at": now + conf.RESULT_LIFETIME,
+    }
+
+
 class Callback(models.Model):
     """The URLs that one request named for its own job."""
 
@@ -258,6 +268,8 @@ class Callback(models.Model):
     )
     success_url = models.CharField(max_length=2000, blank=True, default="")
     failed_url = models.CharField(max_length=2000, blank=True, default="")
+    #: Told once, when the first attempt begins. The database knows the default: workers of before do not write it.
+    progress_url = models.CharField(max_length=2000, blank=True, default="", db_default="")
     created_at = models.DateTimeField(default=database_now)
 
     objects = PrimaryManager()
@@ -274,11 +286,12 @@ class Callback(models.Model):
 
 
 class Host(models.Model):
-    """A host that did not answer lately: for a while, nobody tries it, so that it holds up no worker."""
+    """A host that did not answer lately, or slowly: nobody or few try it, so that it holds up no worker."""
 
     name = models.CharField(primary_key=True, max_length=255)
+    #: Attempts without an answer; 0: it answers, but slowly.
     failures = models.PositiveIntegerField(default=1)
-    #: Until when nobody tries it.
+    #: Until when nobody (else) tries it.
     closed_until = models.DateTimeField()
 
     objects = PrimaryManager()

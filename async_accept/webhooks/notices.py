@@ -30,11 +30,15 @@ from .models import Callback, Delivery, Endpoint
 from .publishing import publish_new
 from .states import OPEN, DeliveryState
 
-__all__ = ["PING", "body_of", "number", "ping", "tell_of_end"]
+__all__ = ["PING", "TELLS_START", "body_of", "number", "ping", "tell_of_end", "tell_of_start"]
 
 logger = logging.getLogger(__name__)
 
 PING = "ping"
+#: In ``Job.request``: the request has named a callback for the start. All other jobs start without a query for this.
+TELLS_START = "tells_start"
+#: The column of a callback that is told of a state.
+COLUMN_OF = {State.RUNNING: "progress_url", State.SUCCEEDED: "success_url"}
 #: A result that is larger is left out, and the notice says so.
 MAX_RESULT_BYTES = 100_000
 #: How many deliveries get their numbers in one transaction.
@@ -71,20 +75,30 @@ def tell_of_end(job: Job, **kwargs: Any) -> None:
         logger.error("Nobody is told of the end of job %s: %s", job.pk, kind, extra={"job_id": str(job.pk)})
 
 
+def tell_of_start(job: Job, **kwargs: Any) -> None:
+    """Store a delivery for the callback that the request has named for the start; once, at the first attempt.
+
+    After the claim, not together with it: if the worker dies in between, the callback is told of the end only.
+    """
+    if job.owner_id is not None and job.attempt == 1 and (job.request or {}).get(TELLS_START):
+        # Not its state of now: in eager mode it may have ended before the commit.
+        endpoints = _endpoints(job, State.RUNNING)
+        store([_told(endpoint, job, State.RUNNING) for endpoint in endpoints if endpoint.callback])
+
+
 def _tell(job: Job) -> None:
-    rows = [
-        _delivery(
-            endpoint, f"job.{job.state}", job.pk, endpoint.callback or "", is_full=bool(endpoint.overflow)
-        )
-        for endpoint in _endpoints(job)
-        if _wants(endpoint, job)
-    ]
-    store(rows)
+    state = State(job.state)
+    store([_told(endpoint, job, state) for endpoint in _endpoints(job, state) if _wants(endpoint, job)])
 
 
-def _endpoints(job: Job) -> Any:
-    """The endpoints of the owner, with the job's callback, and in ``overflow`` a value if too many deliveries wait."""
-    column = "success_url" if job.state == State.SUCCEEDED else "failed_url"
+def _told(endpoint: Any, job: Job, state: State) -> Delivery:
+    is_full = bool(endpoint.overflow)
+    return _delivery(endpoint, f"job.{state}", job.pk, endpoint.callback or "", is_full=is_full)
+
+
+def _endpoints(job: Job, state: State) -> Any:
+    """The endpoints of the owner, with the job's callback for *state*, and ``overflow`` if too many deliveries wait."""
+    column = COLUMN_OF.get(state, "failed_url")
     named = Callback.objects.filter(job_id=job.pk, endpoint=OuterRef("pk"))
     most = conf.WEBHOOK_MAX_WAITING
     waiting = Delivery.objects.filter(endpoint=OuterRef("pk"), state__in=OPEN).order_by()

@@ -1,4 +1,4 @@
-"""When the next attempt is: later each time, for three days, and never before the receiver wants it.
+"""When the next attempt is: later each time (``WEBHOOK_RETRY_DELAYS``), and never before the receiver wants it.
 
 The time stands in our row. A countdown of Celery would not do: Redis delivers a message again after its visibility
 timeout, so that a notice would be sent twice.
@@ -10,37 +10,45 @@ from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 
-__all__ = ["MAX_ATTEMPTS", "SCHEDULE", "delay", "retry_after"]
+from ..conf import conf
 
-#: Seconds from one attempt to the next, as Standard Webhooks recommends: about three days in all.
-SCHEDULE = (5, 300, 1800, 7200, 18000, 36000, 50400, 72000, 86400)
-MAX_ATTEMPTS = len(SCHEDULE) + 1
+__all__ = ["delay", "max_attempts", "retry_after"]
+
 #: By how much a delay is spread, so that what failed together is not tried again together.
 JITTER = 0.2
 #: The longest that a receiver may put us off.
 LONGEST = timedelta(days=1)
 
 
+def max_attempts() -> int:
+    """Return how many attempts a delivery has in all."""
+    return len(conf.WEBHOOK_RETRY_DELAYS) + 1
+
+
 def delay(
     attempt: int, wanted: timedelta | None = None, chance: Callable[[], float] = random.random
 ) -> timedelta:
-    """Return how long to wait after attempt number *attempt* failed.
+    """Return how long to wait after attempt number *attempt* failed, which was not the last one.
 
     Args:
         wanted: what the receiver wants at least (``retry_after()``).
         chance: gives a number from 0 to 1; replaced in tests.
     """
-    seconds = SCHEDULE[min(attempt, len(SCHEDULE)) - 1] * (1 + JITTER * chance())
-    return max(timedelta(seconds=seconds), min(wanted or timedelta(), LONGEST))
+    planned: timedelta = conf.WEBHOOK_RETRY_DELAYS[attempt - 1] * (1 + JITTER * chance())
+    return max(planned, min(wanted or timedelta(), LONGEST))
 
 
-def retry_after(header: str | None, now: datetime | None = None) -> timedelta | None:
-    """Return what a ``Retry-After`` header says: seconds or a date (RFC 9110, section 10.2.3); None if nothing."""
+def retry_after(header: str | None, now: datetime) -> timedelta | None:
+    """Return what a ``Retry-After`` header says: seconds or a date (RFC 9110, section 10.2.3); None if nothing.
+
+    Args:
+        now: the present time of the database: the clock of this machine may be wrong.
+    """
     text = (header or "").strip()
     if text.isascii() and text.isdecimal():
         return timedelta(seconds=min(int(text[:12]), int(LONGEST.total_seconds())))
     with suppress(ValueError, TypeError, OverflowError, IndexError):
         moment = parsedate_to_datetime(text)
         moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-        return max(moment - (now or datetime.now(UTC)), timedelta())
+        return max(moment - now, timedelta())
     return None

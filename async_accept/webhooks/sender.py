@@ -7,7 +7,7 @@ the environment (proxies, ``.netrc``) is ignored, the whole exchange has a deadl
 import socket
 import threading
 from contextlib import suppress
-from http.client import HTTPException
+from http.client import HTTPException, HTTPResponse, IncompleteRead
 from ipaddress import IPv4Address
 from time import monotonic
 from typing import Any, NamedTuple
@@ -86,9 +86,6 @@ def _exchange(
             # A connection that was cut because the time was over looks like one that broke.
             return Answer("timeout" if deadline.passed else "unreachable")
         with response:
-            # If the socket is closed in the middle of the headers, there is a response all the same.
-            if deadline.passed:
-                return Answer("timeout")
             status = response.status_code
             with suppress(Exception):  # the answer has come; this only lets the receiver finish
                 response.raw.read(READ_BYTES + 1, decode_content=False)
@@ -126,6 +123,39 @@ class Deadline:
         for sock in self.watched:
             with suppress(OSError):
                 sock.shutdown(socket.SHUT_RDWR)
+
+
+class WholeHead(HTTPResponse):
+    """A response whose head has come to its end; ``http.client`` takes one that was cut off as well.
+
+    Of that it is not known what it was to say (RFC 9112, section 8), so it is no answer.
+    """
+
+    def begin(self) -> None:
+        fp: Any = self.fp
+        self.fp = lines = Lines(fp)  # type: ignore[assignment]
+        super().begin()
+        self.fp = fp
+        if not lines.last:
+            raise IncompleteRead(b"")
+
+
+class Lines:
+    """Reads lines of *fp*, and knows the last one: it is empty, without a line break, if nothing came any more."""
+
+    def __init__(self, fp: Any) -> None:
+        self.fp = fp
+        self.last = b""
+
+    def readline(self, limit: int) -> bytes:
+        self.last = self.fp.readline(limit)
+        return self.last
+
+    def flush(self) -> None:
+        """Do nothing: what is closed is flushed before."""
+
+    def close(self) -> None:
+        self.fp.close()
 
 
 class Session(HTTPSession):  # type: ignore[misc] # it has no types
@@ -195,6 +225,8 @@ def _judged(address: Address) -> Address:
 
 def _watched(deadline: Deadline, base: Any) -> Any:
     class Watched(base):  # type: ignore[misc]
+        response_class = WholeHead
+
         def _new_conn(self) -> socket.socket:
             sock: socket.socket = super()._new_conn()
             deadline.watch(sock)

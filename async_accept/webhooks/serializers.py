@@ -3,6 +3,7 @@
 from typing import Any
 
 from rest_framework import serializers
+from rest_framework.fields import empty
 
 from ..conf import conf
 from ..http.monitor import rfc3339
@@ -15,6 +16,12 @@ __all__ = ["DeliverySerializer", "EndpointSerializer", "SinceSerializer"]
 
 #: How many operations one endpoint may name.
 MAX_OPERATIONS = 100
+
+
+class Switch(serializers.BooleanField):
+    """A form that does not name it says nothing. REST framework would take that for an empty checkbox: False."""
+
+    default_empty_html = empty
 
 
 class EndpointSerializer(serializers.Serializer[Endpoint]):
@@ -43,7 +50,7 @@ class EndpointSerializer(serializers.Serializer[Endpoint]):
         help_text="The final states that it is told of; empty: all.",
     )
     include_result = serializers.BooleanField(required=False, help_text="Send small JSON results along.")
-    enabled = serializers.BooleanField(required=False)
+    enabled = Switch(required=False)
 
     def validate_url(self, url: str) -> str:
         try:

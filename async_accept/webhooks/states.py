@@ -3,7 +3,7 @@
 from django.db.models import TextChoices
 from django.utils.translation import pgettext_lazy
 
-__all__ = ["OPEN", "DeliveryState", "DisabledBy"]
+__all__ = ["OPEN", "TRIED", "DeliveryState", "DisabledBy"]
 
 
 class DeliveryState(TextChoices):
@@ -23,8 +23,10 @@ class DeliveryState(TextChoices):
     DROPPED = "dropped", pgettext_lazy("delivery", "dropped")
 
 
+#: States in which a delivery is tried, or waits for its next attempt.
+TRIED = (DeliveryState.WAITING, DeliveryState.SENDING)
 #: States in which a delivery waits for something.
-OPEN = (DeliveryState.WAITING, DeliveryState.SENDING, DeliveryState.HELD)
+OPEN = (*TRIED, DeliveryState.HELD)
 
 
 class DisabledBy(TextChoices):

@@ -1,16 +1,18 @@
 """Helpers for the tests of your project: an inbox that receives webhooks without a network and verifies them."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 from unittest.mock import patch
+from uuid import UUID
 
 from ..jobs.broker import Broker
 from ..models import database_now
-from . import circuits, delivering
+from ..testing.sending import use_none
+from . import circuits, delivering, notices, resending
 from .delivering import deliver
 from .models import Delivery, Endpoint, Host
 from .sender import Answer
@@ -103,10 +105,19 @@ def _verified(url: str, body: bytes, headers: dict[str, str]) -> Notice:
 
 @contextmanager
 def webhook_inbox() -> Iterator[Inbox]:
-    """Let every webhook inside the block go to an inbox in place of the network; ``inbox.deliver()`` sends them."""
+    """Let every webhook inside the block go to an inbox in place of the network; ``inbox.deliver()`` sends them.
+
+    Nothing is sent before, in eager mode neither.
+    """
     inbox = Inbox()
     with (
         patch.object(delivering, "post", inbox._post),
-        patch.object(Broker, "use", lambda broker, work: None),
+        patch.object(notices, "publish_new", _publish_nothing),
+        patch.object(resending, "publish_new", _publish_nothing),
+        patch.object(Broker, "use", use_none),
     ):
         yield inbox
+
+
+def _publish_nothing(ids: Sequence[UUID]) -> None:
+    """Stand for ``publish_new()``."""

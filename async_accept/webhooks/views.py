@@ -16,6 +16,7 @@ from rest_framework.settings import api_settings
 from rest_framework.throttling import SimpleRateThrottle
 from rest_framework.viewsets import GenericViewSet
 
+from ..http.body import check_depth
 from ..http.classes import FromSetting
 from ..http.errors import LANGUAGE, ProblemsMixin
 from ..http.monitor import job_id, rfc3339
@@ -149,6 +150,7 @@ class EndpointViewSet(ProblemsMixin, GenericViewSet[Endpoint]):
 
     def resend(self, request: Request, pk: str) -> Response:
         """Send all again that failed or was held back, at most 1,000 at a time: 202 with their number."""
+        check_depth(request)
         asked = SinceSerializer(data=request.data)
         asked.is_valid(raise_exception=True)
         rows = Delivery.objects.filter(endpoint=self._enabled())
@@ -207,6 +209,7 @@ class EndpointViewSet(ProblemsMixin, GenericViewSet[Endpoint]):
         context = {"owner": acting(self.request.user)}
         if context["owner"] is None:
             raise drf.PermissionDenied
+        check_depth(self.request)
         asked = EndpointSerializer(endpoint, data=self.request.data, partial=partial, context=context)
         asked.is_valid(raise_exception=True)
         return dict(asked.validated_data)

@@ -50,6 +50,24 @@ def test_register_and_get_a_signed_notice(alices, alice, made, receiver):
     assert Webhook(made["secret"]).verify(body, headers)["type"] == "job.succeeded"
 
 
+@pytest.mark.parametrize("format", ["json", "multipart"])
+def test_an_endpoint_is_enabled_unless_the_request_says_otherwise(alices, receiver, format):
+    for given, expected in (({}, True), ({"enabled": False}, False)):
+        made = alices.post(URL, {"url": receiver.url, **given}, format=format)
+        assert made.json()["enabled"] is expected
+
+
+@pytest.mark.parametrize("value", ['["\\ud800"]', "[" * 100_000])
+def test_what_cannot_be_quoted_or_read_is_refused(alices, made, value):
+    body = f'{{"url": "{made["url"]}", "states": {value}}}'
+    for response in (
+        alices.post(URL, body, content_type="application/json"),
+        alices.patch(at(made), body, content_type="application/json"),
+    ):
+        assert response.status_code == 400
+        assert response.json()["status"] == 400
+
+
 def test_the_secret_is_shown_once(alices, made):
     assert alices.post(URL, {"url": made["url"]})["Cache-Control"] == "no-store"
     secret = Endpoint.objects.get(pk=made["id"]).secret
@@ -151,7 +169,7 @@ def test_owners_read_no_more_than_whether_it_arrived(alices, alice, made, receiv
         row = Delivery.objects.first()
         row.claim()
         shown.append(alices.get(at(made, "deliveries")).json()["results"][0])
-        row.finish("failed", outcome)
+        row.fail(outcome)
         shown.append(alices.get(at(made, "deliveries")).json()["results"][0])
     assert {each["state"] for each in shown} == {"waiting", "failed"}
     assert set(shown[0]) == {

@@ -78,6 +78,41 @@ def test_the_job_of_the_request_is_told(alices, receiver, secret, fail):
     assert Delivery.objects.get().url.endswith("/failed" if fail else "/ok")
 
 
+@pytest.mark.parametrize("fail", [False, True])
+def test_the_start_is_told_to_who_asks_for_it(
+    alices, receiver, secret, fail, django_capture_on_commit_callbacks
+):
+    urls = {"inProgressUri": f"{receiver.url}/begun", "successUri": f"{receiver.url}/ok"}
+    with django_capture_on_commit_callbacks(execute=True):
+        follow(alices, alices.post("/work/", {"subscriber": urls, "fail": fail}))
+    send_due()
+    told = {(row.event, row.url.rpartition("/")[2]) for row in Delivery.objects.all()}
+    assert told == {("job.running", "begun")} | (set() if fail else {("job.succeeded", "ok")})
+
+
+def test_the_start_is_told_once_and_its_document_says_that_the_job_runs(
+    alices, alice, receiver, secret, django_capture_on_commit_callbacks
+):
+    alices.post("/work/", {"subscriber": {"inProgressUri": receiver.url}})
+    for _ in range(2):
+        job = Job.objects.get()
+        with django_capture_on_commit_callbacks(execute=True):
+            assert job.claim()
+        send_due()
+        assert job.give_back(timedelta(), "retry")
+    [(headers, body)] = receiver.got
+    assert Webhook(secret).verify(body, headers)["data"]["status"] == "running"
+
+
+def test_other_jobs_start_without_a_query(
+    alices, receiver, secret, django_assert_num_queries, django_capture_on_commit_callbacks
+):
+    post(alices, receiver)
+    job = Job.objects.get()
+    with django_assert_num_queries(1), django_capture_on_commit_callbacks(execute=True):
+        assert job.claim()
+
+
 def test_a_view_that_does_not_allow_it_ignores_it(alices, receiver, secret):
     follow(alices, post(alices, receiver, "/deaf/"))
     assert not Callback.objects.exists()

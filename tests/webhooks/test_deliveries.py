@@ -2,14 +2,16 @@
 
 import json
 from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 
 import pytest
 from celery.exceptions import SoftTimeLimitExceeded
-from django.db import InterfaceError, connection, transaction
+from django.db import InterfaceError, OperationalError, connection, transaction
 from django.test.utils import CaptureQueriesContext
 from standardwebhooks import Webhook
 
 from async_accept import signals
+from async_accept.db import errors
 from async_accept.jobs import relay
 from async_accept.jobs.broker import Broker
 from async_accept.models import Job
@@ -30,6 +32,8 @@ from async_accept.webhooks import (
 from async_accept.webhooks.delivering import deliver
 from async_accept.webhooks.models import Delivery, Endpoint, Host
 from async_accept.webhooks.resending import resend
+from async_accept.webhooks.sender import Answer
+from async_accept.webhooks.signals import delivery_attempted
 from tests.webhooks.conftest import age, come_back_later, past, send_due
 from tests.webhooks.receiver import answer, hang_up
 
@@ -141,7 +145,7 @@ def test_a_process_that_dies_after_the_commit_loses_nothing(endpoint, receiver, 
     monkeypatch.setattr(notices, "publish_new", lambda ids: None)
     make_job(owner=alice, state="succeeded")
     sent = []
-    monkeypatch.setattr(publishing, "_send", lambda ids, producer: sent.extend(ids))
+    monkeypatch.setattr(publishing, "_send", lambda ids, producer: sent.extend(ids) or [])
     assert relay.DUTIES["notices"](publishing.broker) == 0  # its message may be on the way
     Delivery.objects.update(publish_at=past())
     assert relay.DUTIES["notices"](publishing.broker) == 1
@@ -152,7 +156,7 @@ def test_a_process_that_dies_after_the_commit_loses_nothing(endpoint, receiver, 
 
 
 def test_a_delivery_whose_sender_died_is_sent_by_another(endpoint, receiver, alice, monkeypatch):
-    monkeypatch.setattr(publishing, "_send", lambda ids, producer: None)
+    monkeypatch.setattr(publishing, "_send", lambda ids, producer: [])
     make_job(owner=alice, state="succeeded")
     row = only()
     assert row.claim()
@@ -187,18 +191,42 @@ def test_a_broker_that_fails_is_asked_again_at_once(endpoint, alice, monkeypatch
     Delivery.objects.update(publish_at=past())
     monkeypatch.setattr(publishing, "_send", fail)
     assert publishing.publish_due(Broker()) == 0
-    monkeypatch.setattr(publishing, "_send", lambda ids, producer: None)
+    monkeypatch.setattr(publishing, "_send", lambda ids, producer: [])
     assert publishing.publish_due(Broker()) == 1
 
 
 def test_a_queue_that_nobody_consumes_is_told(endpoint, alice, monkeypatch, caplog):
-    monkeypatch.setattr(publishing, "_send", lambda ids, producer: None)
+    monkeypatch.setattr(publishing, "_send", lambda ids, producer: [])
     make_job(owner=alice, state="succeeded")
     for count in range(publishing.PATIENCE + 1):
         assert ("WEBHOOK_QUEUE" in caplog.text) is False, count
         Delivery.objects.update(publish_at=past())
         assert publishing.publish_due(publishing.broker) == 1
     assert "'webhooks' (WEBHOOK_QUEUE)" in caplog.text
+
+
+def test_deliveries_that_the_broker_refuses_wait_for_their_next_step(endpoint, alice, monkeypatch, caplog):
+    """Such as RabbitMQ, if their queue is full."""
+    monkeypatch.setattr(publishing, "_send", lambda ids, producer: ids[:1])
+    for _ in range(3):
+        make_job(owner=alice, state="succeeded")
+    Delivery.objects.update(publish_at=past())
+    assert publishing.publish_due(publishing.broker) == 2
+    assert "The broker refused the messages of 1 webhook deliveries" in caplog.text
+    assert not Delivery.objects.due().exists()
+
+
+def test_many_due_deliveries_cost_as_many_statements_as_one(
+    endpoint, alice, monkeypatch, django_assert_num_queries
+):
+    monkeypatch.setattr(publishing, "_send", lambda ids, producer: [])
+    for _ in range(6):
+        make_job(owner=alice, state="succeeded")
+    for count, delivery in enumerate(Delivery.objects.all()):
+        Delivery.objects.filter(pk=delivery.pk).update(publishes=count, publish_at=past())
+    with django_assert_num_queries(4):  # two of them begin and end the savepoint
+        assert publishing.publish_due(publishing.broker) == 6
+    assert sorted(Delivery.objects.values_list("publishes", flat=True)) == [1, 2, 3, 4, 5, 6]
 
 
 def ask_for_what_is_not_migrated(*args):
@@ -241,7 +269,7 @@ def test_no_fault_of_notices_keeps_a_job_from_its_end(endpoint, alice, monkeypat
 def test_what_passes_by_itself_ends_no_job_without_its_notices(endpoint, alice, monkeypatch, error):
     job = make_job(owner=alice, state="running")
 
-    def fail(job):
+    def fail(job, state):
         raise error
 
     with monkeypatch.context() as broken:
@@ -315,6 +343,22 @@ def test_a_receiver_that_comes_back_gets_each_notice_by_one_id(endpoint, receive
     assert Endpoint.objects.get().failures == 0
 
 
+def test_each_attempt_is_told_by_a_signal(endpoint, receiver, alice, django_capture_on_commit_callbacks):
+    told = []
+
+    def listen(delivery, outcome, **kwargs):
+        told.append((delivery.pk, outcome))
+
+    make_job(owner=alice, state="succeeded")
+    delivery_attempted.connect(listen, sender=Delivery)
+    for behave in (answer(500), answer(200)):
+        receiver.behave = behave
+        with django_capture_on_commit_callbacks(execute=True):
+            deliver(only().pk)
+        come_back_later()
+    assert told == [(only().pk, "5xx"), (only().pk, "2xx")]
+
+
 def test_a_repeated_message_sends_nothing(endpoint, receiver, alice):
     make_job(owner=alice, state="succeeded")
     row = only()
@@ -327,8 +371,42 @@ def test_a_repeated_message_sends_nothing(endpoint, receiver, alice):
     deliver(row.pk)
     deliver(row.pk)
     assert len(receiver.got) == 1
-    assert not row.finish("failed", "5xx")  # the one that was gone comes late
+    assert not row.fail("5xx")  # the one that was gone comes late
     assert only().state == "delivered"
+
+
+@pytest.mark.parametrize("meanwhile", ["published", "claimed"])
+def test_a_2xx_counts_though_its_attempt_was_given_up(endpoint, receiver, alice, monkeypatch, meanwhile):
+    """The sender hung until its lease was over. What has arrived is not sent again."""
+    make_job(owner=alice, state="succeeded")
+    monkeypatch.setattr(publishing, "_send", lambda ids, producer: [])
+
+    def hang(*args):
+        Delivery.objects.update(publish_at=past())
+        assert publishing.publish_due(publishing.broker) == 1
+        assert meanwhile == "published" or only().claim()
+        return Answer("2xx", 204)
+
+    monkeypatch.setattr(delivering, "post", hang)
+    deliver(only().pk)
+    assert (only().state, only().publish_at) == ("delivered", None)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_2xx_is_stored_when_the_database_is_back(endpoint, receiver, alice, monkeypatch):
+    make_job(owner=alice, state="succeeded")
+    arrive, failures = Delivery.arrive, [OperationalError(2013, "gone"), InterfaceError("gone")]
+
+    def away_at_first(row, outcome):
+        if failures:
+            raise failures.pop()
+        return arrive(row, outcome)
+
+    monkeypatch.setattr(Delivery, "arrive", away_at_first)
+    monkeypatch.setattr(errors, "sleep", lambda seconds: None)
+    deliver(only().pk)
+    assert only().state == "delivered"
+    assert failures == []
 
 
 def test_each_attempt_is_signed_anew_with_the_secrets_of_its_time(endpoint, receiver, alice):
@@ -382,14 +460,39 @@ def test_retry_after_is_honoured(endpoint, receiver, alice):
     assert timedelta(hours=1, minutes=59) < left <= timedelta(hours=2)
 
 
+@pytest.mark.parametrize("hours", [-5, 5])
+def test_the_databases_clock_reads_a_date_of_retry_after(endpoint, receiver, alice, monkeypatch, hours):
+    """It is right, and so is the receiver's; that of this machine is wrong by hours."""
+    make_job(owner=alice, state="succeeded")
+    right = datetime.now(UTC) + timedelta(hours=hours)
+    monkeypatch.setattr(delivering, "database_now", lambda: right)
+    receiver.behave = answer(429, Retry_After=format_datetime(right + timedelta(hours=2), True))
+    send_due()
+    left = only().try_at - datetime.now(UTC)
+    assert timedelta(hours=1, minutes=59) < left <= timedelta(hours=2)
+
+
 def test_the_schedule_takes_three_days_and_no_receiver_shortens_it():
-    waits = [schedule.delay(n, None, lambda: 0) for n in range(1, schedule.MAX_ATTEMPTS)]
+    waits = [schedule.delay(n, None, lambda: 0) for n in range(1, schedule.max_attempts())]
     assert timedelta(days=3) <= sum(waits, timedelta()) < timedelta(days=4)
     assert waits == sorted(waits)
     assert schedule.delay(2, timedelta(seconds=1), lambda: 0) == timedelta(minutes=5)
     assert schedule.delay(2, timedelta(hours=1), lambda: 1) == timedelta(hours=1)
     assert schedule.delay(2, timedelta(days=400)) == timedelta(days=1)
     assert schedule.delay(2, None, lambda: 1) == timedelta(minutes=6)
+
+
+def test_a_project_may_wait_less_and_give_up_sooner(endpoint, receiver, alice, settings):
+    delays = [timedelta(seconds=2), timedelta(seconds=4)]
+    settings.ASYNC_ACCEPT = settings.ASYNC_ACCEPT | {"WEBHOOK_RETRY_DELAYS": delays}
+    make_job(owner=alice, state="succeeded")
+    receiver.behave = answer(500)
+    for delay in delays:
+        send_due()
+        assert delay * 0.5 < only().try_at - datetime.now(UTC) <= delay * 1.2
+        come_back_later()
+    send_due()
+    assert (only().state, only().attempt) == ("failed", 3)
 
 
 def test_retry_after_is_seconds_or_a_date():
@@ -405,7 +508,7 @@ def test_retry_after_is_seconds_or_a_date():
 def test_after_the_last_attempt_it_is_a_dead_letter_that_can_be_sent_again(endpoint, receiver, alice):
     make_job(owner=alice, state="succeeded")
     receiver.behave = answer(500)
-    for _ in range(schedule.MAX_ATTEMPTS):
+    for _ in range(schedule.max_attempts()):
         assert send_due() == 1
         come_back_later()
     assert send_due() == 0
@@ -419,7 +522,7 @@ def test_after_the_last_attempt_it_is_a_dead_letter_that_can_be_sent_again(endpo
 
 def test_a_worker_that_dies_at_every_attempt_ends_too(endpoint, receiver, alice):
     make_job(owner=alice, state="succeeded")
-    for _ in range(schedule.MAX_ATTEMPTS):
+    for _ in range(schedule.max_attempts()):
         assert only().claim()
         come_back_later()
     deliver(only().pk)
@@ -522,12 +625,12 @@ def test_a_silent_host_is_left_alone_and_then_tried_by_one(endpoint, receiver, a
         deliver(pk)
     assert len(receiver.got) == 5  # another host is none the worse
     Delivery.objects.filter(publish_at__isnull=False).update(publish_at=past())
-    monkeypatch.setattr(publishing, "_send", lambda ids, producer: None)
+    monkeypatch.setattr(publishing, "_send", lambda ids, producer: [])
     assert publishing.publish_due(publishing.broker) == 0
     come_back_later()
     send_due()
     assert sorted(rows.values_list("attempt", flat=True)) in ([0, 0, 1, 1, 2], [0, 1, 1, 1, 1])
-    Endpoint.objects.filter(pk=other.pk).update(url=receiver.url)
+    monkeypatch.setattr(delivering, "post", lambda *args: Answer("2xx", 204))  # it is back
     come_back_later()
     send_due()
     assert not Host.objects.exists()
@@ -542,6 +645,19 @@ def test_an_owner_who_may_not_act_is_told_nothing(endpoint, receiver, alice):
     alice.delete()
     send_due()
     assert receiver.got == []
+
+
+def test_the_circuit_of_an_old_host_stops_nothing_that_goes_to_the_new_one(endpoint, receiver, alice):
+    """What failed at the old URL is sent again to the new one."""
+    make_job(owner=alice, state="succeeded")
+    Delivery.objects.update(state="failed", host="old.example", try_at=None, publish_at=None)
+    Host.objects.create(
+        name="old.example", failures=9, closed_until=datetime.now(UTC) + timedelta(minutes=10)
+    )
+    resend(Delivery.objects.all())
+    send_due()
+    assert (only().state, only().host) == ("delivered", "127.0.0.1")
+    assert Host.objects.get().failures == 9  # nobody has tried that one
 
 
 def test_numbers_are_given_in_batches_in_the_order_of_the_ends(endpoint, receiver, alice, monkeypatch):
@@ -582,6 +698,27 @@ def test_bodies_go_before_rows(endpoint, receiver, alice):
     assert keeping.sweep() == 0
     long_ago = datetime.now(UTC) - timedelta(days=31)
     Delivery.objects.update(created_at=long_ago, sweep_at=long_ago)
+    assert keeping.sweep() == 1
+    assert not Delivery.objects.exists()
+
+
+def test_what_waits_outlives_a_short_life_of_jobs(endpoint, receiver, alice, settings):
+    """The attempts take three days; a project may keep its jobs for less."""
+    settings.ASYNC_ACCEPT = settings.ASYNC_ACCEPT | {"JOB_LIFETIME": timedelta(hours=1)}
+    job = make_job(owner=alice, state="succeeded")
+    receiver.behave = answer(500)
+    send_due()
+    job.delete()
+    long_ago = datetime.now(UTC) - timedelta(days=2)
+    Delivery.objects.update(created_at=long_ago, sweep_at=long_ago)
+    assert keeping.sweep() == 1
+    assert keeping.sweep() == 0
+    receiver.behave = answer(200)
+    come_back_later()
+    send_due()
+    first, second = bodies(receiver)
+    assert first == second
+    Delivery.objects.update(sweep_at=past())
     assert keeping.sweep() == 1
     assert not Delivery.objects.exists()
 

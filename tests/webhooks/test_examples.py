@@ -53,6 +53,7 @@ def test_in_python(secret):
     assert {post(wrong) for wrong in altered(headers)} == {401}
 
 
+@pytest.mark.programs
 def test_in_node(secret, tmp_path):
     if shutil.which("node") is None:
         servers.do_without("needs Node")

@@ -73,10 +73,21 @@ def test_hostile_urls_are_refused(resolver):
 @pytest.mark.parametrize(
     "url",
     ["https://hooks.example/", "https://hooks.example:8443/x?a=b", "https://8.8.8.8/", "HTTPS://HOOKS.EXAMPLE/",
-     "https://[2606:4700:4700::1111]/", "https://xn--mnchen-3ya.example/", "https://a_b.example", "https://unknown.example/"],
+     "https://[2606:4700:4700::1111]/", "https://xn--mnchen-3ya.example/", "https://a_b.example"],
 )  # fmt: skip
 def test_an_honest_url_is_taken(url, resolver):
+    resolver["xn--mnchen-3ya.example"] = resolver["a_b.example"] = ["93.184.215.14"]
     assert check_url(url).url == url
+
+
+def test_registration_does_not_tell_which_names_a_network_knows(resolver):
+    resolver["db.internal.example"] = ["10.0.0.5"]
+    said = set()
+    for host in ("db.internal.example", "unknown.example", "10.0.0.5"):
+        with pytest.raises(Blocked) as caught:
+            check_url(f"https://{host}/")
+        said.add(str(caught.value))
+    assert len(said) == 1
 
 
 def test_http_and_ports_are_the_settings(settings, resolver):

@@ -53,6 +53,8 @@ def test_a_redirect_is_not_followed_and_its_body_not_decoded(receiver, status, m
     ("behave", "outcome"),
     [
         (drip, "timeout"),
+        (raw(b"HTTP/1.1 200 OK\r\nX-Cut: o"), "unreachable"),
+        (raw(b"HTTP/1.1 200 OK\r\nX-Cut: off\r\n"), "unreachable"),
         (lambda handler: time.sleep(0.4), "timeout"),
         (hang_up, "unreachable"),
         (flood, "2xx"),

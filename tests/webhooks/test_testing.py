@@ -3,15 +3,13 @@ import pytest
 from async_accept.testing import make_job
 from async_accept.webhooks import delivering
 from async_accept.webhooks.models import Delivery, Endpoint
-from async_accept.webhooks.testing import webhook_inbox
 
 pytestmark = pytest.mark.django_db
 
 
 @pytest.fixture
-def inbox():
-    with webhook_inbox() as inbox:
-        yield inbox
+def inbox(webhook_inbox):
+    return webhook_inbox
 
 
 def test_the_inbox_gets_what_the_endpoint_wants(inbox, alice):
@@ -37,6 +35,14 @@ def test_trouble_on_purpose(inbox, alice, trouble, comes_in):
     assert len(inbox.received) == comes_in
     assert len({notice.id for notice in inbox.received}) == 1
     assert Delivery.objects.get().state == "delivered"
+
+
+@pytest.mark.django_db(transaction=True)
+def test_in_eager_mode_nothing_is_sent_before(inbox, alice, eager):
+    inbox.endpoint(alice)
+    make_job(owner=alice, state="succeeded")
+    assert inbox.received == []
+    assert len(inbox.deliver()) == 1
 
 
 def test_410_disables(inbox, alice):

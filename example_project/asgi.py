@@ -11,4 +11,7 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "example_project.settings")
 from django.contrib.staticfiles.handlers import ASGIStaticFilesHandler
 from django.core.asgi import get_asgi_application
 
+from example_project.tracing import trace_requests
+
+trace_requests()
 application = ASGIStaticFilesHandler(get_asgi_application())

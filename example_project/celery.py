@@ -4,6 +4,8 @@ import os
 
 from celery import Celery
 
+from . import tracing  # noqa: F401 importing connects it to the worker's processes
+
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "example_project.settings")
 
 app = Celery("example_project")

@@ -31,9 +31,16 @@ INSTALLED_APPS = [
     "rest_framework.authtoken",
     # Before async_accept: the shop replaces its template async_accept/base.html.
     "example_project.shop",
-    # async_accept: these two.
+    # async_accept: these two, and the third for webhooks.
     "django_celery_results",
     "async_accept",
+    "async_accept.webhooks",
+    # async_accept: metrics for Prometheus.
+    "async_accept.contrib.prometheus",
+    # Nothing else is needed: the schema at /api/schema/ shows what is accepted, and the endpoints of jobs.
+    "drf_spectacular",
+    "drf_spectacular_sidecar",
+    "example_project.inbox",  # receives webhooks, in the place of another company
     "example_project.drills",  # for fault tests, see DRILLS
 ]
 
@@ -77,6 +84,20 @@ REST_FRAMEWORK = {
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
     "DEFAULT_PAGINATION_CLASS": "rest_framework.pagination.PageNumberPagination",
     "PAGE_SIZE": 50,
+    "DEFAULT_SCHEMA_CLASS": "example_project.shop.schema.ShopSchema",
+}
+
+SPECTACULAR_SETTINGS = {
+    "TITLE": "Corner Shop",
+    "VERSION": "1",
+    "SCHEMA_PATH_PREFIX": "/api/",
+    "SERVE_INCLUDE_SCHEMA": False,
+    # A field that is read only is then in the response alone, and a generated client can require it there.
+    "COMPONENT_SPLIT_REQUEST": True,
+    # The files of the pages come with the package drf-spectacular-sidecar, so no page needs a CDN.
+    "SWAGGER_UI_DIST": "SIDECAR",
+    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+    "REDOC_DIST": "SIDECAR",
 }
 
 TIME_ZONE = "UTC"
@@ -107,7 +128,18 @@ CELERY_DB_REUSE_MAX = int(env.number("CELERY_DB_REUSE_MAX", 0))
 
 # async_accept: its own settings, all of them optional. The shop uses the defaults. An environment variable
 # can change a duration or a switch: ASYNC_ACCEPT_LEASE_SECONDS=3, ASYNC_ACCEPT_RELAY_IN_WORKER=0.
-ASYNC_ACCEPT = env.package_settings()
+ASYNC_ACCEPT = {
+    **env.package_settings(),
+    # Who may read metrics and health, beside staff: a monitoring system sends one of these tokens.
+    "MONITORING_TOKENS": env.words("MONITORING_TOKENS", []),
+    # Where a worker serves its metrics, such as 127.0.0.1:9540.
+    "WORKER_METRICS_ADDRESS": env.text("WORKER_METRICS_ADDRESS") or None,
+}
+
+# Traces of requests and jobs go to this file; pip install opentelemetry-sdk opentelemetry-instrumentation-django
+TRACES_FILE = env.text("TRACES_FILE")
+if TRACES_FILE:
+    INSTALLED_APPS.append("async_accept.contrib.opentelemetry")
 
 # --- The shop itself -------------------------------------------------------------------------------
 

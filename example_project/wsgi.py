@@ -13,4 +13,7 @@ os.environ.setdefault("CONN_MAX_AGE", "60")
 from django.contrib.staticfiles.handlers import StaticFilesHandler
 from django.core.wsgi import get_wsgi_application
 
+from example_project.tracing import trace_requests
+
+trace_requests()
 application = StaticFilesHandler(get_wsgi_application())

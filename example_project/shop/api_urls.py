@@ -18,6 +18,7 @@ ROOT = {
     "products": "product-list",
     "reports": "report",
     "jobs": "async_accept:job-list",
+    "webhooks": "async_accept_webhooks:endpoint-list",
     "drills": "drills:drill",
 }
 

@@ -15,7 +15,17 @@ from rest_framework.exceptions import APIException, ValidationError
 from rest_framework.parsers import BaseParser
 from rest_framework.request import Request
 
-__all__ = ["COLUMNS", "MAX_BYTES", "MAX_ROWS", "BatchTooLarge", "CSVParser", "InvalidRows", "read_batch"]
+__all__ = [
+    "COLUMNS",
+    "MAX_BYTES",
+    "MAX_ROWS",
+    "BatchSerializer",
+    "BatchTooLarge",
+    "CSVParser",
+    "InvalidRows",
+    "OrderRow",
+    "read_batch",
+]
 
 # The longest result of a batch with this many rows is shorter than async_accept's MAX_RESULT_BYTES. Otherwise a batch
 # could fail after its payments were made.
@@ -68,6 +78,15 @@ class OrderRow(serializers.Serializer):
     code = serializers.RegexField(_NAME, max_length=32, required=False, allow_blank=True, allow_null=True)
 
     default_error_messages = {"invalid": "An order is an object with reference, sku and quantity."}
+
+
+class BatchSerializer(serializers.Serializer):
+    """A batch of orders. A bare list of them is taken as well; the schema tells of the object alone.
+
+    openapi-python-client cannot send a list where another media type is possible.
+    """
+
+    orders = OrderRow(many=True, allow_empty=False, max_length=MAX_ROWS)
 
 
 def read_batch(request: Request) -> list[dict[str, Any]]:

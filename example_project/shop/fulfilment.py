@@ -18,6 +18,7 @@ from django.db import IntegrityError, transaction
 
 from . import discounts, gateway, inventory, payments
 from .models import DiscountRule, Order, OrderLine, Product
+from .results import BatchEntry, BatchResult, BatchSummary
 
 __all__ = ["Batch", "Row"]
 
@@ -95,7 +96,7 @@ class Batch:
         states = [order.status for order in self._orders()]
         return states.count(Order.Status.PAID), states.count(Order.Status.CANCELED)
 
-    def result(self) -> dict[str, Any]:
+    def result(self) -> BatchResult:
         """Return what became of each row."""
         found = {order.reference: order for order in self._orders()}
         orders = [self._entry(row, found.get(row.reference)) for row in self.rows]
@@ -130,7 +131,7 @@ class Batch:
         order.status = _reserved(product, row.quantity)
         order.save(update_fields=["status", "placing"])
 
-    def _entry(self, row: Row, order: Order | None) -> dict[str, Any]:
+    def _entry(self, row: Row, order: Order | None) -> BatchEntry:
         if order is None:
             outcome, amount = "rejected", Decimal(0)
             reason = self.rejected.get(row.reference, "The order is gone.")
@@ -165,7 +166,7 @@ def _same(order: Order, row: Row, product: Product) -> bool:
     )
 
 
-def _summary(orders: list[dict[str, Any]]) -> dict[str, Any]:
+def _summary(orders: list[BatchEntry]) -> BatchSummary:
     outcomes = [order["outcome"] for order in orders]
     counts = {name: outcomes.count(name) for name in ("paid", "declined", "out_of_stock")}
     # These are rare, so they are counted only if there are any.
@@ -174,7 +175,7 @@ def _summary(orders: list[dict[str, Any]]) -> dict[str, Any]:
     return {"orders": len(orders), **counts, "total_amount": str(discounts.cents(total))}
 
 
-def _as_csv(entries: list[dict[str, Any]]) -> str:
+def _as_csv(entries: list[BatchEntry]) -> str:
     """Return the rows that were not paid as CSV, to correct and send again."""
     text = io.StringIO()
     columns = ["row", "reference", "sku", "quantity", "outcome", "reason"]

@@ -16,7 +16,9 @@ from django.views import View
 from django.views.decorators.csrf import ensure_csrf_cookie
 from django.views.generic import TemplateView
 
-from . import orders, provider
+from example_project.inbox.receiver import receive, verified
+
+from . import notices, orders, provider
 from .api_client import call_api, error_text, latest_job, result_of
 from .cards import CARDS, Card, shown_columns, source
 from .csp import POLICY
@@ -63,6 +65,9 @@ class HomeView(Page, TemplateView):
             products=Product.objects.all(),
             payment=self._payment(),
             payment_code=source(PaymentEvents),
+            is_inbox_offered=notices.is_offered(),
+            inbox=notices.inbox_of(self.request),
+            inbox_code=f"{source(notices.register)}\n\n{source(receive)}\n\n{source(verified)}",
             demo_logins=_ONE_CLICK_LOGINS if settings.DEMO_LOGIN else (),
             token=self._token(),
             max_bytes=settings.IMPORT_MAX_BYTES,

@@ -11,13 +11,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from decimal import Decimal
-from typing import Any
 
 from django.conf import settings
 from django.utils import timezone
 
 from .discounts import cents
 from .models import Order
+from .results import Report, ReportDay
 
 __all__ = ["Day", "SalesReport"]
 
@@ -62,7 +62,7 @@ class SalesReport:
         day.drawn += 1
         day.drawn_cents += amount_cents
 
-    def result(self) -> dict[str, Any]:
+    def result(self) -> Report:
         """Return the report as data for JSON."""
         days = list(self.days.values())
         return {
@@ -77,7 +77,7 @@ class SalesReport:
             "days": [self._entry(day) for day in days],
         }
 
-    def _entry(self, day: Day) -> dict[str, Any]:
+    def _entry(self, day: Day) -> ReportDay:
         # The estimate is for the number of real orders, not for the number of draws.
         scale = Decimal(len(self.orders)) / self.rows
         return {

@@ -11,6 +11,7 @@ from async_accept.tasks import JobTask
 
 from .fulfilment import Batch
 from .reports import SalesReport
+from .results import BatchResult, Report
 from .time_left import TimeLeft
 from .trouble import make_trouble
 
@@ -21,7 +22,7 @@ _ESTIMATE_ROWS = 5_000
 
 
 @shared_task(base=JobTask, bind=True, retry_when_lost=True)
-def fulfil_orders(self: JobTask, customer: int, orders: list[dict[str, Any]]) -> dict[str, Any]:
+def fulfil_orders(self: JobTask, customer: int, orders: list[dict[str, Any]]) -> BatchResult:
     """Fulfil a batch of orders. A second attempt continues where the first one stopped.
 
     If it is canceled, it keeps the orders that are paid, and gives back the stock of the others.
@@ -43,7 +44,7 @@ def fulfil_orders(self: JobTask, customer: int, orders: list[dict[str, Any]]) ->
 
 
 @shared_task(base=JobTask, bind=True, retry_when_lost=True)
-def build_report(self: JobTask, rows: int, days: int) -> dict[str, Any]:
+def build_report(self: JobTask, rows: int, days: int) -> Report:
     """Build the sales report. It only reads, so it is safe to run it again."""
     sales = SalesReport(rows, days)
     time_left = TimeLeft(rows)

@@ -15,6 +15,8 @@ from django.db import models
 from async_accept.progress import current_job, report, track
 from async_accept.tasks import JobTask
 
+from .results import TroubleResult
+
 __all__ = ["Kind", "Trouble", "make_trouble"]
 
 _STEP_SECONDS = 0.5
@@ -39,7 +41,7 @@ class Kind(models.TextChoices):
 
 
 @shared_task(base=JobTask, bind=True, retry_when_lost=True, max_attempts=2)
-def make_trouble(self: JobTask, kind: str) -> dict[str, int | str]:
+def make_trouble(self: JobTask, kind: str) -> TroubleResult:
     """Work for some seconds, and go wrong in the middle."""
     job = current_job()
     attempt = job.attempt if job else 1

@@ -11,6 +11,8 @@ from django.conf import settings
 from django.db import transaction
 from django.db.models import QuerySet
 from django.http import FileResponse, Http404
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import OpenApiRequest, OpenApiResponse, extend_schema, extend_schema_view
 from rest_framework import viewsets
 from rest_framework.decorators import action
 from rest_framework.exceptions import APIException
@@ -22,11 +24,12 @@ from async_accept.decorators import accepts_task
 from async_accept.mixins import AcceptCreateMixin, AcceptMixin
 
 from . import payments
-from .batches import CSVParser, read_batch
+from .batches import BatchSerializer, CSVParser, read_batch
 from .models import Order, PriceList, Product
 from .serializers import (
     BulkSerializer,
     OrderSerializer,
+    PlacedOrderSerializer,
     PriceListSerializer,
     ProductSerializer,
     ReportSerializer,
@@ -52,13 +55,27 @@ class ProductViewSet(viewsets.ReadOnlyModelViewSet):
     queryset = Product.objects.all()
     serializer_class = ProductSerializer
     lookup_field = "sku"
+    # All but a slash, and NUL: PostgreSQL has no text with NUL, and its driver raises an error for it.
+    lookup_value_regex = r"[^/\x00]+"
 
 
+@extend_schema_view(
+    update=extend_schema(responses=OrderSerializer),
+    partial_update=extend_schema(responses=OrderSerializer),
+    destroy=extend_schema(
+        responses={204: None, 409: OpenApiResponse(description="The order has a payment.")}
+    ),
+)
 class OrderViewSet(AcceptCreateMixin, viewsets.ModelViewSet):
     """Your orders. A new order is accepted with 202. The result of its job is the 201 with the order."""
 
+    queryset = Order.objects.none()  # for the schema; get_queryset() decides
     serializer_class = OrderSerializer
     accept_operation = "orders.create"
+
+    def get_serializer_class(self) -> type[OrderSerializer]:
+        is_placed = self.action in {"update", "partial_update"}
+        return PlacedOrderSerializer if is_placed else super().get_serializer_class()
 
     def get_queryset(self) -> QuerySet[Order]:
         return Order.objects.filter(customer=self.request.user).prefetch_related("lines__product")
@@ -73,6 +90,15 @@ class OrderViewSet(AcceptCreateMixin, viewsets.ModelViewSet):
                 raise OrderHasPayment
             order.delete()
 
+    @extend_schema(
+        request={
+            "application/json": BatchSerializer,
+            "text/csv": OpenApiTypes.BINARY,
+            "multipart/form-data": OpenApiRequest(
+                BulkSerializer, encoding={"file": {"contentType": "text/csv"}}
+            ),
+        }
+    )
     @action(
         detail=False,
         methods=["post"],
@@ -85,10 +111,16 @@ class OrderViewSet(AcceptCreateMixin, viewsets.ModelViewSet):
         return {"customer": request.user.pk, "orders": read_batch(request)}
 
 
+@extend_schema_view(
+    create=extend_schema(
+        request=OpenApiRequest(PriceListSerializer, encoding={"file": {"contentType": "text/csv"}})
+    )
+)
 class PriceListViewSet(AcceptCreateMixin, viewsets.ModelViewSet):
     """Price lists of suppliers. A new one is accepted with 202 as soon as its file is uploaded."""
 
     http_method_names = ["get", "post", "delete", "head", "options"]
+    queryset = PriceList.objects.none()  # for the schema; get_queryset() decides
     serializer_class = PriceListSerializer
     parser_classes = (MultiPartParser,)
     accept_operation = "imports.create"
@@ -111,12 +143,14 @@ class PriceListViewSet(AcceptCreateMixin, viewsets.ModelViewSet):
     def perform_destroy(self, instance: PriceList) -> None:
         instance.delete_with_files()
 
+    @extend_schema(responses={(200, "text/csv"): OpenApiTypes.BINARY})
     @action(detail=True)
     def file(self, request: Request, pk: str) -> FileResponse:
         """The uploaded file."""
         price_list = self.get_object()
         return _download(price_list.file, price_list.name)
 
+    @extend_schema(responses={(200, "text/csv"): OpenApiTypes.BINARY})
     @action(detail=True)
     def report(self, request: Request, pk: str) -> FileResponse:
         """The rejected lines, each with its reason."""
@@ -156,7 +190,12 @@ class TroubleView(AcceptMixin, APIView):
     accept_task = make_trouble
     accept_operation = "trouble.create"
 
+    @property
+    def is_offered(self) -> bool:
+        """Whether there is this view at all; also read by the schema."""
+        return settings.TROUBLEMAKER
+
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
-        if not settings.TROUBLEMAKER:
+        if not self.is_offered:
             raise Http404
         super().initial(request, *args, **kwargs)

@@ -14,6 +14,8 @@ from celery.platforms import EX_OK
 from celery.worker import WorkController
 from celery.worker import state as worker_state
 
+from async_accept.conf import conf
+
 __all__ = ["WorkerThread"]
 
 
@@ -42,6 +44,7 @@ class WorkerThread(threading.Thread):
             hostname="demo@localhost",
             pool=_Pool,
             concurrency=concurrency,
+            queues=[app.conf.task_default_queue, conf.WEBHOOK_QUEUE],
             use_eventloop=False,  # the blocking loop, which works with every transport
             without_gossip=True,
             without_mingle=True,

@@ -14,6 +14,8 @@ import pytest
 from example_project.shop.seed import ACCOUNTS
 from tests.test_readme import ENVIRONMENT, README, ROOT, agrees, curl_lines
 
+pytestmark = pytest.mark.programs
+
 
 def run(command, folder):
     done = subprocess.run(["sh", "-c", command], cwd=folder, capture_output=True, text=True, timeout=60)

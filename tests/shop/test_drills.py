@@ -29,6 +29,16 @@ def drill(client, mode: str):
     return job, client.get(response["Location"])
 
 
+@pytest.mark.parametrize(("path", "key"), [("", "mode"), ("replay/", "mode"), ("replay/", "\\ud800")])
+def test_what_utf8_does_not_have_is_refused(client, path, key):
+    """Contract 2: in a value that the error quotes; and in a name, which a replay would keep."""
+    body = f'{{"key": "k", "ms": 0, "{key}": "\\ud800"}}'
+    response = client.post(URL + path, body, content_type="application/json")
+    assert response.status_code == 400
+    assert response.content.decode()
+    assert not Job.objects.exists()
+
+
 def test_ok_has_one_effect_and_answers_what_it_was_asked(client):
     _, result = drill(client, "ok")
     assert result.data == {"key": "k", "ms": 0, "mode": "ok"}

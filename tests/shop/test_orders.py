@@ -52,6 +52,7 @@ def test_out_of_stock_is_a_409_and_leaves_nothing(client, tea, follow):
     [
         {"lines": []},
         {"lines": [{"sku": "NOPE", "quantity": 1}]},
+        {"lines": [{"sku": "TE\0A", "quantity": 1}]},  # PostgreSQL's driver raises an error for NUL
         {"lines": [{"sku": "TEA", "quantity": 0}]},
         {"lines": [{"sku": "TEA", "quantity": 1}, {"sku": "TEA", "quantity": 1}]},
         {"code": "NOPE"},
@@ -102,6 +103,18 @@ def test_paid_order_is_not_deleted(client, alice, tea):
     Order.objects.update(status=Order.Status.PAID)
     assert client.delete(f"{URL}{order.pk}/").status_code == 409
     assert Order.objects.filter(pk=order.pk).exists()
+
+
+@pytest.mark.parametrize(
+    "url", ["/api/orders/0.5/", "/api/products/A%2FB/", "/api/products/%00/", "/api/none"]
+)
+def test_what_the_api_does_not_have_is_a_404_in_json(client, url):
+    response = client.get(url)
+    assert (response.status_code, response.json()) == (404, {"detail": "Not found."})
+
+
+def test_what_the_shop_does_not_have_is_a_page(client):
+    assert client.get("/none/")["Content-Type"].startswith("text/html")
 
 
 def test_others_see_neither_order_nor_job(client, alice, bob, tea, follow):

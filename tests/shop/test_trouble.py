@@ -57,6 +57,13 @@ def test_unknown_trouble_is_refused(client, data):
     assert not Job.objects.exists()
 
 
+def test_an_error_may_quote_what_utf8_does_not_have(client):
+    """Contract 2: a lone surrogate in a choice, which the error quotes, is 400, and no answer that cannot be sent."""
+    response = client.post(URL, b'{"kind": "\\ud800"}', content_type="application/json")
+    assert response.status_code == 400
+    assert b'"?\\" is not a valid choice' in response.content
+
+
 def test_outside_the_demo_there_is_no_trouble(client, settings):
     settings.TROUBLEMAKER = False
     assert client.post(URL, {"kind": "fail"}).status_code == 404

@@ -5,9 +5,11 @@ import os
 import signal
 import sys
 from argparse import ArgumentParser
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+from django.conf import settings
 from django.contrib.staticfiles.handlers import StaticFilesHandler
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
@@ -19,6 +21,9 @@ from example_project.shop.seed import ACCOUNTS, seed
 from example_project.shop.worker import WorkerThread
 
 SAMPLE = Path(apps.__file__).parent / "static" / "shop" / "orders-500.csv"
+
+# How long the demo waits between the attempts to deliver a notice, so that a visitor can watch all of them.
+RETRY_DELAYS = tuple(timedelta(seconds=seconds) for seconds in (2, 4, 8))
 
 # How long Ctrl-C waits for running jobs. A job that takes longer continues after the next start.
 GRACE_SECONDS = 3.0
@@ -37,6 +42,7 @@ class Command(BaseCommand):
     def handle(self, *args: Any, host: str, port: int, **options: Any) -> None:
         # First the port: if another demo runs, this one stops here, before it changes the database.
         server = _listen(host, port)
+        _let_webhooks_in(server.server_port)
         self.check()
         # A shell that starts the demo in the background lets it ignore SIGINT.
         for number in (signal.SIGINT, signal.SIGTERM):
@@ -94,6 +100,17 @@ def _listen(host: str, port: int) -> ThreadedWSGIServer:
         raise CommandError(f"Cannot listen on {host}:{port}: {error.strerror or error}") from error
     server.set_app(StaticFilesHandler(get_internal_wsgi_application()))
     return server
+
+
+def _let_webhooks_in(port: int) -> None:
+    """Let webhooks go to the inbox, which is this very server, and to nothing else on this machine."""
+    settings.ASYNC_ACCEPT = {
+        **settings.ASYNC_ACCEPT,
+        "WEBHOOK_ALLOW_HTTP": True,
+        "WEBHOOK_ALLOW_LOOPBACK": True,
+        "WEBHOOK_PORTS": (port,),
+        "WEBHOOK_RETRY_DELAYS": RETRY_DELAYS,
+    }
 
 
 def _leave() -> None:

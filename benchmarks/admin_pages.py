@@ -9,13 +9,13 @@ take at most 0.3 s and any other page 0.5 s: a slower page is marked, and the ex
 whole time is mostly the time of other programs.
 """
 
-import argparse
 import os
 import sys
 import time
 from typing import Any, NamedTuple
 
 from .make_jobs import setup
+from .options import options_parser
 
 LIST = "/admin/async_accept/job/"
 #: Seconds that a page may take.
@@ -39,9 +39,7 @@ class Figures(NamedTuple):
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = options_parser(__doc__)
     parser.add_argument("--calls", type=int, default=5, help="calls of each page (default: %(default)s)")
     calls = parser.parse_args().calls
     os.environ["DEBUG"] = "0"
@@ -65,17 +63,23 @@ def main() -> None:
     sys.exit(bool(slow))
 
 
-def _client() -> Any:
+def staff() -> Any:
+    """Return the customer with the most jobs, who becomes a member of staff."""
     from django.contrib.auth import get_user_model
     from django.contrib.auth.models import Permission
-    from django.test import Client
 
     user = get_user_model()._default_manager.get(username="customer-000")
     user.is_staff = True
     user.save()
     user.user_permissions.set(Permission.objects.filter(content_type__app_label="async_accept"))
+    return user
+
+
+def _client() -> Any:
+    from django.test import Client
+
     client = Client()
-    client.force_login(user)
+    client.force_login(staff())
     return client
 
 

@@ -6,7 +6,6 @@ Without DJANGO_SETTINGS_MODULE it uses the settings of the example project. It m
 jobs that are there. A million jobs take about five minutes on PostgreSQL.
 """
 
-import argparse
 import json
 import math
 import os
@@ -17,6 +16,8 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from itertools import accumulate, islice
 from typing import Any
+
+from .options import options_parser
 
 OPERATIONS = {
     # name: (share, seconds to wait, seconds to run, share that fails, task)
@@ -42,9 +43,7 @@ CHUNK, BATCH = 20_000, 2_000
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = options_parser(__doc__)
     parser.add_argument(
         "--count", type=int, default=100_000, help="how many jobs to make (default: %(default)s)"
     )

@@ -1,5 +1,9 @@
-"""Each benchmark still works. It is called as the docs say, with few jobs, on the database of this run."""
+"""Each benchmark that needs no server still works. It is called as the docs say, with few jobs, on this run's database.
 
+The others are in ``tests/integration/test_benchmarks.py``.
+"""
+
+import re
 import sqlite3
 import subprocess
 import sys
@@ -11,6 +15,8 @@ from django.db import connection
 
 from async_accept.models import Job
 from async_accept.states import State
+
+pytestmark = pytest.mark.programs
 
 ROOT = Path(__file__).parent.parent
 
@@ -71,5 +77,9 @@ def test_admin_pages(jobs, call):
 
 
 def test_every_benchmark_has_a_test():
-    names = {path.stem for path in (ROOT / "benchmarks").glob("*.py")} - {"__init__"}
-    assert {f"test_{name}" for name in names} <= globals().keys()
+    programs = (ROOT / "benchmarks").glob("*.py")
+    commands = {path.stem for path in programs if "options_parser(__doc__)" in path.read_text()}
+    assert commands
+    integration = (ROOT / "tests" / "integration" / "test_benchmarks.py").read_text()
+    tested = re.findall(r"^def test_(\w+)", Path(__file__).read_text() + integration, re.MULTILINE)
+    assert commands <= set(tested)

@@ -147,6 +147,7 @@ SHOP = {
 }
 
 
+@pytest.mark.programs
 @pytest.mark.parametrize("eager", ["", "1"], ids=["broker", "eager"])
 def test_the_page_on_tests_runs_as_pasted(tmp_path, eager):
     (tmp_path / "shop").mkdir()
@@ -159,7 +160,9 @@ def test_the_page_on_tests_runs_as_pasted(tmp_path, eager):
         for name, value in os.environ.items()
         if name not in theirs and not name.startswith(("PYTEST", "COV_"))
     }
-    options = ["-q", "-p", "no:cacheprovider", "--ds", "shop.settings", "-c", os.devnull, "--rootdir", "."]
+    # The plugin of this copy, and not that of an installed one.
+    options = ["-q", "-p", "no:cacheprovider", "-p", "no:async_accept", "-p", "async_accept.contrib.pytest"]
+    options += ["--ds", "shop.settings", "-c", os.devnull, "--rootdir", "."]
     if eager:  # then Celery runs the other tasks, as the page says
         options += ["--deselect", "test_orders.py::test_the_customer_gets_a_mail"]
     done = subprocess.run(
@@ -170,7 +173,7 @@ def test_the_page_on_tests_runs_as_pasted(tmp_path, eager):
         text=True,
         timeout=120,
     )
-    assert f"{7 if eager else 8} passed" in done.stdout, done.stdout + done.stderr
+    assert f"{10 if eager else 11} passed" in done.stdout, done.stdout + done.stderr
 
 
 # --- Nothing is missing --------------------------------------------------------------------------------------

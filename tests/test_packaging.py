@@ -11,9 +11,9 @@ def test_changelog_tells_of_this_version() -> None:
     assert f"\n{async_accept.__version__}\n-----" in (ROOT / "CHANGELOG.rst").read_text()
 
 
-def test_package_root_imports_without_django() -> None:
-    """Django loads an app's root before it is set up."""
-    code = "import async_accept, sys; sys.exit('django' in sys.modules)"
+def test_package_root_and_pytest_plugin_import_without_django() -> None:
+    """Django loads an app's root before it is set up, and pytest loads the plugin in projects without Django."""
+    code = "import async_accept, async_accept.contrib.pytest, sys; sys.exit('django' in sys.modules)"
 
     finished = subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False)
 

@@ -24,7 +24,7 @@ def start_worker(child_environment: dict[str, str], tmp_path: Path) -> Iterator[
     started = []
     log = (tmp_path / "workers.log").open("wb")
 
-    def start(*, old: bool = False) -> "subprocess.Popen[bytes]":
+    def start(*, old: bool = False, **environment: str) -> "subprocess.Popen[bytes]":
         """Start a worker. An *old* one does not know the task yet."""
         command = [sys.executable, "-m", "celery", "-A", "tests.celery", "worker"]
         command += [] if old else ["-I", "tests.integration.tasks"]
@@ -32,7 +32,7 @@ def start_worker(child_environment: dict[str, str], tmp_path: Path) -> Iterator[
         worker = subprocess.Popen(
             [*command, *options],
             cwd=ROOT,
-            env=child_environment,
+            env=child_environment | environment,
             stdout=log,
             stderr=log,
             start_new_session=True,

@@ -27,7 +27,7 @@ from async_accept.states import FINAL
 from tests.testapp.models import Note
 
 from .conftest import Start
-from .tasks import QUEUE, REFUSED, refused, take_note
+from .tasks import QUEUE, REFUSED, read_stream, refused, take_note
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -145,6 +145,15 @@ def test_killed_child_is_replaced_and_its_job_attempted_again(start_worker: Star
     until(lambda: Job.objects.get(pk=job.pk).history, seconds=3)
     ended = wait_for_end(job)
     assert (ended.state, ended.attempt) == ("succeeded", 2)
+
+
+def test_async_loop_shows_its_progress_and_is_canceled(start_worker: Start):
+    start_worker()
+    job = accept_job(Job(operation="read", task=read_stream.name, input={"count": 4000}))
+    until(lambda: (Job.objects.get(pk=job.pk).progress or {}).get("current"))
+    job.cancel()
+    ended = wait_for_end(job)
+    assert (ended.state, ended.progress["stage"], ended.progress["total"]) == ("canceled", "Reading", 4000)
 
 
 @pytest.mark.parametrize(

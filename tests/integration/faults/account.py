@@ -2,11 +2,13 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
 from . import times, witness
 from .client import FINAL
+from .notices import notices
 from .plan import Promise
 from .record import Record
 from .results import result_of
@@ -54,8 +56,9 @@ def account(record: Record) -> dict[str, Any]:
         **_promises(record, outcomes),
         **_next(record, outcomes),
         **_seen(record, outcomes),
+        **notices(record, outcomes),
         **times.requests(record),
-        **times.notices(record, [(row[0], row[5]) for row in rows], changes),
+        **times.deaths(record, [(row[0], row[5]) for row in rows], changes),
         **times.ends(record, ended),
         "the last to end": _last_to_end(record, ended),
         "promises of the table broken": record.shop.violations(),
@@ -189,12 +192,15 @@ def _rerun_is_right(promise: Promise, job: str, outcomes: dict[str, Outcome]) ->
 
 def _seen(record: Record, outcomes: dict[str, Outcome]) -> Found:
     """Return what clients and the disk have shown that is not true."""
-    wrong = []
-    for promise in record.promises:
-        for url in (*promise.urls, *promise.rerun_urls):
-            answer = result_of(url, promise, outcomes[job_id(url)].state, gone=url in record.deleted)
-            if answer:
-                wrong.append(f"{promise.key} {answer}")
+    asked = [(promise, url) for promise in record.promises for url in (*promise.urls, *promise.rerun_urls)]
+
+    def answer(of: tuple[Promise, str]) -> str:
+        promise, url = of
+        return result_of(url, promise, outcomes[job_id(url)].state, gone=url in record.deleted)
+
+    with ThreadPoolExecutor(6) as pool:
+        answers = pool.map(answer, asked)
+        wrong = [f"{promise.key} {text}" for (promise, _), text in zip(asked, answers, strict=True) if text]
     uploads = [
         promise.key
         for promise in record.promises

@@ -52,4 +52,5 @@ class Rabbitmq(Server):
         from kombu import Connection
 
         with Connection(self.url) as connection:
-            connection.default_channel.queue_purge("celery")
+            for queue in ("celery", "webhooks"):
+                connection.default_channel.queue_purge(queue)

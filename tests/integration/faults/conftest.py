@@ -11,7 +11,13 @@ from .client import Client
 from .installation import QUICK, Installation, installed
 from .processes import until
 
-TABLES = ("async_accept_job", "django_celery_results_taskresult", "drills_effect")
+TABLES = (
+    "async_accept_job",
+    "django_celery_results_taskresult",
+    "drills_effect",
+    "async_accept_webhooks_delivery",
+    "async_accept_webhooks_host",
+)
 #: How late a relay may be in these installations. Their times are short, see QUICK.
 GRACE_SECONDS = 3.0
 

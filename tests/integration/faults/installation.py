@@ -205,7 +205,8 @@ class Installation:
         return {
             **inherited,
             **chosen,
-            "DJANGO_SETTINGS_MODULE": "example_project.settings",
+            "DJANGO_SETTINGS_MODULE": "tests.integration.faults.settings",
+            "DISK_IS_FULL": str(self.folder / "disk-is-full"),
             "DATABASE_URL": self.database.url,
             "CELERY_BROKER_URL": self.broker.url,  # type: ignore[attr-defined]
             "CONN_MAX_AGE": "60",

@@ -34,6 +34,16 @@ KINDS: dict[str, tuple[tuple[str, float, float], ...]] = {
         ("clock", 2.0, 10.0),
         *WIRES,
     ),
+    "worker-notices": (
+        ("kill", 1.0, 4.0),
+        ("freeze", 2.0, 22.0),
+        ("child", 0.0, 0.1),
+        ("warm", 1.0, 4.0),
+        *WIRES,
+        ("cut inbox", 0.2, 4.0),
+        ("hold inbox", 0.5, 12.0),
+    ),
+    "inbox": (("kill", 0.5, 6.0), ("freeze", 0.5, 12.0)),
     "relay": (("kill", 1.0, 6.0), ("freeze", 2.0, 6.0), *WIRES),
     "web": (("kill", 0.2, 1.0), ("freeze", 0.5, 2.0), *WIRES),
     "broker": (("kill", 0.5, 4.0), ("freeze", 1.0, 5.0), ("empty", 0.0, 0.1)),
@@ -42,7 +52,7 @@ KINDS: dict[str, tuple[tuple[str, float, float], ...]] = {
 }
 #: When a newer version replaces the parts, as parts of the storm's time. The web processes come last, because
 #: older workers do not know the input that a newer version stores.
-DEPLOYS = {"worker-one": 0.4, "worker-two": 0.5, "web": 0.7}
+DEPLOYS = {"worker-one": 0.4, "worker-two": 0.5, "worker-notices": 0.6, "web": 0.7}
 #: What a client does with a job after it was accepted, and how often.
 NEXT = {"": 70, "cancel": 12, "rerun": 10, "delete": 8}
 #: Sizes of uploads in bytes. Django keeps those above 2.5 MB in a temporary file.

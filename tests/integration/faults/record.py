@@ -1,6 +1,7 @@
 """What a storm did, and what its clients saw."""
 
 from collections import defaultdict
+from collections.abc import Collection
 from dataclasses import dataclass, field
 
 from .plan import Fault, Promise
@@ -72,10 +73,12 @@ class Record:
 
     def touches(self, request: Request, *parts: str, margin: float = MARGIN) -> bool:
         """Whether one of the parts was broken during the request, or up to *margin* seconds before or after it."""
+        return self.touched(request.began, request.ended, parts, margin)
+
+    def touched(self, began: float, ended: float, parts: Collection[str], margin: float = MARGIN) -> bool:
+        """Whether one of the parts was broken between two times, or up to *margin* seconds before or after them."""
         return any(
-            broken.part in parts
-            and request.ended > broken.began - margin
-            and request.began < broken.ended + margin
+            broken.part in parts and ended > broken.began - margin and began < broken.ended + margin
             for broken in self.breaks
         )
 

@@ -1,6 +1,6 @@
 """Many storms, one after the other, and the rows of the table in docs/explanation/reliability.rst.
 
-    python -m tests.integration.faults.series --seeds 10 --jobs 2000 --seconds 600
+    python -m tests.integration.faults.series --seeds 10 --jobs 200 --seconds 60
 
 The seeds take turns with the combinations of database and broker; with --all, each seed meets each of them. A row is
 printed after each storm, and the whole account is added to the file --log as a line of JSON.
@@ -39,12 +39,28 @@ BROKEN = {
         "responses that cannot be true",
         "results that are not the genuine ones",
     ),
+    "Notices": (
+        "ended jobs without their notice",
+        "ends with more than one notice",
+        "deliveries that did not end as delivered",
+        "notices that are forged, or not true",
+        "notices that changed between their tries",
+        "notices sent again after their 2xx was stored",
+        "notices sent again after a 2xx that no fault hid",
+        "more tries of a notice than attempts",
+        "gaps in the numbers of notices",
+        "redirects that were followed",
+    ),
 }
 #: The other columns: lines of the account.
 SHOWN = {
     "Faults": ("faults",),
     "Accepted; attempts": ("accepted", "attempts"),
     "Canceled; rerun; deleted": ("canceled, run again, deleted",),
+    "Notices; tries; again after a lost 2xx": (
+        "notices; tries",
+        "tries again after a 2xx that a fault hid",
+    ),
     "Slowest accept; p99 (s)": ("slowest accept, s", "p99 of accepts, s"),
     "Killed worker; child noticed (s)": (
         "slowest notice of a killed worker, s",
@@ -74,8 +90,8 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--seeds", type=int, default=10)
-    parser.add_argument("--jobs", type=int, default=2000)
-    parser.add_argument("--seconds", type=float, default=600)
+    parser.add_argument("--jobs", type=int, default=200)
+    parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--all", action="store_true", help="each seed with each combination")
     parser.add_argument("--quick", action="store_true", help="short times, such as a lease of 3 s")
     parser.add_argument("--log", type=Path, default=Path("storms.jsonl"))

@@ -25,6 +25,7 @@ from . import witness
 from .account import account, broken_promises, table
 from .client import Client
 from .customers import Customers
+from .inbox import moods, well
 from .installation import QUICK, installed
 from .plan import Fault, plan_faults, plan_jobs
 from .processes import Part, until
@@ -41,6 +42,11 @@ WARM_SECONDS = 20.0
 #: How long a part may take until it works again. RabbitMQ needs half a minute on a busy machine, and Celery's pauses
 #: between two tries to reach it grow to half a minute.
 REPAIR_SECONDS = 150.0
+#: What is there until a storm is over.
+LEFT = (
+    "async_accept_job WHERE finished_at IS NULL OR forgotten OR uploads IS NOT NULL",
+    "async_accept_webhooks_delivery WHERE publish_at IS NOT NULL",
+)
 
 
 class Storm:
@@ -50,14 +56,15 @@ class Storm:
         self, shop: StormyInstallation, seed: int, seconds: float, jobs: int, say: Callable[[str], None]
     ) -> None:
         self.shop = shop
+        self.seed = seed
         self.say = say
         lease = shop.times.get("LEASE", 15.0)
         faults = plan_faults(seed, seconds)
         self.record = Record(shop, lease, faults, plan_jobs(seed, seconds, jobs, faults))
         self.customers = Customers(self.record, seed, self._now)
         self.over = threading.Event()
-        self.parts = {part.name: part for part in self._own_parts()}
-        self.parts |= {"broker": shop.broker, "database": shop.database}
+        self.parts: dict[str, Any] = {part.name: part for part in self._own_parts()}
+        self.parts |= {"broker": shop.broker, "database": shop.database, "inbox": shop.inbox}
         #: Parts that have a fault now. The supervisor restarts the others if they end.
         self.under_fault: set[str] = set()
         #: By part: a slow start can last until the next fault of the same part, which then waits.
@@ -73,6 +80,7 @@ class Storm:
             part.wait_until_ready()
         witness.install(self.shop.database)
         self._warm_up()
+        self.shop.inbox.choose = moods(self.seed)
         self.began = time.monotonic()
         self.record.began = time.time()
         supervisor = threading.Thread(target=self._supervise)
@@ -81,6 +89,7 @@ class Storm:
         self._break_parts()
         self.record.back = time.time()
         self.say(f"all parts are back after {self._now():.0f} s")
+        self.shop.inbox.choose = well
         self.customers.wait_for_clients()
         self._wait_for_ends()
         self.customers.stop_polling()
@@ -92,7 +101,7 @@ class Storm:
         return time.monotonic() - self.began
 
     def _own_parts(self) -> list[Part]:
-        return [self.shop.web, *self.shop.workers, self.shop.relay]
+        return [self.shop.web, *self.shop.workers, self.shop.teller, self.shop.relay]
 
     def _warm_up(self) -> None:
         """Send some requests first: the first request of a process is slow, because it imports modules."""
@@ -101,12 +110,12 @@ class Storm:
             client.post(key=f"warm-{number}")
 
     def _wait_for_ends(self, seconds: float = 120) -> None:
-        """Wait until all jobs have ended, and those that were deleted are gone with their files."""
+        """Wait until all jobs have ended, deleted ones are gone with their files, and all notices are sent."""
         deadline = time.monotonic() + seconds
-        left = "finished_at IS NULL OR forgotten OR uploads IS NOT NULL"
-        query = f"SELECT count(*) FROM async_accept_job WHERE {left}"
-        while time.monotonic() < deadline and self.shop.database.execute(query)[0][0]:
-            time.sleep(0.2)
+        for rows in LEFT:
+            query = f"SELECT count(*) FROM {rows}"
+            while time.monotonic() < deadline and self.shop.database.execute(query)[0][0]:
+                time.sleep(0.2)
 
     # --- Faults ---------------------------------------------------------------------------------------------
 

@@ -1,5 +1,6 @@
 """The account of a storm finds each kind of broken promise, and none in a storm without one."""
 
+import json
 from itertools import pairwise
 from types import SimpleNamespace
 from typing import Any
@@ -7,9 +8,11 @@ from typing import Any
 import pytest
 
 from .account import Outcome, _next, _outcomes, _promises
+from .inbox import Try
+from .notices import judge
 from .plan import Promise
-from .record import Record
-from .witness import Change, job_id
+from .record import Break, Record
+from .witness import Change, Step, job_id
 
 JOB, AGAIN = "01a2238a-a5f2-7211-92d0-4ff9a6fb5204", "01a2238a-a5f2-7211-92d0-4ff9a6fb5205"
 URL = f"http://shop/api/jobs/{JOB}/"
@@ -117,3 +120,77 @@ def test_witness_tells_the_end_of_a_job_and_what_came_after_it() -> None:
 @pytest.mark.parametrize("value", [JOB, JOB.replace("-", ""), URL])
 def test_job_has_one_id_in_all_its_spellings(value: str) -> None:
     assert job_id(value) == JOB
+
+
+# --- Notices ----------------------------------------------------------------------------------------------
+
+PK = "msg_1"
+BODY = {"type": "job.succeeded", "sequence": 1, "data": {"id": JOB, "status": "succeeded"}}
+ROW = (JOB, "job.succeeded", "delivered", 2, 1)
+
+
+def came(
+    status: int = 204, at: float = 10.0, body: dict[str, Any] = BODY, error: str = "", took: float = 0.1
+) -> Try:
+    return Try(PK, at, json.dumps(body).encode(), error, str(status), status, at + took)
+
+
+def broken_by_notices(
+    tries: list[Try],
+    rows: dict[str, tuple[Any, ...]] | None = None,
+    steps: tuple[Step, ...] = (),
+    breaks: tuple[Break, ...] = (),
+) -> list[str]:
+    shop: Any = SimpleNamespace(inbox=SimpleNamespace(astray=[]))
+    record = Record(shop, 3.0, [], [], breaks=list(breaks))
+    found = judge(record, {JOB: done()}, rows or {PK: ROW}, {PK: tries}, list(steps))
+    return [name for name, value in found.items() if isinstance(value, list) and value]
+
+
+def test_notice_that_arrived_at_last_is_no_fault() -> None:
+    assert broken_by_notices([came(503), came(204)]) == []
+
+
+@pytest.mark.parametrize(
+    ("tries", "row", "name"),
+    [
+        ([], ROW, "ended jobs without their notice"),
+        ([came(503), came(0)], ROW, "ended jobs without their notice"),
+        ([came(took=10.5)], ROW, "ended jobs without their notice"),
+        ([came()], (*ROW[:2], "failed", 2, 1), "deliveries that did not end as delivered"),
+        ([came(error="no signature")], ROW, "notices that are forged, or not true"),
+        (
+            [came(body={**BODY, "data": {"id": JOB, "status": "failed"}})],
+            ROW,
+            "notices that are forged, or not true",
+        ),
+        ([came()], (AGAIN, *ROW[1:]), "notices that are forged, or not true"),
+        ([came(503, body={**BODY, "sequence": 2}), came()], ROW, "notices that changed between their tries"),
+        ([came(503), came(503), came()], ROW, "more tries of a notice than attempts"),
+        ([came()], (*ROW[:4], 2), "gaps in the numbers of notices"),
+        ([came(), came()], ROW, "notices sent again after a 2xx that no fault hid"),
+    ],
+)
+def test_broken_promise_of_notices_is_found(tries: list[Try], row: tuple[Any, ...], name: str) -> None:
+    assert name in broken_by_notices(tries, {PK: row})
+
+
+@pytest.mark.parametrize("tries", [[came(took=9.4)], [came(took=9.4), came(at=20.0)]])
+def test_slow_2xx_may_have_been_heard_or_not(tries: list[Try]) -> None:
+    assert broken_by_notices(tries) == []
+
+
+def test_second_notice_of_one_end_is_found() -> None:
+    rows = {PK: ROW, "msg_2": (*ROW[:4], 2)}
+    assert broken_by_notices([came()], rows) == ["ends with more than one notice"]
+
+
+def test_attempt_after_the_end_of_a_delivery_is_found() -> None:
+    steps = (Step("1", "sending", "delivered", 1), Step("1", "waiting", "sending", 1))
+    assert broken_by_notices([came()], steps=steps) == ["notices sent again after their 2xx was stored"]
+
+
+@pytest.mark.parametrize(("part", "excused"), [("worker-notices", True), ("worker-one", False)])
+def test_fault_of_the_sender_excuses_a_try_after_a_2xx(part: str, excused: bool) -> None:
+    found = broken_by_notices([came(), came()], breaks=(Break(part, 9.5, 10.5),))
+    assert (found == []) == excused

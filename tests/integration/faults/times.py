@@ -1,4 +1,4 @@
-"""How long it took: requests, notices of deaths, and the ends of jobs."""
+"""How long it took: requests, until deaths were noticed, and the ends of jobs."""
 
 import json
 import math
@@ -7,7 +7,7 @@ from typing import Any
 from .record import Record, Request
 from .witness import Change, job_id
 
-__all__ = ["ends", "notices", "requests", "too_slow"]
+__all__ = ["deaths", "ends", "requests", "too_slow"]
 
 #: The reason in the history of a job whose worker was killed, or a child of its worker.
 REASONS = {"kill": "lease", "child": "worker: lost"}
@@ -67,7 +67,7 @@ def _met_full_disk(record: Record, request: Request) -> bool:
     return request.has_file and record.touches(request, "disk", margin=0.2)
 
 
-def notices(record: Record, rows: list[tuple[Any, ...]], changes: list[Change]) -> dict[str, Any]:
+def deaths(record: Record, rows: list[tuple[Any, ...]], changes: list[Change]) -> dict[str, Any]:
     """How long it took until an attempt ended whose worker or child was killed.
 
     A killed worker is noticed when the lease has expired. After that, the time without a database does not count.

@@ -6,6 +6,7 @@ migrates a database with the installed package.
 
 import sys
 import zipfile
+from importlib.metadata import entry_points
 
 import django
 from django.conf import settings
@@ -19,6 +20,8 @@ assert tops == {"async_accept"}, f"the wheel contains more than the package: {to
 assert "async_accept/py.typed" in names
 for language in ("de", "es", "fr", "ja", "pt_BR", "zh_Hans"):
     assert f"async_accept/locale/{language}/LC_MESSAGES/django.mo" in names, f"no translation: {language}"
+[plugin] = entry_points(group="pytest11")
+assert plugin.value == "async_accept.contrib.pytest"
 
 settings.configure(
     DATABASES={"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}},

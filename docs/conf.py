@@ -34,7 +34,7 @@ author = "The django-async-accept developers"
 copyright = f"2026, {author}"
 release = version = async_accept.__version__
 
-extensions = ["sphinx.ext.autodoc", "sphinx.ext.napoleon", "accept_settings"]
+extensions = ["sphinx.ext.autodoc", "sphinx.ext.napoleon", "accept_settings", "benchmark_figures"]
 autodoc_member_order = "bysource"
 autodoc_typehints = "none"
 napoleon_numpy_docstring = False

@@ -7,16 +7,28 @@ compiling is left out: values still pass through the fields of the model, and ro
 """
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from functools import cache
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from django.conf import settings
-from django.db import connections, models, transaction
+from django.db import IntegrityError, connections, models, transaction
 from django.db.models.constants import OnConflict
 from django.db.models.signals import post_save, pre_save
 from django.db.models.sql import InsertQuery
 
-__all__ = ["Lookup", "Select", "compile_select", "insert", "inserted", "param", "text_of_insert"]
+from .errors import is_taken
+
+__all__ = [
+    "Lookup",
+    "Select",
+    "compile_select",
+    "insert",
+    "insert_if_free",
+    "inserted",
+    "param",
+    "text_of_insert",
+]
 
 Row = TypeVar("Row", bound=models.Model)
 
@@ -34,16 +46,48 @@ def insert(row: models.Model, using: str) -> None:
     """Insert *row*, whose primary key and columns are plain values, as ``save(force_insert=True)`` does.
 
     If somebody listens to the signals of ``save()``, that is what is called.
+
+    Raises:
+        IntegrityError: one of its unique values is taken.
     """
-    kind = type(row)
-    if pre_save.has_listeners(kind) or post_save.has_listeners(kind):
+    if _is_heard(row):
         row.save(force_insert=True, using=using)
-        return
+    else:
+        _insert(row, using)
+
+
+def insert_if_free(row: models.Model, using: str) -> bool:
+    """Insert *row* as ``insert()`` does, unless one of its unique values is taken; return whether it was inserted.
+
+    An error would end the caller's transaction, and be a line in the log of the server. Only MariaDB has no other way.
+    """
     connection = connections[using]
+    if not _is_heard(row) and connection.features.supports_update_conflicts_with_target:
+        return _insert(row, using, " ON CONFLICT DO NOTHING")
+    try:
+        # In somebody's transaction, a statement that may fail needs a savepoint.
+        with transaction.atomic(using=using) if connection.in_atomic_block else nullcontext():
+            insert(row, using)
+    except IntegrityError as error:
+        if not is_taken(error):
+            raise
+        return False
+    return True
+
+
+def _is_heard(row: models.Model) -> bool:
+    return pre_save.has_listeners(type(row)) or post_save.has_listeners(type(row))
+
+
+def _insert(row: models.Model, using: str, conflict: str = "") -> bool:
+    connection, kind = connections[using], type(row)
     values = [param(field, field.pre_save(row, True), connection) for field in inserted(kind)]
     with transaction.mark_for_rollback_on_error(using=using), connection.cursor() as cursor:
-        cursor.execute(text_of_insert(kind, using), values)
+        cursor.execute(text_of_insert(kind, using) + conflict, values)
+        if not cursor.rowcount:
+            return False
     row._state.db, row._state.adding = using, False
+    return True
 
 
 def param(field: Any, value: Any, connection: Any) -> Any:
@@ -82,26 +126,30 @@ def text_of_insert(kind: type[models.Model], using: str, key: str = "", updated:
 
 
 class Lookup(Generic[Row]):
-    """Finds rows of a query set by their primary keys.
+    """Finds rows of a query set by one unique column.
 
     Args:
         rows: returns the query set. It has no condition of its own, and the same columns each time.
+        name: of the field.
     """
 
-    def __init__(self, rows: Callable[[], models.QuerySet[Row]]) -> None:
+    def __init__(self, rows: Callable[[], models.QuerySet[Row]], name: str = "pk") -> None:
         self._rows = rows
+        self._name = name
         #: By the database, and by ``USE_TZ``, which decides how its times are read.
         self._compiled: dict[tuple[str, bool], Select] = {}
 
-    def find(self, pk: Any, using: str) -> Row | None:
-        """Return what ``rows().using(using).filter(pk=pk).first()`` returns."""
+    def find(self, value: Any, using: str) -> Row | None:
+        """Return what ``rows().using(using).filter(name=value).first()`` returns; *value* is not None."""
         key = using, settings.USE_TZ
         select = self._compiled.get(key)
         if select is None:
-            select = self._compiled[key] = compile_select(self._rows().filter(pk=pk), using)
+            select = self._compiled[key] = compile_select(self._rows().filter(**{self._name: value}), using)
         connection = connections[using]
+        meta = select.model._meta
+        field = meta.pk if self._name == "pk" else meta.get_field(self._name)
         with connection.cursor() as cursor:
-            cursor.execute(select.text, [select.model._meta.pk.get_db_prep_value(pk, connection)])
+            cursor.execute(select.text, [field.get_db_prep_value(value, connection)])
             found = cursor.fetchone()
         return None if found is None else select.row(list(found), connection)
 

@@ -23,6 +23,7 @@ __all__ = [
     "is_conflict",
     "is_outage",
     "is_passing",
+    "is_taken",
 ]
 
 T = TypeVar("T")
@@ -40,7 +41,7 @@ class Codes(NamedTuple):
     states: tuple[str, ...]
     #: Numbers of MariaDB and MySQL.
     numbers: frozenset[int]
-    #: Primary result codes of SQLite.
+    #: Result codes of SQLite, primary or extended.
     results: frozenset[int] = frozenset()
 
 
@@ -90,9 +91,13 @@ CONFLICT = Codes(states=("40001", "40P01"), numbers=frozenset({1020, 1213}))
 LOCKED = Codes(states=("55P03",), numbers=frozenset({1205, 3572}), results=frozenset({5, 6}))
 #: ``statement_timeout``, ``max_statement_time``, ``max_execution_time``, or somebody's KILL QUERY.
 TIMED_OUT = Codes(states=("57014",), numbers=frozenset({1317, 1969, 3024}), results=frozenset({9}))
+#: A unique value is there already.
+TAKEN = Codes(states=("23505",), numbers=frozenset({1062, 1169, 1586}), results=frozenset({1555, 2067}))
 #: What a driver calls operational without any code, although it is a fault of the caller.
 CALLERS_FAULTS = ("number of parameters", "cursor")
 
+#: The part of SQLite's extended result codes that is the primary one.
+PRIMARY = 0xFF
 #: How often a write is tried that ends in a conflict each time.
 TRIES = 5
 #: Pauses in seconds between tries while the database is away; the last one repeats.
@@ -130,6 +135,11 @@ def is_passing(error: BaseException, *, own: bool = False) -> bool:
     """
     passing = is_outage(error) or is_conflict(error) or _is_one_of(error, LOCKED)
     return passing or (own and _is_one_of(error, TIMED_OUT))
+
+
+def is_taken(error: BaseException) -> bool:
+    """Tell whether a row was refused because another one has a unique value of it."""
+    return _is_one_of(error, TAKEN)
 
 
 def again_after_outage(
@@ -182,15 +192,17 @@ def _is_one_of(error: BaseException, codes: Codes) -> bool:
     code = _code_of(error)
     if isinstance(code, str):
         return code.startswith(codes.states)
-    return code in (codes.results if _is_sqlites(error) else codes.numbers)
+    if code is not None and _is_sqlites(error):
+        return code in codes.results or code & PRIMARY in codes.results
+    return code in codes.numbers
 
 
 def _code_of(error: Error) -> str | int | None:
     """Return the server's code as the driver's own exception has it; None if it has none."""
     cause: Any = error.__cause__ or error
     if _is_sqlites(error):
-        result = getattr(cause, "sqlite_errorcode", None)
-        return None if result is None else result & 0xFF
+        result: int | None = getattr(cause, "sqlite_errorcode", None)
+        return result
     if cause.args and isinstance(cause.args[0], int):
         return int(cause.args[0])  # MySQL's drivers; PyMySQL's errors have a state, too
     # psycopg calls it a state, psycopg2 a code.

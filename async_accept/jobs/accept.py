@@ -11,11 +11,11 @@ from datetime import datetime, timedelta
 from functools import cache, partial
 from typing import Any, NamedTuple
 
-from django.db import Error, IntegrityError, connections, transaction
+from django.db import Error, connections, transaction
 
 from .. import encoding, signals
 from ..conf import conf
-from ..db.compiled import insert
+from ..db.compiled import insert, insert_if_free
 from ..db.errors import again_after_conflict, is_conflict
 from ..db.transactions import after_commit
 from ..exceptions import InputGone, InputTooLarge, TooManyJobs, Unavailable
@@ -259,7 +259,7 @@ def _insert(job: Job, terms: Terms) -> Job:
         return earlier
     for _ in range(TRIES):
         try:
-            stored = _insert_once(job, terms, in_transaction)
+            stored = _insert_once(job, terms)
             if stored is not None:
                 return stored
         except Error as error:
@@ -273,31 +273,29 @@ def _insert(job: Job, terms: Terms) -> Job:
     raise Unavailable
 
 
-def _insert_once(job: Job, terms: Terms, in_transaction: bool) -> Job | None:
+def _insert_once(job: Job, terms: Terms) -> Job | None:
     """Insert *job*, or find the earlier one; None if a key was held and is free by now.
 
     The row that keeps the idempotency key apart from the job is written in the same transaction.
     """
     using = database()
-    records_key = terms.records_key(job)
     keyed = job.idempotency_key is not None or job.active_key is not None
-    # Alone, the INSERT needs no transaction; in somebody's, only one that may fail needs a savepoint.
-    needs_transaction = records_key or (keyed and in_transaction)
-    try:
-        with transaction.atomic(using=using) if needs_transaction else nullcontext():
-            connections[using].ensure_connection()  # then the time is the database's
-            now = database_now()
-            job.created_at = job.updated_at = terms.accepted_at or now
-            job.dispatch_at = now + turns.patience(job)
+    records_key = terms.records_key(job)
+    # The INSERT itself needs no transaction.
+    with transaction.atomic(using=using) if records_key else nullcontext():
+        connections[using].ensure_connection()  # then the time is the database's
+        now = database_now()
+        job.created_at = job.updated_at = terms.accepted_at or now
+        job.dispatch_at = now + turns.patience(job)
+        if not keyed:
             insert(job, using)
+            return job
+        if insert_if_free(job, using):
             stored = keys.record(job, job, terms.key_lifetime) if records_key else job
             if stored is not job:
                 transaction.set_rollback(True, using=using)
-    except IntegrityError:
-        if not keyed:
-            raise
-        earlier = keys.earlier(job)
-        if earlier is None and job.order_key is not None:
-            job.active_key = None  # somebody has the turn: the next try waits for it
-        return earlier
-    return stored
+            return stored
+    earlier = keys.earlier(job)
+    if earlier is None and job.order_key is not None:
+        job.active_key = None  # somebody has the turn: the next try waits for it
+    return earlier

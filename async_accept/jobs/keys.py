@@ -20,6 +20,7 @@ from django.db.models import F
 
 from .. import encoding
 from ..conf import conf
+from ..db.compiled import Lookup
 from ..db.errors import again_after_conflict
 from ..exceptions import (
     IdempotencyKeyInvalid,
@@ -43,6 +44,8 @@ __all__ = [
 ]
 
 _VISIBLE_ASCII = re.compile(r"[\x21-\x7e]{1,255}")
+#: The job of a repeat, without what its 202 does not need, such as an input of a megabyte.
+_by_key = Lookup(lambda: Job.objects.light(), "idempotency_key")
 
 
 def requested_key(header: str | None, policy: str) -> str | None:
@@ -128,7 +131,7 @@ def earlier_by_key(job: Job) -> Job | None:
     """
     if job.idempotency_key is None:
         return None
-    first = Job.objects.filter(idempotency_key=job.idempotency_key).first()
+    first = _by_key.find(job.idempotency_key, database())
     if first is None or _release_expired(first):
         return earlier_by_joined_key(job)
     _check_payload(first.fingerprint, job)

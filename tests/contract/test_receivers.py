@@ -97,7 +97,7 @@ def test_503_while_it_cannot_be_stored(receiver, client):
     """The sender tries again, and then it is no repeat."""
     request = sign_request(receiver, [{"id": "1"}])
     url = f"/api/hooks/{receiver.__name__.lower()}/"
-    with patch("async_accept.jobs.accept.insert", side_effect=OperationalError("password=s3cret")):
+    with patch("async_accept.jobs.accept.insert_if_free", side_effect=OperationalError("password=s3cret")):
         refused = client.post(url, **request)
     assert (refused.status_code, refused["Retry-After"]) == (503, "5")
     assert b"s3cret" not in refused.content

@@ -12,7 +12,7 @@ from django.core.files.uploadhandler import TemporaryFileUploadHandler
 from django.db import OperationalError
 from rest_framework.test import APIClient
 
-from async_accept.db.compiled import insert
+from async_accept.db.compiled import insert_if_free
 from async_accept.exceptions import Unavailable
 from async_accept.jobs import accept, uploads
 from async_accept.jobs.relay import Relay
@@ -183,12 +183,12 @@ def test_a_file_outlives_an_insert_whose_answer_was_lost(alice, worker, monkeypa
     """Contract 5, 8: the job is there, and the client that repeats its request will get it."""
 
     def lose_the_answer(job, using):
-        insert(job, using)
+        insert_if_free(job, using)
         raise OperationalError("gone")
 
     key = {"Idempotency-Key": "lost-answer"}
     with monkeypatch.context() as patch:
-        patch.setattr("async_accept.jobs.accept.insert", lose_the_answer)
+        patch.setattr("async_accept.jobs.accept.insert_if_free", lose_the_answer)
         assert send(alice, "/api/uploads/", ("a", b"one"), headers=key).status_code == 503
     configure(REPUBLISH_AFTER=timedelta())  # its message was not published: the relay does it
     repeat = send(alice, "/api/uploads/", ("a", b"one"), headers=key)

@@ -8,7 +8,7 @@ from django.contrib.contenttypes.models import ContentType
 from django.db import IntegrityError, connection, transaction
 from django.db.models.signals import post_save
 
-from async_accept.db.compiled import Lookup, insert
+from async_accept.db.compiled import Lookup, insert, insert_if_free
 from async_accept.models import Job, JoinedKey, new_id
 from async_accept.problems import problem
 
@@ -23,7 +23,7 @@ def plain(row, using):
 
 
 #: The compiled form, and the plain one that it must equal.
-FORMS = pytest.mark.parametrize("store", [insert, plain])
+FORMS = pytest.mark.parametrize("store", [insert, insert_if_free, plain])
 
 
 def new(**columns):
@@ -92,7 +92,7 @@ def test_an_inserted_row_knows_that_it_is_stored(store, full):
     assert (full._state.adding, full._state.db) == (False, "default")
 
 
-@FORMS
+@pytest.mark.parametrize("store", [insert, plain])
 def test_a_failed_insert_breaks_the_callers_transaction(store):
     row = new()
     with transaction.atomic():
@@ -103,28 +103,62 @@ def test_a_failed_insert_breaks_the_callers_transaction(store):
         transaction.set_rollback(True)
 
 
-def test_listeners_of_save_hear_of_it():
-    heard = []
-    post_save.connect(listen := lambda instance, **_: heard.append(instance), sender=Job)
-    try:
-        insert(row := new(), "default")
-    finally:
-        post_save.disconnect(listen, sender=Job)
+@pytest.fixture
+def heard():
+    """The rows of which listeners of ``save()`` hear."""
+    rows = []
+    post_save.connect(listen := lambda instance, **_: rows.append(instance), sender=Job)
+    yield rows
+    post_save.disconnect(listen, sender=Job)
+
+
+@pytest.mark.parametrize("store", [insert, insert_if_free])
+def test_listeners_of_save_hear_of_it(store, heard):
+    store(row := new(), "default")
     assert heard == [row]
 
 
-def compiled(rows, pk):
-    return Lookup(lambda: rows).find(pk, "default")
+def is_left_alone(key):
+    """Whether a second row with a key of the first one is not stored, and the transaction goes on."""
+    first, second = new(**{key: "k"}), new(**{key: "k"})
+    with transaction.atomic():
+        assert insert_if_free(first, "default")
+        is_stored = insert_if_free(second, "default")
+        assert Job.objects.get() == first
+    return not is_stored and second._state.adding
 
 
-def looked_up(rows, pk):
-    return rows.filter(pk=pk).first()
+@pytest.mark.parametrize("key", ["idempotency_key", "active_key"])
+def test_a_row_whose_key_is_taken_is_left_alone(key):
+    assert is_left_alone(key)
 
 
+def test_the_same_if_somebody_listens_to_save(heard):
+    assert is_left_alone("idempotency_key")
+
+
+@pytest.mark.parametrize("store", [insert, insert_if_free])
+def test_a_row_that_lacks_a_value_is_an_error(store):
+    row = new()
+    row.max_attempts = None
+    with transaction.atomic(), pytest.raises(IntegrityError):
+        store(row, "default")
+
+
+def compiled(rows, name, value):
+    return Lookup(lambda: rows, name).find(value, "default")
+
+
+def looked_up(rows, name, value):
+    return rows.filter(**{name: value}).first()
+
+
+@pytest.mark.parametrize("name", ["pk", "idempotency_key"])
 @pytest.mark.parametrize("rows", [Job.objects.all, Job.objects.light], ids=["all", "light"])
-def test_a_row_is_that_of_the_orm(rows, full):
+def test_a_row_is_that_of_the_orm(rows, name, full):
     plain(full, "default")
-    job, same = compiled(rows(), full.pk), looked_up(rows(), full.pk)
+    value = getattr(full, name)
+    job, same = compiled(rows(), name, value), looked_up(rows(), name, value)
     ours, theirs = vars(job), vars(same)
     assert vars(ours.pop("_state"))["db"] == vars(theirs.pop("_state"))["db"] == "default"
     assert ours == theirs
@@ -133,4 +167,4 @@ def test_a_row_is_that_of_the_orm(rows, full):
 
 @pytest.mark.parametrize("find", [compiled, looked_up])
 def test_a_row_that_is_not_there(find):
-    assert find(Job.objects.light(), new_id()) is None
+    assert find(Job.objects.light(), "pk", new_id()) is None

@@ -186,12 +186,12 @@ def test_accepting_is_one_statement(published, keys, django_assert_num_queries):
 
 
 @committing
-def test_inside_a_transaction_only_a_key_needs_a_savepoint(published, django_assert_num_queries):
+def test_inside_a_transaction_a_key_needs_a_savepoint_on_mariadb_only(published, django_assert_num_queries):
     plain, keyed = new(), new(idempotency_key="k")
     with transaction.atomic():
         with django_assert_num_queries(1):
             accept(plain)
-        with django_assert_num_queries(3):
+        with django_assert_num_queries(3 if connection.vendor == "mysql" else 1):
             accept(keyed)
 
 

@@ -18,7 +18,7 @@ from django.urls import path
 from django.utils import timezone, translation
 
 from async_accept import conf, encoding, receivers, testing
-from async_accept.db.compiled import insert
+from async_accept.db.compiled import insert_if_free
 from async_accept.jobs import events, keys
 from async_accept.jobs.retention import purge
 from async_accept.models import Job, JoinedKey
@@ -530,9 +530,9 @@ def test_batch_that_cannot_be_stored_whole_makes_no_job(client, monkeypatch):
         calls.append(job)
         if len(calls) == 2:
             raise transaction.DatabaseError("gone")
-        insert(job, using)
+        return insert_if_free(job, using)
 
-    monkeypatch.setattr("async_accept.jobs.accept.insert", fails)
+    monkeypatch.setattr("async_accept.jobs.accept.insert_if_free", fails)
     response = send(client, hooks.Batch, [{"id": "1"}, {"id": "2"}])
     assert (response.status_code, response["Retry-After"], len(calls)) == (503, "5", 2)
     assert not Job.objects.exists()

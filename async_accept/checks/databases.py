@@ -34,19 +34,22 @@ def check_databases(**kwargs: Any) -> list[checks.CheckMessage]:
         )
     if vendor == "sqlite":
         found.extend(_check_sqlite(alias))
-    if not settings.USE_TZ and vendor in ("sqlite", "mysql") and settings.TIME_ZONE != "UTC":
-        found.append(
-            warning(
-                8,
-                f"USE_TZ is off, so {vendor} stores times of {settings.TIME_ZONE} without their offset. When summer "
-                "time begins or ends there, leases and other times are wrong by an hour: running jobs may be taken "
-                "for lost, and others wait for longer.",
-                "USE_TZ = True",
-            )
-        )
+    found.extend(_check_time_zone(alias, vendor))
     found.extend(_check_isolation(alias, vendor))
     found.extend(_check_pool(alias))
     return found
+
+
+def _check_time_zone(alias: str, vendor: str) -> Iterator[checks.CheckMessage]:
+    own = connections[alias].settings_dict.get("TIME_ZONE") or "UTC"
+    zone = own if settings.USE_TZ else settings.TIME_ZONE
+    if vendor in ("sqlite", "mysql") and zone != "UTC":
+        yield warning(
+            8,
+            f"{vendor} stores times of {zone} without their offset. When summer time begins or ends there, leases "
+            "and other times are wrong by an hour: running jobs may be taken for lost, and others wait for longer.",
+            f'no "TIME_ZONE" in DATABASES["{alias}"]' if settings.USE_TZ else "USE_TZ = True",
+        )
 
 
 @checks.register(checks.Tags.database)

@@ -69,6 +69,16 @@ def test_times_without_a_zone_are_told_where_the_database_keeps_none(database, v
         assert "W008" not in told(check_databases)
 
 
+@pytest.mark.parametrize(("vendor", "is_told"), [("mysql", True), ("sqlite", True), ("postgresql", False)])
+def test_a_zone_of_the_databases_own_settings_is_told_as_well(database, vendor, is_told):
+    database(vendor)
+    own = checks.databases.connections["default"].settings_dict
+    own["TIME_ZONE"] = "Europe/Berlin"
+    assert ("W008" in told(check_databases)) is is_told
+    own["TIME_ZONE"] = "UTC"
+    assert "W008" not in told(check_databases)
+
+
 @pytest.mark.parametrize(
     ("vendor", "level", "is_told"),
     [

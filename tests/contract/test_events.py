@@ -212,6 +212,14 @@ def test_silence_is_filled(caller, monitor, monkeypatch):
     assert stream.block()[0].startswith(":")
 
 
+@pytest.mark.parametrize("now", [0.0, 7.0, 1234.25, 1234.999])
+def test_heartbeats_of_many_streams_come_together(now):
+    """Contract 14: at most 15 seconds of silence, and one wake-up a second for all of them."""
+    wait = streaming._until_heartbeat(now)
+    assert 14 < wait <= 15
+    assert (now + wait) % 1 == pytest.approx(0)
+
+
 def test_a_deleted_job_ends_its_stream(caller, monitor):
     """Contract 14: what is gone is not waited for."""
     stream = Stream(caller, monitor + "events/")

@@ -13,7 +13,7 @@ from rest_framework.test import APIClient
 
 from async_accept import signals
 from async_accept.admin import detail
-from async_accept.jobs import relay
+from async_accept.jobs import keys, relay
 from async_accept.jobs.attempt import current_attempt, end
 from async_accept.jobs.broker import Broker
 from tests import servers
@@ -80,6 +80,12 @@ def _leaves_no_attempt() -> Iterator[None]:
     while attempt := current_attempt():
         end(attempt)
     assert left is None, f"The test left {left.job} running in this thread."
+
+
+@pytest.fixture(autouse=True)
+def _sees_no_keys() -> None:
+    """The keys of one test are not those of the next, whose database is empty."""
+    keys.seen.clear()
 
 
 @pytest.fixture(autouse=True)

@@ -77,8 +77,9 @@ class Acceptance:
     def decide(self, prepare: Callable[[], Prepared], work: Callable[[], Any] | None = None) -> Any:
         """Accept the request, or answer it at once; a repeat gets the first 202 again.
 
-        Normally the INSERT finds a repeat. If the request would be refused or answered at once, the first job of its
-        key is looked up: the first request's own work may be why this one would be refused (the object is gone, say).
+        Normally the INSERT finds a repeat. If this process has seen the key, or the request would be refused or
+        answered at once, the first job of the key is looked up: the first request's own work may be why this one
+        would be refused (the object is gone, say).
 
         Args:
             prepare: makes the checks of the request and returns the validated input and the object. If it returns a
@@ -98,6 +99,8 @@ class Acceptance:
         if work is not None and not self.is_wanted:
             return self.first_answer() or work()
         self.check_body()
+        if (first := self.first_job(if_seen=True)) is not None:
+            return promised(first, self.request, self.preferences)
         try:
             with in_use(self.request._request):
                 prepared = prepare()
@@ -270,15 +273,21 @@ class Acceptance:
         first = self.first_job()
         return None if first is None else promised(first, self.request, self.preferences)
 
-    def first_job(self) -> Job | None:
-        """Return the job of the first request with this one's key; as ``first_answer()``."""
+    def first_job(self, *, if_seen: bool = False) -> Job | None:
+        """Return the job of the first request with this one's key; as ``first_answer()``.
+
+        Args:
+            if_seen: look for it only if this process has seen the key.
+        """
         if self.key is None or self.is_too_long:
             return None
         try:
-            repeat = Job(**self.key_columns)
+            columns = self.key_columns
         except (ImproperlyConfigured, RecursionError, Unencodable):
             return None  # what cannot be stored was not accepted before
-        return keys.earlier_by_key(repeat)
+        if if_seen and not keys.is_seen(columns["idempotency_key"]):
+            return None
+        return keys.earlier_by_key(Job(**columns))
 
     def make_job(self, validated: Any, instance: Any) -> Job:
         """Build the job, without storing it.

@@ -99,6 +99,8 @@ def _accept(job: Job, terms: Terms) -> Job:
         if terms.takes_turn:
             turns.line_up(job)
         stored = _insert(job, terms)
+    if not terms.records_key(job):  # to look for such a key first costs as much
+        keys.note_seen(job)
     if stored is not job:
         uploads.discard(job)
         return stored

@@ -1,7 +1,8 @@
 """Which earlier job stands for this request: the one with its ``Idempotency-Key``, or the active one that it joins.
 
 The unique column decides between requests at once: the INSERT of a repeat fails, so eight requests make one job. An
-earlier job is looked up first only if this request would be refused, or may have joined another job. A key belongs to
+earlier job is looked up first only if this request would be refused, may have joined another job, or has a key that
+this process has seen: then nothing is validated and inserted in vain. A key belongs to
 its owner, method and route: another user's key is another key. Nobody knows whether two anonymous callers are the same
 one; for them the payload is part of the key, and the key reveals nothing.
 
@@ -38,12 +39,17 @@ __all__ = [
     "earlier_by_key",
     "fingerprint",
     "forget_expired",
+    "is_seen",
+    "note_seen",
     "parse_key",
     "record",
     "requested_key",
 ]
 
 _VISIBLE_ASCII = re.compile(r"[\x21-\x7e]{1,255}")
+#: How many keys one process remembers.
+SEEN = 4096
+seen: set[str] = set()
 #: The job of a repeat, without what its 202 does not need, such as an input of a megabyte.
 _by_key = Lookup(lambda: Job.objects.light(), "idempotency_key")
 
@@ -105,6 +111,22 @@ def columns(key: str, *, caller: Any, method: str, route: str, payload: Any) -> 
     scope = ["anonymous", payload_hash] if caller is None else ["owner", str(caller)]
     key_hash = hashlib.sha256(encoding.dumps([*scope, method, route, key]).encode()).hexdigest()
     return {"idempotency_key": key_hash, "fingerprint": payload_hash}
+
+
+# --- Which keys has this process seen? ----------------------------------------------------------------------
+
+
+def note_seen(job: Job) -> None:
+    """Remember that the key of *job* stands for a job."""
+    if job.idempotency_key is not None:
+        if len(seen) >= SEEN:
+            seen.clear()
+        seen.add(job.idempotency_key)
+
+
+def is_seen(key_hash: str) -> bool:
+    """Whether the key stood for a job a while ago. It may be free by now; and other processes know other keys."""
+    return key_hash in seen
 
 
 # --- Which earlier job stands for this request? -------------------------------------------------------------

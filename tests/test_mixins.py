@@ -37,6 +37,18 @@ def test_create_answers_later_what_the_plain_view_answers_now(alices):
     assert result["Location"] == f"http://testserver/api/notes/{note.pk}/"
 
 
+@pytest.mark.parametrize("headers", [{}, {"Idempotency-Key": "k"}])
+def test_what_validation_does_to_the_data_reaches_the_work(alices, monkeypatch, headers):
+    url = "/api/policies/always/class/"
+
+    def validate(self, request, instance=None):
+        request.data["looked_up"] = 7
+
+    monkeypatch.setattr(resolve(url).func.cls, "validate_accept", validate)
+    accepted = alices.post(url, {"x": 1, "y": 2}, headers=headers)
+    assert Job.objects.get(pk=accepted.data["id"]).input["data"] == {"x": 1, "y": 2, "looked_up": 7}
+
+
 def test_many_objects_are_created_in_one_job(alices):
     accepted = alices.post("/api/notes/", [{"slug": "a", "title": "A"}, {"slug": "b", "title": "B"}])
     run_accepted_jobs()

@@ -11,7 +11,7 @@ from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.contrib.contenttypes.models import ContentType
 from django.core.exceptions import ImproperlyConfigured, PermissionDenied
-from django.db import Error, models, transaction
+from django.db import models, transaction
 from django.http import Http404
 from django.http.response import HttpResponseBase
 from rest_framework.exceptions import APIException, ValidationError
@@ -20,8 +20,7 @@ from rest_framework.response import Response
 from rest_framework.views import set_rollback
 
 from ..conf import conf
-from ..db.errors import is_passing
-from ..exceptions import InputTooLarge, Unavailable, Unencodable
+from ..exceptions import InputTooLarge, Unencodable
 from ..jobs import keys, uploads
 from ..jobs.accept import Terms, accept, active_columns, rerun
 from ..jobs.once import Checks, checks_of, in_use
@@ -32,6 +31,7 @@ from . import body, prefer
 from .conditional import check_if_match
 from .generic import VERBS, operation_of
 from .options import AcceptOptions
+from .outages import own_statements
 from .renderers import adopt_form_key
 from .rerun import Rerun, rerun_of
 from .responses import promised
@@ -252,16 +252,13 @@ class Acceptance:
                 f"{type(self.view).__name__} accepts {self.request.method}, which must change nothing."
             )
         try:
-            job = self.make_job(validated, instance)
-            for prepare in BEFORE_STORING:
-                prepare(self, job)
-            stored = accept(job, self.terms)
+            with own_statements():
+                job = self.make_job(validated, instance)
+                for prepare in BEFORE_STORING:
+                    prepare(self, job)
+                stored = accept(job, self.terms)
         except Unencodable as error:
             raise ValidationError({"detail": [str(error)]}) from error
-        except Error as error:
-            if not is_passing(error, own=True):
-                raise
-            raise Unavailable.because(error) from error
         return promised(stored, self.request, self.preferences)
 
     def first_answer(self) -> Response | None:
@@ -287,7 +284,8 @@ class Acceptance:
             return None  # what cannot be stored was not accepted before
         if if_seen and not keys.is_seen(columns["idempotency_key"]):
             return None
-        return keys.earlier_by_key(Job(**columns))
+        with own_statements():
+            return keys.earlier_by_key(Job(**columns))
 
     def make_job(self, validated: Any, instance: Any) -> Job:
         """Build the job, without storing it.
@@ -342,24 +340,16 @@ class Acceptance:
         )
 
     @cached_property
-    def captured(self) -> dict[str, Any]:
-        """The data of the request, as they are kept for a replay; made once, because a key needs them as well.
-
-        Raises:
-            ImproperlyConfigured: a value in them cannot be kept.
-            Unencodable: they are nested too deeply.
-        """
-        return capture_data(self.request.data, self.request.FILES)
-
-    @cached_property
     def key_columns(self) -> dict[str, str]:
         """The columns that stand for the request's key, its payload and its caller.
 
+        The payload is what the client sent: they are made before the view's checks, which may change the data.
+
         Raises:
-            Unencodable: the payload has no strict JSON form.
+            ImproperlyConfigured: a value in the payload cannot be kept.
+            Unencodable: it has no strict JSON form.
         """
-        captured = capture_data(self.request.data) if "files" in self.captured else self.captured
-        sent = uploads.fingerprints(payload(captured))
+        sent = uploads.fingerprints(payload(capture_data(self.request.data)))
         return keys.columns(
             self.key or "",
             caller=self.owner and self.owner.pk,

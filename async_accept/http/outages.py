@@ -1,10 +1,15 @@
 """Which errors of a request pass by themselves, so that its client is told to send it again (503)."""
 
 import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from django.db import Error
 
 from ..db.errors import is_passing
+from ..exceptions import Unavailable
 
-__all__ = ["passes"]
+__all__ = ["own_statements", "passes"]
 
 #: The disk is full, or the quota of this user is.
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
@@ -20,3 +25,18 @@ def passes(error: BaseException, *, own: bool = False) -> bool:
         own: see ``async_accept.db.errors.is_passing()``.
     """
     return is_passing(error, own=own) or (isinstance(error, OSError) and error.errno in FULL)
+
+
+@contextmanager
+def own_statements() -> Iterator[None]:
+    """Surround statements of this app in a request.
+
+    Raises:
+        Unavailable: one of them failed, and that passes; also if it took too long (503).
+    """
+    try:
+        yield
+    except Error as error:
+        if not is_passing(error, own=True):
+            raise
+        raise Unavailable.because(error) from error

@@ -15,6 +15,7 @@ from ..jobs import values
 from ..jobs.accept import check_arguments, task_limits
 from ..jobs.capture import capture
 from ..jobs.once import checks_of
+from ..jobs.parsed import capture_data
 from ..jobs.publish import message_options
 from ..jobs.replay import REPLAY
 
@@ -87,7 +88,7 @@ def _of_replay(asked: "Acceptance") -> dict[str, Any]:
     headers = [*conf.KEEP_HEADERS, *([own] if isinstance(own, str) else own)]
     return {
         "task": REPLAY,
-        "input": asked.captured,
+        "input": capture_data(asked.request.data, asked.request.FILES),
         "request": {
             **capture(asked.request, headers, _context(asked)),
             "checks": checks_of(asked.request._request).keep(),

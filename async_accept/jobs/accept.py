@@ -99,8 +99,10 @@ def _accept(job: Job, terms: Terms) -> Job:
         if terms.takes_turn:
             turns.line_up(job)
         stored = _insert(job, terms)
-    if not terms.records_key(job):  # to look for such a key first costs as much
-        keys.note_seen(job)
+    if job.idempotency_key is not None and not terms.records_key(
+        job
+    ):  # to look for such a key first costs as much
+        after_commit(keys.note_seen, job.idempotency_key, using=database())
     if stored is not job:
         uploads.discard(job)
         return stored

@@ -2,9 +2,9 @@
 
 The unique column decides between requests at once: the INSERT of a repeat fails, so eight requests make one job. An
 earlier job is looked up first only if this request would be refused, may have joined another job, or has a key that
-this process has seen: then nothing is validated and inserted in vain. A key belongs to
-its owner, method and route: another user's key is another key. Nobody knows whether two anonymous callers are the same
-one; for them the payload is part of the key, and the key reveals nothing.
+this process has seen: then nothing is validated and inserted in vain. A key belongs to its owner, method and route:
+another user's key is another key. Nobody knows whether two anonymous callers are the same one; for them the payload is
+part of the key, and the key reveals nothing.
 
 Source: draft-ietf-httpapi-idempotency-key-header.
 """
@@ -116,12 +116,11 @@ def columns(key: str, *, caller: Any, method: str, route: str, payload: Any) -> 
 # --- Which keys has this process seen? ----------------------------------------------------------------------
 
 
-def note_seen(job: Job) -> None:
-    """Remember that the key of *job* stands for a job."""
-    if job.idempotency_key is not None:
-        if len(seen) >= SEEN:
-            seen.clear()
-        seen.add(job.idempotency_key)
+def note_seen(key_hash: str) -> None:
+    """Remember that the key stands for a job."""
+    if len(seen) >= SEEN:
+        seen.clear()
+    seen.add(key_hash)
 
 
 def is_seen(key_hash: str) -> bool:

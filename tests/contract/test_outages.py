@@ -4,6 +4,7 @@ import json
 import logging
 import re
 import time
+from types import SimpleNamespace
 
 import pytest
 from django.db import InternalError, OperationalError, connections
@@ -11,6 +12,7 @@ from django.db.backends.utils import CursorWrapper
 from django.db.transaction import Atomic
 from rest_framework.test import APIClient
 
+from async_accept.jobs import keys
 from async_accept.jobs.broker import broker
 from async_accept.models import Job
 from tests.contract.cases import SUM, every_view
@@ -151,11 +153,16 @@ def test_what_passes_is_503_and_bad_data_is_not(alice, caller, monkeypatch, code
     with monkeypatch.context() as patch:
         patch.setattr("async_accept.jobs.accept.insert", fail)
         assert caller.post(URL, SUM, format="json").status_code == at_accept
+    key = {"Idempotency-Key": "seen"}
+    assert caller.post(URL, SUM, format="json", headers=key).status_code == 202
+    with monkeypatch.context() as patch:
+        patch.setattr(keys, "_by_key", SimpleNamespace(find=fail))
+        assert caller.post(URL, SUM, format="json", headers=key).status_code == at_accept
     with monkeypatch.context() as patch:
         patch.setattr(Note, "save", fail)
         at_once = caller.post("/api/policies/prefer/notes/", {"slug": "a", "title": "A"}, format="json")
         assert at_once.status_code == in_the_view
-    assert not Job.objects.exists()
+    assert Job.objects.count() == 1  # that of the key
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ from django.utils import timezone
 
 from async_accept import signals
 from async_accept.exceptions import BrokerUnavailable, InputGone, Unavailable
+from async_accept.jobs import keys
 from async_accept.jobs import publish as publish_module
 from async_accept.jobs.accept import Terms, accept, rerun
 from async_accept.jobs.broker import Broker
@@ -193,6 +194,16 @@ def test_inside_a_transaction_a_key_needs_a_savepoint_on_mariadb_only(published,
             accept(plain)
         with django_assert_num_queries(3 if connection.vendor == "mysql" else 1):
             accept(keyed)
+
+
+@committing
+def test_a_key_is_seen_when_its_job_is_committed(published):
+    with transaction.atomic():
+        accept(new(idempotency_key="k"))
+        transaction.set_rollback(True)
+    assert not keys.is_seen("k")
+    accept(new(idempotency_key="k"))
+    assert keys.is_seen("k")
 
 
 @committing

@@ -90,6 +90,7 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--seeds", type=int, default=10)
+    parser.add_argument("--first", type=int, default=1, help="go on with this seed")
     parser.add_argument("--jobs", type=int, default=200)
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--all", action="store_true", help="each seed with each combination")
@@ -101,6 +102,7 @@ def main() -> int:
     turns = (
         product(seeds, COMBINATIONS) if chosen.all else zip(seeds, COMBINATIONS * len(seeds), strict=False)
     )
+    turns = ((seed, combination) for seed, combination in turns if seed >= chosen.first)
     _print(as_list_table(["Seed", "Database, broker", *BROKEN, "Other", *SHOWN]))
     broken = False
     for seed, (database, broker) in turns:

@@ -25,8 +25,8 @@ __all__ = [
     "compile_select",
     "insert",
     "insert_if_free",
-    "inserted",
     "param",
+    "params_of_insert",
     "text_of_insert",
 ]
 
@@ -80,10 +80,9 @@ def _is_heard(row: models.Model) -> bool:
 
 
 def _insert(row: models.Model, using: str, conflict: str = "") -> bool:
-    connection, kind = connections[using], type(row)
-    values = [param(field, field.pre_save(row, True), connection) for field in inserted(kind)]
+    connection = connections[using]
     with transaction.mark_for_rollback_on_error(using=using), connection.cursor() as cursor:
-        cursor.execute(text_of_insert(kind, using) + conflict, values)
+        cursor.execute(text_of_insert(type(row), using) + conflict, params_of_insert(row, connection))
         if not cursor.rowcount:
             return False
     row._state.db, row._state.adding = using, False
@@ -96,8 +95,13 @@ def param(field: Any, value: Any, connection: Any) -> Any:
     return value if is_plain else field.get_db_prep_save(value, connection)
 
 
+def params_of_insert(row: models.Model, connection: Any) -> list[Any]:
+    """Return the values of ``text_of_insert()``."""
+    return [param(field, field.pre_save(row, True), connection) for field in _inserted(type(row))]
+
+
 @cache
-def inserted(kind: type[models.Model]) -> list[Any]:
+def _inserted(kind: type[models.Model]) -> list[Any]:
     """Return the fields of an INSERT: all but a primary key that the database makes."""
     return [field for field in kind._meta.local_concrete_fields if not isinstance(field, models.AutoField)]
 
@@ -120,7 +124,7 @@ def text_of_insert(kind: type[models.Model], using: str, key: str = "", updated:
             "unique_fields": [find(key)] if needs_key else [],
         }
     query: Any = InsertQuery(kind, **conflict)
-    query.insert_values(inserted(kind), [kind()])
+    query.insert_values(_inserted(kind), [kind()])
     [(text, _)] = query.get_compiler(using).as_sql()
     return str(text)
 
@@ -133,7 +137,7 @@ class Lookup(Generic[Row]):
         name: of the field.
     """
 
-    def __init__(self, rows: Callable[[], models.QuerySet[Row]], name: str = "pk") -> None:
+    def __init__(self, rows: Callable[[], models.QuerySet[Row]], name: str) -> None:
         self._rows = rows
         self._name = name
         #: By the database, and by ``USE_TZ``, which decides how its times are read.
@@ -146,8 +150,7 @@ class Lookup(Generic[Row]):
         if select is None:
             select = self._compiled[key] = compile_select(self._rows().filter(**{self._name: value}), using)
         connection = connections[using]
-        meta = select.model._meta
-        field = meta.pk if self._name == "pk" else meta.get_field(self._name)
+        field = select.model._meta.get_field(self._name)
         with connection.cursor() as cursor:
             cursor.execute(select.text, [field.get_db_prep_value(value, connection)])
             found = cursor.fetchone()

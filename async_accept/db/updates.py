@@ -10,7 +10,7 @@ from django.db import connections, models, router, transaction
 from django.db.models import Expression
 from django.db.models.sql import UpdateQuery
 
-from .compiled import inserted, param, text_of_insert
+from .compiled import param, params_of_insert, text_of_insert
 from .functions import offset_seconds
 
 __all__ = ["Slot", "Statement", "Upsert", "compile_update", "update"]
@@ -65,8 +65,7 @@ class Upsert(NamedTuple):
         return text_of_insert(type(self.row), using, self.key, self.updated)
 
     def params(self, connection: Any) -> list[Any]:
-        fields = inserted(type(self.row))
-        return [param(field, field.pre_save(self.row, True), connection) for field in fields]
+        return params_of_insert(self.row, connection)
 
 
 class Statement(NamedTuple):

@@ -99,8 +99,8 @@ class Acceptance:
         if work is not None and not self.is_wanted:
             return self.first_answer() or work()
         self.check_body()
-        if (first := self.first_job(if_seen=True)) is not None:
-            return promised(first, self.request, self.preferences)
+        if (answer := self.first_answer(if_seen=True)) is not None:
+            return answer
         try:
             with in_use(self.request._request):
                 prepared = prepare()
@@ -261,21 +261,20 @@ class Acceptance:
             raise ValidationError({"detail": [str(error)]}) from error
         return promised(stored, self.request, self.preferences)
 
-    def first_answer(self) -> Response | None:
+    def first_answer(self, *, if_seen: bool = False) -> Response | None:
         """Return the answer to the first request with this one's key, again; None if that key is free.
+
+        Args:
+            if_seen: look for it only if this process has seen the key.
 
         Raises:
             IdempotencyKeyReused: it came with another payload (422).
         """
-        first = self.first_job()
+        first = self.first_job(if_seen=if_seen)
         return None if first is None else promised(first, self.request, self.preferences)
 
     def first_job(self, *, if_seen: bool = False) -> Job | None:
-        """Return the job of the first request with this one's key; as ``first_answer()``.
-
-        Args:
-            if_seen: look for it only if this process has seen the key.
-        """
+        """Return the job of the first request with this one's key; as ``first_answer()``."""
         if self.key is None or self.is_too_long:
             return None
         try:

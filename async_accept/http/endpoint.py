@@ -36,7 +36,7 @@ from .throttling import PollThrottle
 __all__ = ["JobEndpoint"]
 
 #: The job of a poll.
-_light = Lookup(lambda: Job.objects.light())
+_light = Lookup(lambda: Job.objects.light(), "id")
 
 
 class UnreadParser(BaseParser):

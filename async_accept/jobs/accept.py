@@ -99,9 +99,8 @@ def _accept(job: Job, terms: Terms) -> Job:
         if terms.takes_turn:
             turns.line_up(job)
         stored = _insert(job, terms)
-    if job.idempotency_key is not None and not terms.records_key(
-        job
-    ):  # to look for such a key first costs as much
+    # To look first for a key that is kept apart would cost as much.
+    if job.idempotency_key is not None and not terms.records_key(job):
         after_commit(keys.note_seen, job.idempotency_key, using=database())
     if stored is not job:
         uploads.discard(job)
@@ -256,7 +255,6 @@ def _insert(job: Job, terms: Terms) -> Job:
         Unavailable: a key is held, time and again by a job that is gone when it is looked up (503).
     """
     in_transaction = connections[database()].in_atomic_block
-    keyed = job.idempotency_key is not None or job.active_key is not None
     # InnoDB: a failed INSERT keeps its lock until the caller commits. The end of the active job would wait for that
     # lock, and joining for that end: a deadlock. So look first.
     if terms.records_key(job) and in_transaction and (earlier := keys.earlier(job)) is not None:
@@ -272,7 +270,7 @@ def _insert(job: Job, terms: Terms) -> Job:
                 raise
             # The other transaction has probably stored what this request is to follow. InnoDB: those who wait for one
             # key to be free get it at the same moment, and each of them is in the way of the others.
-            if keyed and (earlier := keys.earlier(job)) is not None:
+            if (earlier := keys.earlier(job)) is not None:
                 return earlier
     raise Unavailable
 

@@ -153,7 +153,7 @@ def looked_up(rows, name, value):
     return rows.filter(**{name: value}).first()
 
 
-@pytest.mark.parametrize("name", ["pk", "idempotency_key"])
+@pytest.mark.parametrize("name", ["id", "idempotency_key"])
 @pytest.mark.parametrize("rows", [Job.objects.all, Job.objects.light], ids=["all", "light"])
 def test_a_row_is_that_of_the_orm(rows, name, full):
     plain(full, "default")
@@ -167,4 +167,4 @@ def test_a_row_is_that_of_the_orm(rows, name, full):
 
 @pytest.mark.parametrize("find", [compiled, looked_up])
 def test_a_row_that_is_not_there(find):
-    assert find(Job.objects.light(), "pk", new_id()) is None
+    assert find(Job.objects.light(), "id", new_id()) is None

@@ -17,7 +17,7 @@ from .generic import VERBS
 from .options import accepting_handlers
 from .transactions import can_wait
 
-__all__ = ["JobMetadata", "add_terms", "options_for", "terms", "with_terms"]
+__all__ = ["JobMetadata", "add_terms", "mode_of", "options_for", "terms", "with_terms"]
 
 
 class JobMetadata(SimpleMetadata):
@@ -99,24 +99,23 @@ def options_for(view: Any, method: str) -> Mapping[str, Any] | None:
     return {} if is_mixed_in else None
 
 
+def mode_of(acceptance: Acceptance) -> Any:
+    """Return the mode; ``depends`` if a handler with a task, or a method of the view, decides about each request."""
+    mode = acceptance.option("mode", conf.ACCEPT_MODE)
+    return "depends" if acceptance.given.get("task") is not None or callable(mode) else mode
+
+
 def _terms(view: Any, request: Request, given: Mapping[str, Any]) -> dict[str, Any]:
     acceptance = Acceptance(view, request, given)
     option = acceptance.option
-    # A handler with a task, and a method of the view, decide per request.
-    by_handler = given.get("task") is not None
-    mode = option("mode", conf.ACCEPT_MODE)
     key = option("idempotency", conf.IDEMPOTENCY)
-    caps = (
-        option("max_active", conf.MAX_ACTIVE_PER_OPERATION),
-        option("max_active_per_owner", conf.MAX_ACTIVE_PER_OWNER),
-    )
     codes = {202: True, 400: True, 409: option("when_active") == "refuse", 413: True}
-    codes |= {422: key != "ignored", 429: any(cap is not None for cap in caps), 503: True}
+    codes |= {422: key != "ignored", 429: acceptance.terms.has_caps, 503: True}
     wait = [f"wait={conf.MAX_WAIT_SECONDS}"] if conf.MAX_WAIT_SECONDS and can_wait(request) else []
     lifetime = {"idempotency_key_seconds": int(conf.IDEMPOTENCY_KEY_LIFETIME.total_seconds())}
     return {
         "operation": acceptance.operation,
-        "mode": "depends" if by_handler or callable(mode) else mode,
+        "mode": mode_of(acceptance),
         "idempotency_key": key,
         **({} if key == "ignored" else lifetime),
         "prefer": ["respond-async", "return=minimal", *wait],

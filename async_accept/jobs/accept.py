@@ -52,6 +52,10 @@ class Terms(NamedTuple):
     #: When the job is accepted; None: now. Of a batch, each has its own time, by its place and not by its INSERT.
     accepted_at: datetime | None = None
 
+    @property
+    def has_caps(self) -> bool:
+        return self.max_active is not None or self.max_active_per_owner is not None
+
     def records_key(self, job: Job) -> bool:
         """Whether the key of *job* is kept in a row of its own (``JoinedKey``)."""
         return job.idempotency_key is not None and (self.joins or self.key_lifetime is not None)

@@ -7,7 +7,6 @@ the pause, one delivery finds out for all. A host that answers slowly gets ``FEW
 import random
 from datetime import timedelta
 
-from django.db import router
 from django.db.models import F, OuterRef, QuerySet, Subquery
 
 from ..db.functions import DatabaseNow, from_now
@@ -84,9 +83,7 @@ def unanswered(host: str, count: int | None) -> None:
     until = from_now(_pause((count or 0) + 1))
     rows = Host.objects.filter(pk=host, failures__lt=MOST_FAILURES)
     if not rows.update(failures=F("failures") + 1, closed_until=until):
-        Host.objects.using(router.db_for_write(Host)).bulk_create(
-            [Host(name=host, closed_until=until)], ignore_conflicts=True
-        )
+        Host.objects.bulk_create([Host(name=host, closed_until=until)], ignore_conflicts=True)
 
 
 def answered(host: str, count: int | None, seconds: float) -> None:
@@ -103,7 +100,7 @@ def answered(host: str, count: int | None, seconds: float) -> None:
 
 def _is_slow(host: str, count: int | None) -> None:
     if count is None:
-        Host.objects.using(router.db_for_write(Host)).bulk_create(
+        Host.objects.bulk_create(
             [Host(name=host, failures=0, closed_until=database_now())], ignore_conflicts=True
         )
     elif count:

@@ -21,7 +21,7 @@ from ..models import database_now, new_id
 from ..querysets import PrimaryManager
 from .querysets import LEASE, DeliveryQuerySet, EndpointQuerySet
 from .signing import new_secret
-from .states import DeliveryState, DisabledBy
+from .states import TRIED, DeliveryState, DisabledBy
 
 __all__ = ["Callback", "Delivery", "Endpoint", "Host"]
 
@@ -215,7 +215,7 @@ class Delivery(models.Model):
 
     def arrive(self, outcome: str) -> bool:
         """End it: its receiver has it. That holds even if this attempt was given up for lost meanwhile."""
-        open_now = Delivery.objects.filter(state__in=[DeliveryState.WAITING, DeliveryState.SENDING])
+        open_now = Delivery.objects.filter(state__in=TRIED)
         rows = open_now.filter(pk=self.pk, attempt__gte=self.attempt)  # 0: it was sent again since
         return rows.update(**_end(DeliveryState.DELIVERED, outcome)) > 0
 
@@ -242,7 +242,7 @@ class Delivery(models.Model):
 
     def hold(self) -> bool:
         """Keep it back: its endpoint is disabled."""
-        rows = Delivery.objects.filter(pk=self.pk, state__in=[DeliveryState.WAITING, DeliveryState.SENDING])
+        rows = Delivery.objects.filter(pk=self.pk, state__in=TRIED)
         rows = rows.filter(Q(state=DeliveryState.WAITING) | Q(publish_at__lte=DatabaseNow()))
         return rows.update(state=DeliveryState.HELD, try_at=None, publish_at=None) > 0
 

@@ -160,9 +160,9 @@ class Counts:
 
         At the first one, all its counts begin at 0: so Prometheus sees the first failure as an increase.
         """
-        known = set(self.operations.named)
+        is_new = job.operation not in self.operations.named
         operation = self.operations.label(job.operation)
-        if operation not in known:
+        if is_new:
             for metric in (self.accepted, self.retries, self.lost, self.wait, self.run):
                 metric.labels(operation)
             for state in FINAL:

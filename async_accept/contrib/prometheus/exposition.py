@@ -34,7 +34,7 @@ class Everything(Collector):
         operations = first(_operations(counted))
         yield from (_bounded(metric, operations) for metric in counted)
         if self.table:
-            yield from JobsCollector(operations - {OTHER}).collect()
+            yield from JobsCollector(operations).collect()
 
 
 def exposed(accept: str, *, table: bool) -> tuple[bytes, str]:

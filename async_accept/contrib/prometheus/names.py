@@ -26,4 +26,4 @@ class Operations:
 
 def first(operations: Iterable[str]) -> set[str]:
     """Return those of *operations* that keep their names where the counts of several processes are put together."""
-    return set(sorted({*operations, OTHER} - {OTHER})[:MOST]) | {OTHER}
+    return set(sorted({*operations} - {OTHER})[:MOST]) | {OTHER}

@@ -55,12 +55,14 @@ class ServeMetrics(bootsteps.StartStopStep):
     obj: Server | None
 
     def include_if(self, worker: Any) -> bool:
-        if conf.WORKER_METRICS_ADDRESS is not None and directory() is None and _has_children(worker):
+        if conf.WORKER_METRICS_ADDRESS is None:
+            return False
+        if directory() is None and _has_children(worker):
             logger.warning(
                 "This worker serves no metrics: its processes need PROMETHEUS_MULTIPROC_DIR to count together."
             )
             return False
-        return conf.WORKER_METRICS_ADDRESS is not None
+        return True
 
     def start(self, worker: Any) -> None:
         try:

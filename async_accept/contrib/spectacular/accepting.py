@@ -26,7 +26,7 @@ from drf_spectacular.utils import OpenApiCallback
 from ...conf import conf
 from ...http.accept import Acceptance
 from ...http.generic import VERBS
-from ...http.metadata import options_for
+from ...http.metadata import mode_of, options_for
 from ...http.options import AcceptOptions
 from ...mixins import AcceptingView
 from ...models import database
@@ -153,10 +153,8 @@ class Terms:
         self.option = acceptance.option
         self.operation = acceptance.operation
         self.task = self.option("task")
-        self.is_by_handler = options.get("task") is not None
-        mode = self.option("mode", conf.ACCEPT_MODE)
-        #: ``depends`` if a method of the view decides about each request.
-        self.mode = "depends" if self.is_by_handler or callable(mode) else mode
+        self.mode = mode_of(acceptance)
+        self._caps = acceptance.terms.has_caps
         self.idempotency = self.option("idempotency", conf.IDEMPOTENCY)
         own = getattr(type(view), "get_accept_etag", AcceptOptions.get_accept_etag)
         verb = getattr(view, "action", None) or VERBS.get(view.request.method)
@@ -200,11 +198,7 @@ class Terms:
 
     @property
     def has_caps(self) -> bool:
-        caps = (
-            self.option("max_active", conf.MAX_ACTIVE_PER_OPERATION),
-            self.option("max_active_per_owner", conf.MAX_ACTIVE_PER_OWNER),
-        )
-        return bool(self.view.get_throttles()) or any(cap is not None for cap in caps)
+        return self._caps or bool(self.view.get_throttles())
 
 
 def _results_of(task: Any) -> dict[int, Any]:

@@ -58,6 +58,7 @@ class Replacing(OpenApiViewExtension, ABC):
     """Base of our extensions."""
 
     priority = 1_000_000
+    match_subclasses = True
     #: The class that describes the view.
     schema_class: ClassVar[type[AutoSchema]]
 
@@ -91,11 +92,8 @@ class AcceptingExtension(Replacing):
 class JobsExtension(Replacing):
     """The endpoints of jobs."""
 
+    target_class = JobEndpoint
     schema_class = Jobs
-
-    @classmethod
-    def _matches(cls, target: Any) -> bool:
-        return isinstance(target, type) and issubclass(target, JobEndpoint)
 
 
 class _Named(OpenApiSerializerExtension):

@@ -53,6 +53,9 @@ FILTER_SCHEMAS: dict[str, Part] = {
 }
 
 
+IF_NONE_MATCH = parts.header_parameter("If-None-Match", "304 if this is still the current entity tag.")
+
+
 def _wait() -> list[OpenApiParameter]:
     most = int(conf.MAX_WAIT_SECONDS)
     if not most:
@@ -60,10 +63,6 @@ def _wait() -> list[OpenApiParameter]:
     text = f"For how many seconds to wait; more than {most} count as {most}. `Prefer: wait=N` means the same."
     schema = {"type": "integer", "minimum": 0}
     return [OpenApiParameter("wait", schema, description=text), parts.prefer(["wait=N (seconds)"])]
-
-
-def _header(name: str, description: str) -> OpenApiParameter:
-    return OpenApiParameter(name, str, OpenApiParameter.HEADER, description=description)
 
 
 class Jobs(Ours):
@@ -105,10 +104,10 @@ class Jobs(Ours):
 
     def get_override_parameters(self) -> list[Any]:
         found = {
-            "retrieve": [*_wait(), _header("If-None-Match", "304 if this is still the current entity tag.")],
+            "retrieve": [*_wait(), IF_NONE_MATCH],
             "result": _wait(),
             "events": [
-                _header("Last-Event-ID", "The last event that the client has seen."),
+                parts.header_parameter("Last-Event-ID", "The last event that the client has seen."),
                 OpenApiParameter(
                     "last_event_id", str, description="The same, for clients that send no headers."
                 ),

@@ -18,8 +18,6 @@ from .shared import Part, component, shared
 
 __all__ = [
     "ACCEPTED_HEADERS",
-    "DESCRIPTIONS",
-    "ERROR_HEADERS",
     "IF_MATCH",
     "LOCATION",
     "MONITOR_HEADERS",
@@ -29,7 +27,7 @@ __all__ = [
     "content",
     "document",
     "errors",
-    "header",
+    "header_parameter",
     "id_name",
     "idempotency_key",
     "json_types",
@@ -115,18 +113,19 @@ ERROR_HEADERS: dict[int, Part] = {
 # --- Parameters --------------------------------------------------------------------------------------------------
 
 
-def _header_parameter(name: str, description: str, **options: Any) -> OpenApiParameter:
+def header_parameter(name: str, description: str, **options: Any) -> OpenApiParameter:
+    """Return the parameter of a header; text unless *options* give another ``type``."""
     options.setdefault("type", str)
     return OpenApiParameter(name, location=OpenApiParameter.HEADER, description=description, **options)
 
 
-IF_MATCH = _header_parameter("If-Match", "Change nothing unless this is the current entity tag (412).")
+IF_MATCH = header_parameter("If-Match", "Change nothing unless this is the current entity tag (412).")
 
 
 def idempotency_key(policy: str) -> OpenApiParameter:
     """Return the parameter of a view whose policy is ``"required"`` or ``"optional"``."""
     hours = conf.IDEMPOTENCY_KEY_LIFETIME.total_seconds() / 3600
-    return _header_parameter(
+    return header_parameter(
         "Idempotency-Key",
         "The same key with the same payload is the same job, however often it is sent. "
         f"A key stands for its job for {hours:g} hours. The key can be in quotes, which are no part of it.",
@@ -143,7 +142,7 @@ def idempotency_key(policy: str) -> OpenApiParameter:
 
 def prefer(preferences: Iterable[str]) -> OpenApiParameter:
     """Return the parameter ``Prefer`` with these preferences."""
-    return _header_parameter("Prefer", f"RFC 7240: {', '.join(preferences)}.")
+    return header_parameter("Prefer", f"RFC 7240: {', '.join(preferences)}.")
 
 
 def id_name() -> str:

@@ -4,7 +4,6 @@ from typing import Any
 
 from drf_spectacular.generators import SchemaGenerator
 from drf_spectacular.openapi import AutoSchema
-from drf_spectacular.utils import OpenApiParameter
 from rest_framework.settings import api_settings
 from rest_framework.views import APIView
 
@@ -16,10 +15,6 @@ from .extensions import Replacing
 from .shared import Part
 
 __all__ = ["connect"]
-
-
-def _header(name: str, description: str, *, required: bool = False) -> OpenApiParameter:
-    return OpenApiParameter(name, str, OpenApiParameter.HEADER, required=required, description=description)
 
 
 class ReceiverView(APIView):
@@ -48,9 +43,9 @@ class Receiving(AutoSchema):
 
     def get_override_parameters(self) -> list[Any]:
         receiver = self.receiver
-        found = [_header(receiver.scheme.header, required=True, description="The signature.")]
+        found = [parts.header_parameter(receiver.scheme.header, required=True, description="The signature.")]
         if receiver.id_header:
-            found.append(_header(receiver.id_header, description="The id of the event."))
+            found.append(parts.header_parameter(receiver.id_header, description="The id of the event."))
         return [*found, *super().get_override_parameters()]
 
     def get_request_serializer(self) -> Any:
@@ -85,11 +80,8 @@ class Receiving(AutoSchema):
 class ReceiverExtension(Replacing):
     """The stand-ins of receivers."""
 
+    target_class = ReceiverView
     schema_class = Receiving
-
-    @classmethod
-    def _matches(cls, target: Any) -> bool:
-        return isinstance(target, type) and issubclass(target, ReceiverView)
 
 
 def _stand_in(callback: Any) -> Any:

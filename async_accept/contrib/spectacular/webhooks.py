@@ -152,8 +152,5 @@ class Endpoints(Ours):
 class WebhooksExtension(Replacing):
     """The endpoints of webhooks."""
 
+    target_class = EndpointViewSet
     schema_class = Endpoints
-
-    @classmethod
-    def _matches(cls, target: Any) -> bool:
-        return isinstance(target, type) and issubclass(target, EndpointViewSet)

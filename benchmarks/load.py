@@ -25,7 +25,12 @@ class Answers(NamedTuple):
         return self.count / self.seconds
 
     def percentile(self, share: float) -> float:
-        return self.latencies[min(int(len(self.latencies) * share), len(self.latencies) - 1)]
+        return percentile(self.latencies, share)
+
+
+def percentile(values: list[float], share: float) -> float:
+    """Return the value below which that *share* of the sorted *values* lies."""
+    return values[min(int(len(values) * share), len(values) - 1)]
 
 
 class Flight:

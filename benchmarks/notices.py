@@ -18,6 +18,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 from . import databases
+from .load import percentile
 from .options import options_parser
 from .processes import Process, settings_of
 from .results import Report, Row
@@ -171,7 +172,7 @@ def summary(ended: Moments, came: Moments, known: float, count: int) -> dict[str
 
 
 def quantile(values: list[float], part: float) -> float:
-    return sorted(values)[min(int(len(values) * part), len(values) - 1)] if values else float("nan")
+    return percentile(sorted(values), part) if values else float("nan")
 
 
 def until(condition: Callable[[], object]) -> None:

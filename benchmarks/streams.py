@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 from . import databases
 from .common import token_of
-from .load import request
+from .load import percentile, request
 from .options import options_parser
 from .postgres import own_server
 from .processes import ASGI
@@ -99,9 +99,8 @@ def waiting(steps: Steps, report: Report, count: int, seconds: float, changes: i
         told = sorted(deliver(steps, streams, seconds, changes))
         report.add(Row(figure, "events told", "", [len(told)], [], str(changes)))
         if told:
-            report.add(Row(figure, "p50 to deliver", "ms", [told[len(told) // 2] * 1000]))
-            p99 = told[min(int(len(told) * 0.99), len(told) - 1)]
-            report.add(Row(figure, "p99 to deliver", "ms", [p99 * 1000], [], "<= 250"))
+            report.add(Row(figure, "p50 to deliver", "ms", [percentile(told, 0.5) * 1000]))
+            report.add(Row(figure, "p99 to deliver", "ms", [percentile(told, 0.99) * 1000], [], "<= 250"))
         close(streams)
 
 

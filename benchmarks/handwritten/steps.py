@@ -49,7 +49,7 @@ def _jobs(count: int) -> list[Job]:
     )
 
 
-def fill(count: int, atomic: bool = False) -> None:
+def fill(count: int) -> None:
     """Publish so many jobs for the worker."""
     for job in _jobs(count):
         process.apply_async(args=[str(job.pk)], task_id=str(job.pk))

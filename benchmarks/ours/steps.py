@@ -66,16 +66,15 @@ def poll_statements(known: bool = False, remembered: bool = False) -> list[str]:
     return statements_of(poll)
 
 
-def _jobs(count: int, **columns: Any) -> list[Job]:
+def _jobs(count: int, atomic: bool = False) -> list[Job]:
     """Store as many copies of a job that was accepted by its view."""
     truncate(Job)
-    pk = document(post("/atomic-orders/" if columns.pop("atomic", False) else "/orders/"))["id"]
+    pk = document(post("/atomic-orders/" if atomic else "/orders/"))["id"]
     first = Job.objects.get(pk=pk)
     copies = []
     for _ in range(count):
         job = copy(first)
         job.pk = new_id()
-        vars(job).update(columns)
         copies.append(job)
     first.delete()
     purge()

@@ -6,6 +6,7 @@ No figure in it is typed by hand. The options ``:measures:`` and ``:figures:`` c
 
 import json
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from docutils import nodes
@@ -69,7 +70,7 @@ def _table(rows: list[dict[str, Any]], other: str, ours: str) -> list[str]:
             cells(
                 figure.replace("|", "and"),
                 row["measure"],
-                _number(_median(row["other"]), row["unit"]) if row["other"] else "",
+                _number(median(row["other"]), row["unit"]) if row["other"] else "",
                 _number(row["median"], row["unit"]),
                 f"{ratio['median']:.2f}" if ratio else "",
                 f"{ratio['least']:.2f} to {ratio['most']:.2f}" if ratio else "",
@@ -87,11 +88,6 @@ def _step(figure: str) -> tuple[str, str]:
 
 def _line(cells: list[str]) -> list[str]:
     return [f"   {'*' if n == 0 else ' '} - {cell}" for n, cell in enumerate(cells)]
-
-
-def _median(values: list[float]) -> float:
-    ordered = sorted(values)
-    return (ordered[(len(ordered) - 1) // 2] + ordered[len(ordered) // 2]) / 2
 
 
 def _number(value: float, unit: str) -> str:

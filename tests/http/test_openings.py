@@ -327,7 +327,7 @@ def alice(transactional_db):
 
 
 @pytest.fixture
-def client(alice, settings):
+def client(alice):
     """Return clients that ask for the events of a job of theirs."""
     token = Token.objects.create(user=alice).key
     path = f"/api/jobs/{make_job(owner=alice).pk}/events/"

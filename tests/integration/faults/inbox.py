@@ -4,6 +4,7 @@ import json
 import random
 import threading
 import time
+from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from email.utils import formatdate
@@ -116,6 +117,13 @@ class Inbox:
     @property
     def runs(self) -> bool:
         return self.server is not None
+
+    def tries_by_id(self) -> dict[str, list[Try]]:
+        """Return the tries of each notice, the first one first."""
+        found: dict[str, list[Try]] = defaultdict(list)
+        for came in sorted(self.tries, key=lambda one: one.began):
+            found[came.id].append(came)
+        return found
 
     def is_ready(self) -> bool:
         return self.runs

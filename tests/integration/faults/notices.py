@@ -1,6 +1,6 @@
 """The account of the notices of a storm: was each ended job told, under one id, and not again after a 2xx?"""
 
-from collections import Counter, defaultdict
+from collections import Counter
 from typing import Any
 from uuid import UUID
 
@@ -28,10 +28,7 @@ def notices(record: Record, outcomes: dict[str, Any]) -> dict[str, Any]:
         f"msg_{UUID(str(row[0])).hex}": (job_id(row[1]), *row[2:])
         for row in database.execute(f"SELECT {COLUMNS} FROM async_accept_webhooks_delivery")
     }
-    tries: dict[str, list[Try]] = defaultdict(list)
-    for came in sorted(record.shop.inbox.tries, key=lambda one: one.began):
-        tries[came.id].append(came)
-    return judge(record, outcomes, rows, tries, witness.read_steps(database))
+    return judge(record, outcomes, rows, record.shop.inbox.tries_by_id(), witness.read_steps(database))
 
 
 def judge(

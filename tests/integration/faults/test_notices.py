@@ -2,7 +2,6 @@
 
 import threading
 import time
-from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import suppress
 from itertools import pairwise
@@ -185,9 +184,7 @@ def test_each_event_arrives_once_at_a_receiver_that_fails_stalls_redirects_and_d
         inbox.start()
     waiting = "SELECT count(*) FROM async_accept_webhooks_delivery WHERE state <> 'delivered'"
     until(lambda: not shop.database.execute(waiting)[0][0], TRIAL_SECONDS, "all deliveries")
-    tries: dict[str, list[Try]] = defaultdict(list)
-    for came in sorted(inbox.tries, key=lambda one: one.began):
-        tries[came.id].append(came)
+    tries = inbox.tries_by_id()
     assert len(tries) == EVENTS
     assert len({ones[0].document["data"]["id"] for ones in tries.values()}) == EVENTS
     for ones in tries.values():

@@ -19,6 +19,7 @@ from ..problems import OWN
 from .errors import ProblemResponse, problem_response
 from .monitor import JobSerializer, add_sunset, job_url, retry_after
 from .negotiation import can_stream, with_panel
+from .outages import own_statements
 from .own import Promise
 from .prefer import Preferences
 from .renderers import AcceptBrowsableAPIRenderer, PlainJSONRenderer
@@ -35,13 +36,15 @@ def promised(job: Job, request: Any, preferences: Preferences) -> Response:
 
     Raises:
         Http404: the job was deleted meanwhile.
+        Unavailable: it has ended, and cannot be read at the moment (503); a repeat with its key gets it.
     """
     seconds = min(preferences.wait_seconds or 0, int(conf.MAX_WAIT_SECONDS))
     ended: bool | None = None  # it did not wait
     # Inside a transaction nobody else sees the job, so it cannot end.
     if seconds and commit_early(request):
         ended = watcher.wait(job, seconds, for_end=True)
-    response = result_response(_read_again(job), request) if ended else accepted(job, request)
+    with own_statements():
+        response = result_response(_read_again(job), request) if ended else accepted(job, request)
     return _apply(preferences, response, waited=None if ended is None else seconds)
 
 

@@ -14,6 +14,7 @@ from rest_framework.test import APIClient
 
 from async_accept.jobs import keys
 from async_accept.jobs.broker import broker
+from async_accept.jobs.watcher import watcher
 from async_accept.models import Job
 from tests.contract.cases import SUM, every_view
 from tests.testapp.models import Note
@@ -163,6 +164,22 @@ def test_what_passes_is_503_and_bad_data_is_not(alice, caller, monkeypatch, code
         at_once = caller.post("/api/policies/prefer/notes/", {"slug": "a", "title": "A"}, format="json")
         assert at_once.status_code == in_the_view
     assert Job.objects.count() == 1  # that of the key
+
+
+def test_a_result_that_cannot_be_read_now_is_503(caller, monkeypatch):
+    """Contract 4, 7: the client has waited for it; a repeat with the same key gets it."""
+
+    def fail(job):
+        raise OperationalError("took too long") from type("Driver", (Exception,), {"sqlstate": "57014"})()
+
+    headers = {"Idempotency-Key": "waits", "Prefer": "wait=5"}
+    with monkeypatch.context() as patch:
+        patch.setattr(watcher, "wait", lambda *args, **kwargs: True)
+        patch.setattr("async_accept.http.responses._read_again", fail)
+        response = caller.post(URL, SUM, format="json", headers=headers)
+    assert (response.status_code, response["Retry-After"]) == (503, "5")
+    assert caller.post(URL, SUM, format="json", headers=headers | {"Prefer": "wait=0"}).status_code == 202
+    assert Job.objects.count() == 1
 
 
 @pytest.fixture

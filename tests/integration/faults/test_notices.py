@@ -150,7 +150,11 @@ def test_sender_killed_before_it_could_store_the_answer_sends_again_with_the_sam
     inbox.choose = lambda: next(manners, well())
     client.drill()
     assert answered.wait(10)
+    waiting = "SELECT pid FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+    until(lambda: shop.database.execute(waiting), 10, "the sender to wait for the row")
     teller.kill()
+    # Else its statement would be done all the same: the server notices late that its client is gone.
+    lock.execute(f"SELECT pg_terminate_backend(pid, 5000) FROM ({waiting}) sender")
     lock.close()
     assert rows(shop)[0][2] == "sending"
     teller.start()

@@ -55,7 +55,8 @@ def now(using: str) -> datetime:
     if reading is None or not 0 <= steady() - reading.at < ASK_SECONDS:
         reading = _ask(using) or reading
     seconds = time.time() if reading is None else reading.seconds + steady() - reading.at
-    return as_stored(datetime.fromtimestamp(seconds, UTC))
+    moment = datetime.fromtimestamp(seconds, UTC)
+    return moment if settings.USE_TZ else as_stored(moment)
 
 
 def _ask(using: str) -> Reading | None:

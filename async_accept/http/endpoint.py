@@ -66,6 +66,8 @@ class JobEndpoint(ProblemsMixin, GenericViewSet[Job]):
     metadata_class = JobMetadata
     pagination_class = JobPagination
     filter_backends = (JobFilter,)
+    #: The language of the request; None if translations are off.
+    language: Any = None
 
     # --- The job of the URL -----------------------------------------------------------------------------------
 
@@ -181,13 +183,9 @@ class JobEndpoint(ProblemsMixin, GenericViewSet[Job]):
 
     @property
     def renderer_classes(self) -> Any:  # type: ignore[override] # read only
-        """The classes of what is offered; OPTIONS tells their media types."""
-        return [type(renderer) for renderer in self.get_renderers()]
-
-    def get_renderers(self) -> Any:
-        """Return what renders documents of ours: ``RENDERER_CLASSES``, whatever the project's own views have."""
+        """What renders documents of ours: ``RENDERER_CLASSES``, whatever the project's own views have."""
         if self.action == "events":
-            return [EventStreamRenderer(), *(each for each in offered() if each.media_type != "text/html")]
+            return [EventStreamRenderer, *(each for each in offered() if each.media_type != "text/html")]
         return offered(
             page=self.action in ("retrieve", "cancel", "rerun"),
             stream=self.action == "retrieve" and can_stream(self.request),
@@ -195,20 +193,25 @@ class JobEndpoint(ProblemsMixin, GenericViewSet[Job]):
 
     def perform_content_negotiation(self, request: Any, force: bool = False) -> Any:
         """Choose the renderer; from here on, what is no page is told in English, so that programs can compare it."""
-        theirs = translation.get_language()
         translation.activate(LANGUAGE)
         if self.action == "result":
             # It has the media type that it has: its reader gets that, or a 202 to wait with.
             chosen: Any = AnyNegotiation().select_renderer(request, self.get_renderers(), self.format_kwarg)
         else:
             chosen = super().perform_content_negotiation(request, force)
-        if chosen[0].media_type == "text/html" and theirs is not None:
-            translation.activate(theirs)
+        if chosen[0].media_type == "text/html" and self.language is not None:
+            translation.activate(self.language)
         return chosen
 
     def dispatch(self, request: Any, *args: Any, **kwargs: Any) -> Any:
-        with translation.override(translation.get_language()):
+        self.language = translation.get_language()
+        try:
             return super().dispatch(request, *args, **kwargs)
+        finally:
+            if self.language is None:
+                translation.deactivate_all()
+            else:
+                translation.activate(self.language)
 
     def finalize_response(self, request: Any, response: Any, *args: Any, **kwargs: Any) -> Any:
         response = super().finalize_response(request, response, *args, **kwargs)

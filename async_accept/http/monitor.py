@@ -4,12 +4,15 @@ import hashlib
 import math
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Any
 from uuid import UUID
 
 from django.http.request import MediaType
-from django.urls import NoReverseMatch
+from django.urls import NoReverseMatch, get_resolver, get_script_prefix, get_urlconf
+from django.urls import reverse as reverse_path
 from django.utils.http import http_date
+from django.utils.translation import get_language
 from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -27,31 +30,32 @@ __all__ = [
     "JobSerializer",
     "ProblemSerializer",
     "ProgressSerializer",
-    "add_sunset",
     "etag",
     "etags",
     "job_id",
     "job_url",
     "monitor",
+    "monitor_headers",
     "representation",
     "retry_after",
     "rfc3339",
+    "status_document",
+    "sunset",
 ]
 
 
-def monitor(job: Job, request: Request, status: int = 200) -> Response:
-    """Return the status document with its headers: 200, or 202 for a job that is asked to stop."""
-    response = Response(JobSerializer(job, context={"request": request}).data, status=status)
-    response.job = job  # type: ignore[attr-defined] # for renderers that show more than the document
-    response["Cache-Control"] = "private, no-cache"
-    # A page has no tag: it depends on the reader, the language, the templates and the forms' tokens as well.
-    if request.accepted_renderer.media_type != "text/html":
-        response["ETag"] = etag(job, representation(request))
-    if job.is_active:
-        response["Retry-After"] = str(retry_after(job))
+def monitor(job: Job, request: Request, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    """Return the status document with its headers: 200, or 202 for a job that is asked to stop.
+
+    Args:
+        headers: of ``monitor_headers()``, if they are known.
+    """
+    if headers is None:
+        headers = monitor_headers(job, representation(request))
     if status == 202:
-        response["Location"] = job_url(job, request, "result")
-    add_sunset(response, job)
+        headers["Location"] = job_url(job, request, "result")
+    response = Response(status_document(job, request), status=status, headers=headers)
+    response.job = job  # type: ignore[attr-defined] # for renderers that show more than the document
     return response
 
 
@@ -61,25 +65,55 @@ def monitor(job: Job, request: Request, status: int = 200) -> Response:
 def job_url(job: Job, request: Any, endpoint: str = "") -> str:
     """Return the absolute URL of the status monitor, or of an endpoint below it: result, cancel, rerun or events.
 
-    The request builds it, so host checks, proxy settings, versioning and prefixes hold. If the URLs of jobs exist below
-    versions only, a request without a version gets the URL of the default version, or of the first one. The format of
-    the request (``?format=api``) is left out: whoever follows the URL chooses a format.
+    The request builds it, so host checks, proxy settings, versioning and prefixes hold; without a request, it is the
+    path alone. If the URLs of jobs exist below versions only, a request without a version gets the URL of the default
+    version, or of the first one. The format of the request (``?format=api``) is left out: whoever follows the URL
+    chooses a format.
 
     Raises:
         NoReverseMatch: ``async_accept.urls`` is not mounted (check ``async_accept.E003``).
     """
-    name, kwargs = "async_accept:job-detail", {"pk": str(job.pk)}
-    try:
-        url = str(reverse(name, kwargs=kwargs, request=request))
-    except NoReverseMatch:
-        named = below_a_version(name)
-        if named is None:
-            raise
-        url = str(reverse(named[0], kwargs={**kwargs, **named[1]}, request=request))
+    if getattr(request, "versioning_scheme", None) is None:
+        try:
+            before, after = _around_id(get_resolver(get_urlconf()), get_script_prefix(), get_language())
+        except NoReverseMatch:
+            pass  # below a version, perhaps
+        else:
+            path = f"{before}{job.pk}{after}{endpoint and endpoint + '/'}"
+            return path if request is None else str(request.build_absolute_uri(path))
+    url = _url_of_version(str(job.pk), request)
     override = api_settings.URL_FORMAT_OVERRIDE
     if override and "?" in url:  # REST framework's reverse() copies it from the request
         url = remove_query_param(url, override)
     return _below(url, endpoint) if endpoint else url
+
+
+#: The name of the status monitor's URL.
+NAME = "async_accept:job-detail"
+#: Stands for an id.
+SOME_ID = str(UUID(int=0))
+
+
+@lru_cache(maxsize=64)  # a project has one URLconf, or one for each of some hosts
+def _around_id(resolver: Any, script_prefix: str, language: str | None) -> tuple[str, str]:
+    """Return the path of a status monitor, before and after the id. All of them are alike, and to reverse is slow.
+
+    Args:
+        resolver: of the present URLconf. A prefix of ``i18n_patterns()`` depends on the present language.
+    """
+    before, _, after = reverse_path(NAME, kwargs={"pk": SOME_ID}).rpartition(SOME_ID)
+    return before, after
+
+
+def _url_of_version(pk: str, request: Any) -> str:
+    """Return the URL of a status monitor as the version of *request* has it; if it has none, the default one."""
+    try:
+        return str(reverse(NAME, kwargs={"pk": pk}, request=request))
+    except NoReverseMatch:
+        named = below_a_version(NAME)
+        if named is None:
+            raise
+        return str(reverse(named[0], kwargs={"pk": pk, **named[1]}, request=request))
 
 
 def _below(url: str, endpoint: str) -> str:
@@ -114,22 +148,42 @@ def retry_after(job: Job) -> int:
     return 15
 
 
-def add_sunset(response: Response, job: Job) -> None:
-    """Say when the resource will be gone, if that is known (RFC 8594)."""
-    if job.expires_at is not None:
-        response["Sunset"] = http_date(aware(job.expires_at).timestamp())
+def sunset(job: Job) -> dict[str, str]:
+    """Return the header that says when the resource will be gone, if that is known (RFC 8594)."""
+    return {} if job.expires_at is None else {"Sunset": http_date(aware(job.expires_at).timestamp())}
 
 
-def representation(request: Request, renderer: Any = None) -> str:
+def monitor_headers(job: Job, representation: str | None) -> dict[str, str]:
+    """Return the headers of the status document, or of a 304 for it.
+
+    Args:
+        representation: of the request; None for a page, which has no entity tag.
+    """
+    headers = {"Cache-Control": "private, no-cache"}
+    if representation is not None:
+        headers["ETag"] = etag(job, representation)
+    if job.is_active:
+        headers["Retry-After"] = str(retry_after(job))
+    return headers | sunset(job)
+
+
+def representation(request: Request, renderer: Any = None) -> str | None:
     """Return a key that differs for each representation of a job: by renderer, by its parameters and by host.
 
     Args:
         renderer: one without parameters; None takes the one of this request, with the parameters of its ``Accept``.
+
+    Returns:
+        None for a page: it depends on the reader, the language, the templates and the forms' tokens as well.
     """
-    parameters: dict[str, Any] = {}
+    words: list[str] = []
     if renderer is None:
-        renderer, parameters = request.accepted_renderer, MediaType(request.accepted_media_type).range_params
-    words = [f"{name}={value}" for name, value in sorted(parameters.items())]
+        renderer, media_type = request.accepted_renderer, request.accepted_media_type
+        if renderer.media_type == "text/html":
+            return None
+        if ";" in media_type:
+            parameters: dict[str, Any] = MediaType(media_type).range_params
+            words = [f"{name}={value}" for name, value in sorted(parameters.items())]
     name = type(renderer).__qualname__
     return " ".join(
         [renderer.media_type, str(renderer.format), name, *words, request.build_absolute_uri("/")]
@@ -147,7 +201,8 @@ def etag(job: Job, representation: str) -> str:
 
 def etags(job: Job, request: Request, renderers: Iterable[Any]) -> set[str]:
     """Return the entity tag of the representation that *request* gets, and those of all *renderers*."""
-    return {etag(job, representation(request, renderer)) for renderer in (None, *renderers)}
+    known = (representation(request, renderer) for renderer in (None, *renderers))
+    return {etag(job, each) for each in known if each is not None}
 
 
 # --- The document ------------------------------------------------------------------------------------------
@@ -207,28 +262,31 @@ class JobSerializer(serializers.Serializer[Job]):
     error = ProblemSerializer(allow_null=True)
 
     def to_representation(self, job: Job) -> dict[str, Any]:
-        # By hand, because every poll does this; the fields above are for the schema.
-        request = self.context["request"]
-        progress, url = job.progress, job_url(job, request)
-        return {
-            "id": str(job.pk),
-            "operation": job.operation,
-            "status": str(job.state),
-            "attempt": job.attempt,
-            "rerun_of": job.rerun_of and str(job.rerun_of),
-            "rerun_as": job.rerun_as and str(job.rerun_as),
-            "can_rerun": job.can_rerun,
-            "progress": progress,
-            "message": progress["message"] if progress else "",
-            "created_at": rfc3339(job.created_at),
-            "started_at": rfc3339(job.started_at),
-            "updated_at": rfc3339(job.updated_at),
-            "finished_at": rfc3339(job.finished_at),
-            "expires_at": rfc3339(job.expires_at),
-            "url": url,
-            "result_url": _below(url, "result"),
-            "cancel_url": _below(url, "cancel"),
-            "rerun_url": _below(url, "rerun"),
-            "events_url": _below(url, "events"),
-            "error": job.problem,
-        }
+        return status_document(job, self.context["request"])
+
+
+def status_document(job: Job, request: Any) -> dict[str, Any]:
+    """Return the status document. By hand, because every poll does this; ``JobSerializer`` is for the schema."""
+    progress, url = job.progress, job_url(job, request)
+    return {
+        "id": str(job.pk),
+        "operation": job.operation,
+        "status": str(job.state),
+        "attempt": job.attempt,
+        "rerun_of": job.rerun_of and str(job.rerun_of),
+        "rerun_as": job.rerun_as and str(job.rerun_as),
+        "can_rerun": job.can_rerun,
+        "progress": progress,
+        "message": progress["message"] if progress else "",
+        "created_at": rfc3339(job.created_at),
+        "started_at": rfc3339(job.started_at),
+        "updated_at": rfc3339(job.updated_at),
+        "finished_at": rfc3339(job.finished_at),
+        "expires_at": rfc3339(job.expires_at),
+        "url": url,
+        "result_url": _below(url, "result"),
+        "cancel_url": _below(url, "cancel"),
+        "rerun_url": _below(url, "rerun"),
+        "events_url": _below(url, "events"),
+        "error": job.problem,
+    }

@@ -7,11 +7,13 @@ weights: it answers in JSON even if the client rules that out by ``application/j
 from collections.abc import Iterable
 from contextlib import suppress
 from functools import lru_cache
+from operator import attrgetter
 from types import SimpleNamespace
 from typing import Any
 
 from django.apps import apps
 from django.core.handlers.asgi import ASGIRequest
+from django.core.signals import setting_changed
 from django.http import Http404
 from django.http.request import MediaType
 from django.template import engines
@@ -52,8 +54,8 @@ HTML = JobPageRenderer.media_type
 # --- What is offered ---------------------------------------------------------------------------------------
 
 
-def offered(*, page: bool = False, stream: bool = False) -> list[BaseRenderer]:
-    """Return what an endpoint of jobs offers: ``RENDERER_CLASSES``, and what is there in any case.
+def offered(*, page: bool = False, stream: bool = False) -> list[type[BaseRenderer]]:
+    """Return the renderers that an endpoint of jobs offers: ``RENDERER_CLASSES``, and what is there in any case.
 
     A client that asks for nothing special gets the first one. HTML comes after everything else.
 
@@ -61,25 +63,30 @@ def offered(*, page: bool = False, stream: bool = False) -> list[BaseRenderer]:
         page: offer the status page, before other HTML.
         stream: offer server-sent events, last.
     """
-    usable = [_class(renderer)() for renderer in conf.RENDERER_CLASSES]
-    others = [renderer for renderer in usable if renderer.media_type != HTML] or [PlainJSONRenderer()]
-    html = [renderer for renderer in usable if renderer.media_type == HTML and _has_templates(renderer)]
-    pages = [JobPageRenderer()] if page and engines.templates else []
-    streams = [EventStreamRenderer()] if stream else []
-    return [*others, DialectRenderer(), *pages, *html, *streams]
+    return [*_offered(tuple(conf.RENDERER_CLASSES), page), *([EventStreamRenderer] if stream else [])]
 
 
 @lru_cache(maxsize=64)
-def _class(renderer: Any) -> Any:
-    [kind] = with_panel([import_string(renderer) if isinstance(renderer, str) else renderer])
-    return kind
+def _offered(named: tuple[Any, ...], page: bool) -> list[type[BaseRenderer]]:
+    usable = with_panel(import_string(each) if isinstance(each, str) else each for each in named)
+    others = [renderer for renderer in usable if renderer.media_type != HTML] or [PlainJSONRenderer]
+    html = [renderer for renderer in usable if renderer.media_type == HTML and _has_templates(renderer)]
+    pages = [JobPageRenderer] if page and engines.templates else []
+    return [*others, DialectRenderer, *pages, *html]
 
 
-def _has_templates(renderer: BaseRenderer) -> bool:
+def _has_templates(renderer: type[BaseRenderer]) -> bool:
     """Whether the project has the templates of the browsable API, if *renderer* is one."""
-    return not isinstance(renderer, BrowsableAPIRenderer) or bool(
+    return not issubclass(renderer, BrowsableAPIRenderer) or bool(
         engines.templates and apps.is_installed("rest_framework")
     )
+
+
+def _settings_changed(**changed: Any) -> None:
+    _offered.cache_clear()
+
+
+setting_changed.connect(_settings_changed)
 
 
 def with_panel(renderers: Iterable[Any]) -> list[Any]:
@@ -114,19 +121,14 @@ class WeighedNegotiation(DefaultContentNegotiation):
         self, request: Request, renderers: Iterable[BaseRenderer], format_suffix: str | None = None
     ) -> tuple[BaseRenderer, str]:
         renderers = list(renderers)
-        own = next((renderer for renderer in renderers if isinstance(renderer, DialectRenderer)), None)
-        if own is not None and request.query_params.get(DIALECT) == DialectRenderer.format:
-            return own, own.media_type
+        if request.query_params.get(DIALECT) == DialectRenderer.format:
+            for renderer in renderers:
+                if isinstance(renderer, DialectRenderer):
+                    return renderer, renderer.media_type
         override = self.settings.URL_FORMAT_OVERRIDE
         if name := format_suffix or (override and request.query_params.get(override)):
             renderers = self.filter_renderers(renderers, name)
-        ranges = self.get_accept_list(request)
-        weights = [(_weight(renderer.media_type, ranges), renderer) for renderer in renderers]
-        (quality, _), best = max(weights, key=lambda weighed: weighed[0])
-        if not quality:
-            raise NotAcceptable(available_renderers=[*renderers])
-        chosen: tuple[BaseRenderer, str] = super().select_renderer(request, [best], format_suffix)
-        return chosen
+        return _by_accept(request, renderers)
 
     def get_accept_list(self, request: Request) -> list[str]:
         # Some releases of REST framework have no bounds, and Django refuses to parse a very long range.
@@ -148,23 +150,54 @@ class AnyNegotiation(WeighedNegotiation):
         with suppress(NotAcceptable, Http404):
             return super().select_renderer(request, renderers, format_suffix)
         with suppress(NotAcceptable):
-            # Without a format, which is the view's.
-            bare: Any = SimpleNamespace(META=request.META, headers=request.headers, query_params={})
-            return super().select_renderer(bare, renderers)
+            return _by_accept(request, renderers)  # without a format, which is the view's
         return renderers[0], renderers[0].media_type
 
 
-def choose(request: Request, *, browsable: bool = False, html: bool = True) -> tuple[BaseRenderer, str]:
+def _by_accept(request: Request, renderers: list[BaseRenderer]) -> tuple[BaseRenderer, str]:
+    """Return the renderer that ``Accept`` chooses, and its media type with the client's parameters.
+
+    Raises:
+        NotAcceptable: it rules out every one.
+    """
+    found = _best(request.META.get("HTTP_ACCEPT"), tuple(map(_media_type, renderers)))
+    if found is None:
+        raise NotAcceptable(available_renderers=renderers)
+    place, media_type = found
+    return renderers[place], media_type
+
+
+_media_type = attrgetter("media_type")
+
+
+@lru_cache(maxsize=128)  # most clients send one of few headers
+def _best(accept: str | None, media_types: tuple[str, ...]) -> tuple[int, str] | None:
+    """Return the place of the best media type, and how it is answered; None if the header rules out every one."""
+    headers = {} if accept is None else {"accept": accept}
+    asked: Any = SimpleNamespace(META={"HTTP_ACCEPT": accept or ""}, headers=headers, query_params={})
+    ranges = _ranges(asked)
+    (quality, _), place = max(
+        ((_weight(media_type, ranges), place) for place, media_type in enumerate(media_types)),
+        key=lambda weighed: weighed[0],
+    )
+    if not quality:
+        return None
+    best: Any = SimpleNamespace(media_type=media_types[place])
+    # REST framework says which of the client's parameters the answer names.
+    _, media_type = DefaultContentNegotiation.select_renderer(WeighedNegotiation(), asked, [best])
+    return place, media_type
+
+
+def choose(request: Request, *, browsable: bool = False) -> tuple[BaseRenderer, str]:
     """Return the renderer of a document of ours for *request*, and its media type; the first one if nothing fits.
 
     Args:
         browsable: HTML is the browsable API, not the status page.
-        html: offer HTML at all.
     """
-    renderers: list[BaseRenderer] = [each for each in offered(page=True) if html or each.media_type != HTML]
+    kinds = offered(page=True)
     if browsable:
-        renderers = [each for each in renderers if each.media_type != HTML] + [AcceptBrowsableAPIRenderer()]
-    return AnyNegotiation().select_renderer(request, renderers)
+        kinds = [kind for kind in kinds if kind.media_type != HTML] + [AcceptBrowsableAPIRenderer]
+    return AnyNegotiation().select_renderer(request, [kind() for kind in kinds])
 
 
 def spoken(request: Request) -> BaseRenderer:
@@ -172,7 +205,7 @@ def spoken(request: Request) -> BaseRenderer:
     asked = _weight(DialectRenderer.media_type, [each for each in _ranges(request) if "*" not in each])
     if asked > (0, 0) or request.query_params.get(DIALECT) == DialectRenderer.format:
         return DialectRenderer()
-    return offered()[0]
+    return offered()[0]()
 
 
 def _ranges(request: Request) -> list[str]:
@@ -190,11 +223,6 @@ def _weight(media_type: str, ranges: Iterable[str]) -> tuple[float, int]:
 
     The most precise range that matches counts.
     """
-    return _weighed(media_type, tuple(ranges))
-
-
-@lru_cache(maxsize=128)  # most clients send one of few headers
-def _weighed(media_type: str, ranges: tuple[str, ...]) -> tuple[float, int]:
     matching = [MediaType(text) for text in ranges if media_type_matches(media_type, text)]
     specificity, quality = max(((found.specificity, found.quality) for found in matching), default=(0, 0.0))
     return (quality if quality > 0 else 0.0, specificity)  # q=nan counts as 0

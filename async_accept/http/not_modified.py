@@ -19,7 +19,7 @@ from ..conf import conf
 from ..models import Job
 from ..querysets import acting
 from .conditional import is_unchanged
-from .monitor import etag, representation
+from .monitor import etag, monitor, monitor_headers, representation
 
 __all__ = [
     "Moment",
@@ -92,9 +92,9 @@ class NotModifiedCache:
             while len(self.sent) > SIZE:
                 self.sent.popitem(last=False)
 
-    def recall(self, pk: UUID, representation: str, user: Any) -> dict[str, str] | None:
+    def recall(self, pk: UUID, representation: str | None, user: Any) -> dict[str, str] | None:
         """Return the headers of a 304 if the row was read less than one heartbeat ago, for its owner only."""
-        sent = self.sent.get((pk, representation))
+        sent = None if representation is None else self.sent.get((pk, representation))
         if sent is None or self.clock() - sent.at >= conf.HEARTBEAT.total_seconds():
             return None
         return sent.headers if sent.is_for(user) else None
@@ -119,23 +119,24 @@ def remembered_304(request: Request, pk: UUID) -> Response | None:
     return Response(status=304, headers=headers) if is_known else None
 
 
-def document_or_304(document: Response, job: Job, request: Request, since: Moment) -> Response:
-    """Return *document*, or a 304 if the client has it already; remember it for the next poll.
+def document_or_304(job: Job, request: Request, since: Moment) -> Response:
+    """Return the status document of *job*, or a 304 if the client has it already; remember it for the next poll.
+
+    A page has no entity tag, and is always sent.
 
     Args:
-        document: the status document of *job*; a page has no entity tag, and is always sent.
         since: a moment before the row was read.
     """
-    if "ETag" not in document:
-        return document
-    headers = {name: value for name, value in document.headers.items() if name != "Content-Type"}
-    not_modified.remember(job, representation(request), headers, since)
-    header = request.META.get("HTTP_IF_NONE_MATCH")
-    is_known = header and is_unchanged(header, headers["ETag"])
-    return Response(status=304, headers=headers) if is_known else document
+    shown = representation(request)
+    headers = monitor_headers(job, shown)
+    if shown is not None:
+        not_modified.remember(job, shown, headers, since)
+        if is_unchanged(request.META.get("HTTP_IF_NONE_MATCH"), headers["ETag"]):
+            return Response(status=304, headers=headers)
+    return monitor(job, request, headers=headers)
 
 
 def has_older_document(request: Request, job: Job) -> bool:
     """Tell whether ``If-None-Match`` shows that the client has another document than the present one."""
-    header = request.META.get("HTTP_IF_NONE_MATCH")
-    return bool(header) and not is_unchanged(header, etag(job, representation(request)))
+    header, shown = request.META.get("HTTP_IF_NONE_MATCH"), representation(request)
+    return bool(header) and (shown is None or not is_unchanged(header, etag(job, shown)))

@@ -60,11 +60,11 @@ class OwnResponse(Response):
 
     def shown_by(self, view: Any) -> Any:
         """Return the renderer of the document in a page of the browsable API."""
-        return offered()[0]
+        return offered()[0]()
 
     @property
     def rendered_content(self) -> Any:
-        if not _extends(self.data, self.document):
+        if self.data is not self.document and not _extends(self.data, self.document):
             self.data = self.document
         renderer = self.accepted_renderer
         if isinstance(renderer, EventStreamRenderer):

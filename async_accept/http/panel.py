@@ -22,7 +22,7 @@ from ..models import Job, database_now
 from ..problems import TYPES, UNDOCUMENTED, translated
 from ..redaction import redact_text
 from ..states import ACTIVE, State
-from .monitor import JobSerializer
+from .monitor import status_document
 
 __all__ = ["debug_traceback", "document_of", "panel"]
 
@@ -36,8 +36,7 @@ TIMES = ("created_at", "started_at", "finished_at", "expires_at")
 def document_of(job: Any, request: Any) -> Mapping[str, Any] | None:
     """Return the status document of *job*; *job* may be a document already. None if there is no job."""
     if isinstance(job, Job):
-        document: Mapping[str, Any] = JobSerializer(job, context={"request": request}).data
-        return document
+        return status_document(job, request)
     return job if isinstance(job, Mapping) and job else None
 
 

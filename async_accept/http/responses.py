@@ -17,7 +17,7 @@ from ..jobs.watcher import watcher
 from ..models import Job
 from ..problems import OWN
 from .errors import ProblemResponse, problem_response
-from .monitor import JobSerializer, add_sunset, job_url, retry_after
+from .monitor import job_url, retry_after, status_document, sunset
 from .negotiation import can_stream, with_panel
 from .outages import own_statements
 from .own import Promise
@@ -50,7 +50,7 @@ def promised(job: Job, request: Any, preferences: Preferences) -> Response:
 
 def accepted(job: Job, request: Any) -> Response:
     """Return the 202: the status document, and every header that a client may follow."""
-    document = JobSerializer(job, context={"request": request}).data
+    document = status_document(job, request)
     monitor_url, result_url = document["url"], document["result_url"]
     headers = {
         "Location": result_url,
@@ -79,7 +79,8 @@ def result_response(job: Job, request: Any) -> Response:
         response = _problem(job)
     response["Operation-Location"] = job_url(job, request)
     response["Cache-Control"] = "private, no-cache"
-    add_sunset(response, job)
+    for name, value in sunset(job).items():
+        response[name] = value
     return response  # type: ignore[no-any-return]
 
 

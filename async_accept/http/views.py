@@ -70,7 +70,7 @@ class JobViewSet(JobEndpoint):
         job = self.get_object()
         if seconds and not has_older_document(request, job):
             job = self._wait(job, seconds, for_end=False)
-        return document_or_304(monitor(job, request), job, request, since)
+        return document_or_304(job, request, since)
 
     @action(detail=True)
     def result(self, request: Request, *args: Any, **kwargs: Any) -> Response:

@@ -20,7 +20,7 @@ from ..conf import conf
 from ..db.errors import is_passing
 from ..db.functions import DatabaseNow, from_now
 from ..db.transactions import after_commit
-from ..http.monitor import JobSerializer, rfc3339
+from ..http.monitor import rfc3339, status_document
 from ..jobs import results
 from ..jobs.circumstances import circumstances
 from ..models import Job, database, database_now
@@ -222,12 +222,8 @@ def _document(job: Job) -> dict[str, Any]:
     with circumstances(stored) if stored else nullcontext():
         if stored:
             with suppress(DisallowedHost):  # the project has moved to another host
-                return _serialized(job, _request(stored))
-        return _serialized(job, None)
-
-
-def _serialized(job: Job, request: Request | None) -> dict[str, Any]:
-    return dict(JobSerializer(job, context={"request": request}).data)
+                return status_document(job, _request(stored))
+        return status_document(job, None)
 
 
 def _request(stored: dict[str, Any]) -> Request:

@@ -215,7 +215,7 @@ class EndpointViewSet(ProblemsMixin, GenericViewSet[Endpoint]):
         return dict(asked.validated_data)
 
     def get_renderers(self) -> Any:
-        return [renderer for renderer in offered() if renderer.media_type != "text/html"]
+        return [kind() for kind in offered() if kind.media_type != "text/html"]
 
     def dispatch(self, request: Any, *args: Any, **kwargs: Any) -> Any:
         with translation.override(LANGUAGE):  # so that programs can compare what is told

@@ -10,7 +10,6 @@ from django.core.signals import got_request_exception
 from django.test import Client, override_settings
 from rest_framework.views import exception_handler
 
-from async_accept.http.monitor import JobSerializer
 from async_accept.http.views import JobViewSet
 from async_accept.testing import make_job
 from tests.contract.cases import SUM
@@ -106,9 +105,9 @@ def test_debug_shows_djangos_page(monkeypatch, settings, accept):
     assert "moon" in client.get(f"/api/jobs/{job.pk}/").content.decode()
 
 
-def test_what_breaks_in_the_serializer_is_told_alike(alice, monitor, monkeypatch):
+def test_what_breaks_in_the_document_is_told_alike(alice, monitor, monkeypatch):
     """Contract 15: wherever it happens before the answer is made."""
-    monkeypatch.setattr(JobSerializer, "to_representation", broken(ValueError(SECRET)))
+    monkeypatch.setattr("async_accept.http.monitor.rfc3339", broken(ValueError(SECRET)))
     response = alice.get(monitor)
     assert (response.status_code, response.json()["code"]) == (500, "error")
     assert "moon" not in response.text

@@ -7,7 +7,6 @@ has none), and values that are nested too deeply for some readers.
 
 import json
 import re
-from collections.abc import Iterable
 from typing import Any
 
 from django.db import models
@@ -39,7 +38,7 @@ _NO_BRACKET = bytes(set(range(256)) - set(b"[]{}"))
 DEPTH = 200
 
 
-#: What most values in a document are. A walk passes them by first, because each input is walked several times.
+#: What most values in a document are. A walk passes them by without a call, because each input is walked several times.
 SCALARS = frozenset({str, int, float, bool, type(None)})
 
 
@@ -141,12 +140,20 @@ def size_bytes(text: str) -> int:
 
 def is_deep(data: Any) -> bool:
     """Whether *data* is nested too deeply to be stored. It goes level by level, so that no depth breaks it."""
-    level, depth = [data], 0
-    while level := [item for value in level for item in _items(value)]:
-        depth += 1
-        if depth > DEPTH:
-            return True
-    return False
+    level = [data]
+    for _ in range(DEPTH + 1):
+        deeper: list[Any] = []
+        for value in level:
+            if type(value) in SCALARS:
+                continue
+            if isinstance(value, dict):
+                deeper.extend(value.values())
+            elif isinstance(value, list | tuple | set | frozenset):
+                deeper.extend(value)
+        if not deeper:
+            return False
+        level = deeper
+    return True
 
 
 def with_keys(value: Any) -> Any:
@@ -155,17 +162,9 @@ def with_keys(value: Any) -> Any:
     if kind in SCALARS:
         return value
     if kind is dict:
-        return {key: with_keys(item) for key, item in value.items()}
+        return {key: item if type(item) in SCALARS else with_keys(item) for key, item in value.items()}
     if kind in (list, tuple, set, frozenset):
         return kind(map(with_keys, value))
     if isinstance(value, models.QuerySet):
         return [item.pk for item in value]
     return value.pk if isinstance(value, models.Model) else value
-
-
-def _items(value: Any) -> Iterable[Any]:
-    if type(value) in SCALARS:
-        return ()
-    if isinstance(value, dict):
-        return value.values()
-    return value if isinstance(value, list | tuple | set | frozenset) else ()

@@ -9,6 +9,7 @@ compiling is left out: values still pass through the fields of the model, and ro
 from collections.abc import Callable
 from contextlib import nullcontext
 from functools import cache
+from operator import attrgetter
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from django.conf import settings
@@ -97,7 +98,44 @@ def param(field: Any, value: Any, connection: Any) -> Any:
 
 def params_of_insert(row: models.Model, connection: Any) -> list[Any]:
     """Return the values of ``text_of_insert()``."""
-    return [param(field, field.pre_save(row, True), connection) for field in _inserted(type(row))]
+    plan = _plan_of_insert(type(row))
+    for field in plan.making:
+        setattr(row, field.attname, field.pre_save(row, True))
+    return [
+        # As param(), without a call for each of many columns.
+        value if value is None or type(value) is kind else field.get_db_prep_save(value, connection)
+        for field, kind, value in zip(plan.fields, plan.plain, plan.values_of(row), strict=True)
+    ]
+
+
+class _Plan(NamedTuple):
+    """How the values of an INSERT are got from a row."""
+
+    fields: list[Any]
+    #: For each field the type of the values that it passes on as they are; None if there is none.
+    plain: list[Any]
+    #: Returns the row's values, in the order of the fields.
+    values_of: Callable[[Any], tuple[Any, ...]]
+    #: The fields that make a value of their own, such as the present time.
+    making: list[Any]
+
+
+@cache
+def _plan_of_insert(kind: type[models.Model]) -> _Plan:
+    fields = _inserted(kind)
+    usual = (models.Field.pre_save, models.DateTimeField.pre_save)
+    return _Plan(
+        fields,
+        [_PLAIN.get(type(field)) for field in fields],
+        attrgetter(*(field.attname for field in fields)),
+        [
+            field
+            for field in fields
+            if type(field).pre_save not in usual
+            or getattr(field, "auto_now", False)
+            or getattr(field, "auto_now_add", False)
+        ],
+    )
 
 
 @cache

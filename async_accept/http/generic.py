@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Mapping
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 from django.core.exceptions import PermissionDenied
@@ -127,6 +127,7 @@ def _defines(view: Any, *names: str) -> bool:
     return any(getattr(kind, name, None) not in (None, getattr(GenericAPIView, name)) for name in names)
 
 
+@cache
 def _noun(class_name: str) -> str:
     for ending in ("ViewSet", "APIView", "View"):
         class_name = class_name.removesuffix(ending)

@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from celery.local import maybe_evaluate
+from celery.local import Proxy
 from django.core.exceptions import ImproperlyConfigured
 from rest_framework.exceptions import ValidationError
 
@@ -33,7 +33,11 @@ def work_columns(asked: "Acceptance", validated: Any) -> dict[str, Any]:
         ValidationError: the task does not take what the client sent, and nothing of the project has validated it (400).
         ImproperlyConfigured: the view gives what the task does not take, or what cannot be kept.
     """
-    task = maybe_evaluate(asked.option("task"))  # the task itself: what @shared_task returns is slow to ask
+    task = asked.option("task")
+    if issubclass(type(task), Proxy):
+        task = (
+            task._get_current_object()
+        )  # what @shared_task returns looks for its task each time it is asked
     seconds = asked.option("retry_after", getattr(task, "retry_after", None))
     shared = {
         # A whole number here already: the row is not read back for the 202.

@@ -5,7 +5,7 @@ nothing behind, and its key stays free.
 """
 
 import inspect
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from contextlib import contextmanager, nullcontext
 from datetime import datetime, timedelta
 from functools import cache, partial
@@ -197,11 +197,18 @@ def check_arguments(task: Any, kwargs: Any) -> None:
     """
     if not isinstance(kwargs, Mapping):
         raise TypeError(f"a {type(kwargs).__name__} is no mapping of keyword arguments")
-    _signature(task.run).bind(**kwargs)
+    signature, names = _arguments(task.run)
+    if kwargs.keys() != names:  # it may leave out what has a default
+        signature.bind(**kwargs)
 
 
-#: What a task takes is looked up once.
-_signature = cache(inspect.signature)
+@cache
+def _arguments(run: Any) -> tuple[inspect.Signature, Set[str] | None]:
+    """Return the signature of *run*, and the names of its arguments; None if it has others than named ones."""
+    signature = inspect.signature(run)
+    named = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    is_simple = all(parameter.kind in named for parameter in signature.parameters.values())
+    return signature, frozenset(signature.parameters) if is_simple else None
 
 
 def task_limits(task: Any) -> dict[str, Any]:

@@ -55,7 +55,8 @@ def capture(request: Request, headers: Iterable[str] = (), context: Any = None) 
     """
     django_request = request._request
     kept = [*KEPT_META, *map(_meta_name, headers)]
-    meta = {name: _told(django_request.META[name]) for name in kept if name in django_request.META}
+    found = {name: django_request.META[name] for name in kept if name in django_request.META}
+    meta = {name: value if isinstance(value, str | int) else str(value) for name, value in found.items()}
     names = vars(request).get("_accept_names")
     return {
         "method": request.method,
@@ -76,10 +77,6 @@ def capture(request: Request, headers: Iterable[str] = (), context: Any = None) 
 
 def _meta_name(header: str) -> str:
     return str(HttpHeaders.to_wsgi_name(header))
-
-
-def _told(value: Any) -> Any:
-    return value if isinstance(value, str | int) else str(value)
 
 
 def _kwargs(request: Request) -> dict[str, Any]:
@@ -105,29 +102,27 @@ def _found_on(request: Request) -> dict[str, Any]:
         "LANGUAGE_CODE": there.get("LANGUAGE_CODE"),
         "site": None if site is None else {"pk": getattr(site, "pk", None)},
         "auser": "auser" in there or None,
-        "user": _kind_of_user(request.user),
-        "anonymous": _kind_of_nobody(request.user),
+        **_kind_of(request.user),
     }
     return {name: value for name, value in found.items() if value is not None}
 
 
-def _kind_of_user(user: Any) -> str | None:
-    """Return the model of a user that is a subclass of the project's, such as a proxy; None for any other user."""
-    kind = getattr(user, "__class__", None)  # of a lazy user, too
-    model = get_user_model()
-    return (
-        kind._meta.label if isinstance(kind, type) and issubclass(kind, model) and kind is not model else None
-    )
+def _kind_of(user: Any) -> dict[str, str]:
+    """Return what tells the class of *user*, if it is none of the usual two: the project's model, and that of nobody.
 
-
-def _kind_of_nobody(user: Any) -> str | None:
-    """Return the class of an anonymous user, if it is not the usual one; empty if it cannot be made again."""
-    usual: Any = api_settings.UNAUTHENTICATED_USER
-    if isinstance(user, get_user_model()) or (user is None and usual is None):
-        return None
+    ``user`` is a model that is a subclass of the project's, such as a proxy. ``anonymous`` is the class of an anonymous
+    user; empty if it cannot be made again.
+    """
     kind = getattr(user, "__class__", type(user))  # of a lazy user, too
-    if usual is not None and kind is usual:
-        return None
+    model: Any = get_user_model()
+    if kind is model or (user is None and api_settings.UNAUTHENTICATED_USER is None):
+        return {}
+    if issubclass(kind, model):
+        return {"user": kind._meta.label}
+    return {} if kind is api_settings.UNAUTHENTICATED_USER else {"anonymous": _path_of_nobody(user, kind)}
+
+
+def _path_of_nobody(user: Any, kind: type) -> str:
     path = values.class_path(kind)
     try:
         return path if path and vars(kind()) == vars(user) else ""

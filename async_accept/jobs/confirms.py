@@ -78,16 +78,18 @@ def send_together(producer: Producer, items: Sequence[T], send: Callable[[T], ob
         Exception: what *send* or the broker raised; then no message counts as published.
     """
     confirms: Confirms | None = getattr(producer, "confirms", None)
+    if confirms is None:
+        with _batch(producer, len(items)):
+            for item in items:
+                send(item)
+        return []
     #: Which item each message belongs to.
     places: dict[int, int] = {}
-    with _batch(producer, len(items)):
-        for place, item in enumerate(items):
-            before = confirms.sent if confirms else 0
-            send(item)
-            if confirms:
-                places.update(dict.fromkeys(range(before + 1, confirms.sent + 1), place))
-    refused = confirms.wait() if confirms else ()
-    return [items[place] for place in sorted({places[number] for number in refused})]
+    for place, item in enumerate(items):
+        before = confirms.sent
+        send(item)
+        places.update(dict.fromkeys(range(before + 1, confirms.sent + 1), place))
+    return [items[place] for place in sorted({places[number] for number in confirms.wait()})]
 
 
 def must_arrive(producer: Producer) -> dict[str, bool]:

@@ -4,13 +4,13 @@ Celery builds every message anew, although those of one task differ in their ids
 each kind, and the others are copies of that. Where anybody has a say in single messages, Celery builds them all.
 """
 
+import os
 from types import MethodType
 from typing import Any
 
 from celery import signals
 from celery.app import base
 from celery.app.routes import MapRoute
-from celery.utils.nodenames import anon_nodename
 from kombu import Producer
 from kombu.serialization import dumps
 
@@ -42,7 +42,7 @@ def send(
         app.send_task(name, task_id=pk, producer=producer, headers=headers, **options)
         return
     body, given = kind
-    own = {"id": pk, "root_id": pk, "origin": anon_nodename(), **headers}
+    own = {"id": pk, "root_id": pk, **headers}
     known: Any = producer.connection.declared_entities  # type: ignore[union-attr] # it has a connection
     fresh = {
         "headers": {**given["headers"], **own},
@@ -55,10 +55,10 @@ def send(
 
 
 def _are_alike(app: Any) -> bool:
-    """Whether messages differ in nothing else: no listener, no router that is a function, and no task around."""
-    if not _is_celerys(app.send_task) or any(signal.receivers for signal in _HEARD):
-        return False
-    return all(type(route) is MapRoute for route in app.amqp.router.routes) and not app.current_worker_task
+    """Whether messages of one kind differ in their ids only: nobody listens, and no task is around."""
+    before, after, sent = _HEARD
+    is_heard = before.receivers or after.receivers or sent.receivers
+    return not is_heard and _is_celerys(app.send_task) and not app.current_worker_task
 
 
 def _is_celerys(method: Any) -> bool:
@@ -70,11 +70,15 @@ def _is_celerys(method: Any) -> bool:
 
 
 def _kind(app: Any, producer: Producer, name: str, options: dict[str, Any]) -> _Kind | None:
-    key = app.amqp.router, name, repr(options)
+    router = app.amqp.router
+    # The name says which task it is, and its text is long. The process is named in each message.
+    key = router, name, repr({**options, "task_type": None}), os.getpid()
     try:
         return _kinds[key]
     except KeyError:  # not by asking first: another thread may clear them in between
         is_built = app.conf.task_send_sent_event or _APART & options.keys()
+        # A router that is a function may route each message differently.
+        is_built = is_built or any(type(route) is not MapRoute for route in router.routes)
         kind = None if is_built else _new_kind(app, producer, name, options)
     if len(_kinds) >= SIZE:
         _kinds.clear()

@@ -118,20 +118,21 @@ def publish(jobs: Iterable[Waiting | tuple[UUID, str]], via: Broker = broker) ->
                 continue
             _pass_over(chunk[0], error)
         else:
-            _tell_refused(refused)
-        done.extend(job.pk for job in chunk)
+            if refused:
+                _tell_refused(refused)
+        done += [job.pk for job in chunk]
     return done
 
 
 def _publish_chunk(jobs: Sequence[Waiting], producer: Producer) -> list[Waiting]:
     """Publish a message for each job; return those that the broker refused."""
+    return send_together(producer, jobs, partial(_publish_one, producer))
+
+
+def _publish_one(producer: Producer, job: Waiting) -> None:
+    pk, name, of_view = job
     proxy: Any = current_app  # each attribute of it costs a look-up of the app
     app = proxy._get_current_object()
-    return send_together(producer, jobs, partial(_publish_one, app, producer))
-
-
-def _publish_one(app: Any, producer: Producer, job: Waiting) -> None:
-    pk, name, of_view = job
     task: Any = app.tasks.get(name)  # None where only the workers know it
     options = {
         **send_options(task, of_view),
@@ -147,13 +148,12 @@ def _publish_one(app: Any, producer: Producer, job: Waiting) -> None:
 
 
 def _tell_refused(jobs: Sequence[Waiting]) -> None:
-    if jobs:
-        pk = jobs[0].pk
-        logger.warning(
-            "The broker refused the messages of %d jobs, such as %s. Their queue may be full.",
-            *(len(jobs), pk),
-            extra={"job_id": str(pk)},
-        )
+    pk = jobs[0].pk
+    logger.warning(
+        "The broker refused the messages of %d jobs, such as %s. Their queue may be full.",
+        *(len(jobs), pk),
+        extra={"job_id": str(pk)},
+    )
 
 
 def _pass_over(job: Waiting, error: Exception) -> None:

@@ -167,9 +167,11 @@ def _replace(value: Any, kind: type, by: Any) -> Any:
     if isinstance(value, kind) or (kind is _Reference and isinstance(value, dict) and MARK in value):
         return by(value)
     if isinstance(value, dict):
-        return {key: _replace(item, kind, by) for key, item in value.items()}
+        return {
+            key: item if type(item) in SCALARS else _replace(item, kind, by) for key, item in value.items()
+        }
     if isinstance(value, list | tuple):
-        return [_replace(item, kind, by) for item in value]
+        return [item if type(item) in SCALARS else _replace(item, kind, by) for item in value]
     return value
 
 

@@ -7,7 +7,7 @@ as anything else is refused when the request is accepted. Files are left as they
 
 import sys
 from base64 import b64decode, b64encode
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import fields, is_dataclass
 from datetime import date, datetime, time, timedelta, timezone, tzinfo
 from decimal import Decimal
@@ -95,15 +95,23 @@ def _keep(value: Any) -> Any:
     if kind in SCALARS or isinstance(value, File):
         return value
     if kind in (list, ReturnList):
-        return [_keep(item) for item in value]
-    if kind in (dict, ReturnDict) and all(type(key) is str and not key.startswith(OURS) for key in value):
-        return {key: _keep(item) for key, item in value.items()}
+        return [item if type(item) in SCALARS else _keep(item) for item in value]
+    if kind in (dict, ReturnDict) and _are_plain(value):
+        return {key: item if type(item) in SCALARS else _keep(item) for key, item in value.items()}
     if isinstance(value, Promise):
         kind = Promise
     if isinstance(value, Model):
         return {TYPE: "model", "value": _keep(_row(value))}
     name = NAMES.get(kind)
     return _keep_instance(value) if name is None else {TYPE: name, "value": _keep(KINDS[name].keep(value))}
+
+
+def _are_plain(keys: Iterable[Any]) -> bool:
+    """Whether the keys of a dict can be those of a JSON object."""
+    for key in keys:  # noqa: SIM110 # a generator costs as much as all the rest
+        if type(key) is not str or key.startswith(OURS):
+            return False
+    return True
 
 
 # --- What Python and Django bring -----------------------------------------------------------------------------

@@ -38,8 +38,10 @@ def variables() -> dict[str, Any]:
     """Return what is set now and differs from the default: ``kept`` by place with its value, and ``missing`` places."""
     kept, missing = {}, []
     for variable, value in copy_context().items():
-        default = _default(variable)
-        if value is default or (place := _place(variable)) is None:
+        # Most are a library's.
+        if _places.get(variable, _NOTHING) is None or value is (default := _default(variable)):
+            continue
+        if (place := _place(variable)) is None:
             continue
         path = ":".join(place)
         if not _is_plain(value) or re.search(conf.REDACT_KEYS, path):

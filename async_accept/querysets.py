@@ -1,8 +1,10 @@
 """Questions about jobs. Each one touches an indexed, bounded range."""
 
 from datetime import timedelta
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Self
 
+from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.contrib.contenttypes.models import ContentType
 from django.db import connections, models, router
@@ -22,6 +24,7 @@ __all__ = [
     "acting",
     "may_see",
     "overdue",
+    "user_model",
     "without_worker",
 ]
 
@@ -32,13 +35,23 @@ GRACE = timedelta(seconds=60)
 HEAVY = ("input", "request", "history", "log")
 
 
+def user_model() -> Any:
+    """Return what ``get_user_model()`` returns; each request asks more than once."""
+    return _user_model(settings.AUTH_USER_MODEL)
+
+
+@lru_cache(maxsize=8)
+def _user_model(name: str) -> Any:
+    return get_user_model()
+
+
 def acting(user: Any) -> Any:
     """Return the primary key of a user who may own jobs; None if *user* is anonymous, inactive or None.
 
     A caller that is not an instance of the user model, such as one made from a token, owns no jobs. Never pass None to
     ``filter(owner=…)``: it finds the jobs whose owner was deleted.
     """
-    if not isinstance(user, get_user_model()) or not getattr(user, "is_active", True):
+    if not isinstance(user, user_model()) or not getattr(user, "is_active", True):
         return None
     return user._meta.pk.to_python(user.pk)  # as the column has it
 

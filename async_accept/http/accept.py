@@ -8,7 +8,6 @@ from functools import cached_property
 from typing import Any
 
 from django.conf import settings
-from django.contrib.auth import get_user_model
 from django.contrib.contenttypes.models import ContentType
 from django.core.exceptions import ImproperlyConfigured, PermissionDenied
 from django.db import models, transaction
@@ -27,6 +26,7 @@ from ..jobs.once import Checks, checks_of, in_use
 from ..jobs.parsed import capture_data, payload
 from ..jobs.replay import job_of
 from ..models import Job, database, new_id
+from ..querysets import user_model
 from . import body, prefer
 from .conditional import check_if_match
 from .generic import VERBS, operation_of
@@ -99,7 +99,7 @@ class Acceptance:
         if work is not None and not self.is_wanted:
             return self.first_answer() or work()
         self.check_body()
-        if (answer := self.first_answer(if_seen=True)) is not None:
+        if self.key is not None and (answer := self.first_answer(if_seen=True)) is not None:
             return answer
         try:
             with in_use(self.request._request):
@@ -215,10 +215,15 @@ class Acceptance:
 
     @cached_property
     def is_too_long(self) -> bool:
-        length = body.length_bytes(self.request)
-        usual = conf.MAX_UPLOAD_BYTES if body.is_upload(self.request) else conf.MAX_INPUT_BYTES
-        limit = self.option("max_bytes", usual)
-        return limit is not None and length > limit
+        length, own = body.length_bytes(self.request), self.option("max_bytes")
+        if own is not None:
+            return bool(length > own)
+        as_data, as_upload = (
+            limit is not None and length > limit for limit in (conf.MAX_INPUT_BYTES, conf.MAX_UPLOAD_BYTES)
+        )
+        if as_data == as_upload:  # nobody has to look for the parser
+            return as_data
+        return as_upload if body.is_upload(self.request) else as_data
 
     def check_if_match(self) -> None:
         """Compare ``If-Match`` with the entity tag of the view's object, if the view has tags.
@@ -328,7 +333,7 @@ class Acceptance:
             ImproperlyConfigured: somebody is logged in who is no stored user of the project's.
         """
         user: Any = self.request.user
-        if isinstance(user, get_user_model()) and user.pk is not None:
+        if isinstance(user, user_model()) and user.pk is not None:
             return user
         if user is None or not getattr(user, "is_authenticated", True):
             return None

@@ -153,12 +153,13 @@ class JobEndpoint(ProblemsMixin, GenericViewSet[Job]):
     def _wait_seconds(self) -> int:
         """Return for how long the client wants to wait: ``?wait=``, else ``Prefer: wait=``; 0 for not at all."""
         asked = self._wait_parameter()
-        if asked is None:
-            asked = prefer.parse(self.request.META.get("HTTP_PREFER")).wait_seconds
-        return min(asked or 0, int(conf.MAX_WAIT_SECONDS))
+        if asked is None and (header := self.request.META.get("HTTP_PREFER")):
+            asked = prefer.parse(header).wait_seconds
+        return min(asked, int(conf.MAX_WAIT_SECONDS)) if asked else 0
 
     def _wait_parameter(self) -> int | None:
-        return prefer.seconds(self.request.query_params.get("wait"))
+        text = self.request.query_params.get("wait")
+        return prefer.seconds(text) if text else None
 
     # --- What surrounds every endpoint ------------------------------------------------------------------------
 

@@ -80,12 +80,18 @@ def job_url(job: Job, request: Any, endpoint: str = "") -> str:
             pass  # below a version, perhaps
         else:
             path = f"{before}{job.pk}{after}{endpoint and endpoint + '/'}"
-            return path if request is None else str(request.build_absolute_uri(path))
+            return path if request is None else _root(request)[:-1] + path
     url = _url_of_version(str(job.pk), request)
     override = api_settings.URL_FORMAT_OVERRIDE
     if override and "?" in url:  # REST framework's reverse() copies it from the request
         url = remove_query_param(url, override)
-    return _below(url, endpoint) if endpoint else url
+    path, mark, query = url.partition("?")
+    return f"{path}{endpoint}/{mark}{query}" if endpoint else url
+
+
+def _root(request: Any) -> str:
+    """Return the URL of the host that *request* was sent to; its path is ``/``."""
+    return str(request.build_absolute_uri("/"))
 
 
 #: The name of the status monitor's URL.
@@ -114,12 +120,6 @@ def _url_of_version(pk: str, request: Any) -> str:
         if named is None:
             raise
         return str(reverse(named[0], kwargs={"pk": pk, **named[1]}, request=request))
-
-
-def _below(url: str, endpoint: str) -> str:
-    """Return the URL of an endpoint below the status monitor at *url*; to reverse each of them would be slow."""
-    path, mark, query = url.partition("?")
-    return f"{path}{endpoint}/{mark}{query}"
 
 
 def job_id(text: str) -> UUID | None:
@@ -185,9 +185,7 @@ def representation(request: Request, renderer: Any = None) -> str | None:
             parameters: dict[str, Any] = MediaType(media_type).range_params
             words = [f"{name}={value}" for name, value in sorted(parameters.items())]
     name = type(renderer).__qualname__
-    return " ".join(
-        [renderer.media_type, str(renderer.format), name, *words, request.build_absolute_uri("/")]
-    )
+    return " ".join([renderer.media_type, str(renderer.format), name, *words, _root(request)])
 
 
 def etag(job: Job, representation: str) -> str:
@@ -268,6 +266,7 @@ class JobSerializer(serializers.Serializer[Job]):
 def status_document(job: Job, request: Any) -> dict[str, Any]:
     """Return the status document. By hand, because every poll does this; ``JobSerializer`` is for the schema."""
     progress, url = job.progress, job_url(job, request)
+    path, mark, query = url.partition("?")
     return {
         "id": str(job.pk),
         "operation": job.operation,
@@ -284,9 +283,10 @@ def status_document(job: Job, request: Any) -> dict[str, Any]:
         "finished_at": rfc3339(job.finished_at),
         "expires_at": rfc3339(job.expires_at),
         "url": url,
-        "result_url": _below(url, "result"),
-        "cancel_url": _below(url, "cancel"),
-        "rerun_url": _below(url, "rerun"),
-        "events_url": _below(url, "events"),
+        # To reverse each of them would be slow.
+        "result_url": f"{path}result/{mark}{query}",
+        "cancel_url": f"{path}cancel/{mark}{query}",
+        "rerun_url": f"{path}rerun/{mark}{query}",
+        "events_url": f"{path}events/{mark}{query}",
         "error": job.problem,
     }

@@ -91,13 +91,15 @@ setting_changed.connect(_settings_changed)
 
 def with_panel(renderers: Iterable[Any]) -> list[Any]:
     """Replace REST framework's ``BrowsableAPIRenderer`` by ours, as a class or an instance; subclasses stay."""
-
-    def swap(renderer: Any) -> Any:
+    changed: list[Any] = []
+    for renderer in renderers:
         if renderer is BrowsableAPIRenderer:
-            return AcceptBrowsableAPIRenderer
-        return AcceptBrowsableAPIRenderer() if type(renderer) is BrowsableAPIRenderer else renderer
-
-    return [swap(renderer) for renderer in renderers]
+            changed.append(AcceptBrowsableAPIRenderer)
+        elif type(renderer) is BrowsableAPIRenderer:
+            changed.append(AcceptBrowsableAPIRenderer())
+        else:
+            changed.append(renderer)
+    return changed
 
 
 def can_stream(request: Any) -> bool:

@@ -38,13 +38,17 @@ def promised(job: Job, request: Any, preferences: Preferences) -> Response:
         Http404: the job was deleted meanwhile.
         Unavailable: it has ended, and cannot be read at the moment (503); a repeat with its key gets it.
     """
-    seconds = min(preferences.wait_seconds or 0, int(conf.MAX_WAIT_SECONDS))
+    asked = preferences.wait_seconds
+    seconds = min(asked, int(conf.MAX_WAIT_SECONDS)) if asked else 0
     ended: bool | None = None  # it did not wait
     # Inside a transaction nobody else sees the job, so it cannot end.
     if seconds and commit_early(request):
         ended = watcher.wait(job, seconds, for_end=True)
-    with own_statements():
-        response = result_response(_read_again(job), request) if ended else accepted(job, request)
+    if ended:
+        with own_statements():
+            response = result_response(_read_again(job), request)
+    else:
+        response = accepted(job, request)
     return _apply(preferences, response, waited=None if ended is None else seconds)
 
 

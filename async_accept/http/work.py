@@ -124,7 +124,10 @@ def _context(asked: "Acceptance") -> Any:
 def _message_options(asked: "Acceptance") -> dict[str, Any] | None:
     """Return how the messages of the job are sent, as far as the view says so."""
     names = ("queue", "priority", "time_limit", "soft_time_limit")
+    given = {name: value for name in names if (value := asked.option(name)) is not None}
+    if not given:
+        return None
     try:
-        return message_options(**{name: asked.option(name) for name in names})
+        return message_options(**given)
     except ImproperlyConfigured as error:
         raise ImproperlyConfigured(f"{type(asked.view).__name__}.accept_{error}") from None

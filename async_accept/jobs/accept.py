@@ -197,18 +197,28 @@ def check_arguments(task: Any, kwargs: Any) -> None:
     """
     if not isinstance(kwargs, Mapping):
         raise TypeError(f"a {type(kwargs).__name__} is no mapping of keyword arguments")
-    signature, names = _arguments(task.run)
-    if kwargs.keys() != names:  # it may leave out what has a default
-        signature.bind(**kwargs)
+    signature, needed, known = _arguments(task.run)
+    names = kwargs.keys()
+    if not (needed <= names and (known is None or names <= known)):
+        signature.bind(**kwargs)  # says what is wrong
 
 
 @cache
-def _arguments(run: Any) -> tuple[inspect.Signature, Set[str] | None]:
-    """Return the signature of *run*, and the names of its arguments; None if it has others than named ones."""
+def _arguments(run: Any) -> tuple[inspect.Signature, Set[str], Set[str] | None]:
+    """Return the signature of *run*, and the names of the arguments that it needs and knows; None: it knows any."""
     signature = inspect.signature(run)
-    named = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
-    is_simple = all(parameter.kind in named for parameter in signature.parameters.values())
-    return signature, frozenset(signature.parameters) if is_simple else None
+    needed, known = set(), set()
+    takes_any = False
+    for parameter in signature.parameters.values():
+        if parameter.kind == parameter.VAR_KEYWORD:
+            takes_any = True
+        elif parameter.kind != parameter.VAR_POSITIONAL:
+            # No name can give what takes a place only.
+            name = "" if parameter.kind == parameter.POSITIONAL_ONLY else parameter.name
+            known.add(name)
+            if parameter.default is parameter.empty:
+                needed.add(name)
+    return signature, needed, None if takes_any else known
 
 
 def task_limits(task: Any) -> dict[str, Any]:

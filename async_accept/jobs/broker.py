@@ -191,6 +191,9 @@ class Broker:
         )
         producer: Any = current_app.amqp.Producer(connection, auto_declare=False)
         _keep_client(producer.channel)
+        producer.sock = getattr(
+            connection.connection, "sock", None
+        )  # AMQP's; other transports have none of their own
         if self.confirmed and hasattr(producer.channel, "confirm_select"):
             producer.confirms = Confirms(producer.channel, seconds)
         return cast(Producer, producer)
@@ -222,22 +225,19 @@ def _bounded(seconds: float) -> dict[str, Any]:
     return options
 
 
-def _is_dropped(producer: Producer) -> bool:
+def _is_dropped(producer: Any) -> bool:
     """Tell whether the broker has closed this connection: AMQP does not notice before the second message.
 
     On an idle publisher's connection there is nothing to read, except its end.
     """
-    try:
-        sock = producer.connection.connection.sock  # type: ignore[union-attr] # AMQP's own; others have none
-    except AttributeError:
+    if producer.sock is None:
         return False
-    except Exception:
-        return True
-    if sock is None:
-        return True
-    with selectors.DefaultSelector() as selector:
-        selector.register(sock, selectors.EVENT_READ)
-        return bool(selector.select(0))
+    try:
+        with selectors.DefaultSelector() as selector:
+            selector.register(producer.sock, selectors.EVENT_READ)
+            return bool(selector.select(0))
+    except (OSError, ValueError):
+        return True  # it is closed
 
 
 def _is_brokers(error: Exception, producer: Producer) -> bool:

@@ -3,7 +3,6 @@
 from collections.abc import Iterable
 from typing import Any
 
-from django.contrib.auth import get_user_model
 from django.core.exceptions import ImproperlyConfigured
 from django.http.request import HttpHeaders
 from rest_framework.request import Request
@@ -11,6 +10,7 @@ from rest_framework.settings import api_settings
 
 from .. import encoding
 from ..exceptions import Unencodable
+from ..querysets import user_model
 from . import values
 from .circumstances import capture_circumstances
 from .rebuilt import missing_from, names_on
@@ -114,7 +114,7 @@ def _kind_of(user: Any) -> dict[str, str]:
     user; empty if it cannot be made again.
     """
     kind = getattr(user, "__class__", type(user))  # of a lazy user, too
-    model: Any = get_user_model()
+    model = user_model()
     if kind is model or (user is None and api_settings.UNAUTHENTICATED_USER is None):
         return {}
     if issubclass(kind, model):

@@ -62,10 +62,13 @@ def names_on(request: Request) -> list[str]:
     and the view put theirs there, and do so again in the replay. Names that begin with an underscore count on Django's
     request only.
     """
-    django_request = request._request
-    own = {name for name in vars(request) if not name.startswith("_")} - vars(_blank()).keys()
-    names = own | (vars(django_request).keys() - vars(_blank()._request).keys())
-    return sorted(name for name in names - THEIRS if not hasattr(type(django_request), name))
+    django_request, blank = request._request, _blank()
+    own = vars(request).keys() - vars(blank).keys() - THEIRS
+    names = vars(django_request).keys() - vars(blank._request).keys() - THEIRS
+    if not (own or names):
+        return []
+    names |= {name for name in own if not name.startswith("_")}
+    return sorted(name for name in names if not hasattr(type(django_request), name))
 
 
 @cache

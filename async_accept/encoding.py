@@ -7,6 +7,7 @@ has none), and values that are nested too deeply for some readers.
 
 import json
 import re
+from functools import cache
 from typing import Any
 
 from django.db import models
@@ -55,10 +56,8 @@ def dumps(value: Any) -> str:
         Unencodable: NaN, infinity, NUL, a lone surrogate, a circular or too deep structure, or an object
             that has no JSON form.
     """
-    from rest_framework.utils.encoders import JSONEncoder  # needs configured settings
-
     try:
-        text = json.dumps(value, cls=JSONEncoder, allow_nan=False, ensure_ascii=False, separators=(",", ":"))
+        text = _encoder().encode(value)
         if "\\u0000" in text and _NUL.search(text):
             raise Unencodable("The value contains a NUL character.")
         if _is_deep_json(text):
@@ -69,6 +68,13 @@ def dumps(value: Any) -> str:
     except (TypeError, ValueError, RecursionError, AttributeError) as error:
         raise Unencodable(f"The value has no JSON form ({type(error).__name__}).") from error
     return text
+
+
+@cache
+def _encoder() -> json.JSONEncoder:
+    from rest_framework.utils.encoders import JSONEncoder  # needs configured settings
+
+    return JSONEncoder(allow_nan=False, ensure_ascii=False, separators=(",", ":"))
 
 
 def check(text: str) -> None:

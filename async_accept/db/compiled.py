@@ -200,8 +200,8 @@ class Select(NamedTuple):
 
     text: str
     model: Any
-    #: The names of the model's columns, which come first.
-    names: list[str]
+    #: The names of the model's columns, which come first. A dict, because ``from_db()`` looks for each field in it.
+    names: dict[str, None]
     #: The columns that come after them, by name.
     annotations: dict[str, int]
     #: What makes Python's values of those of the database, by column.
@@ -223,6 +223,8 @@ def compile_select(rows: models.QuerySet[Any], using: str) -> Select:
     compiler: Any = rows.order_by().query.get_compiler(using)
     text, _ = compiler.as_sql()
     expressions = [expression for expression, *_ in compiler.select]
-    names = [expressions[column].target.attname for column in compiler.klass_info["select_fields"]]
+    names = dict.fromkeys(
+        expressions[column].target.attname for column in compiler.klass_info["select_fields"]
+    )
     converters = compiler.get_converters(expressions)
     return Select(text, rows.model, names, compiler.annotation_col_map, converters)

@@ -22,7 +22,7 @@ from ..conf import conf
 from ..models import Job, database
 from ..states import FINAL
 from .forks import call_after_fork
-from .stamps import Stamp, key_of, stamps, users_have_is_active
+from .stamps import Stamp, digest, key_of, stamps, users_have_is_active
 
 __all__ = ["Reader", "Seen", "Watcher", "watcher"]
 
@@ -119,6 +119,10 @@ class Watcher:
     def _reset(self) -> None:
         self.lock = threading.Lock()
         self.waiting: set[Waiting] = set()
+        #: How often somebody began or ceased to wait.
+        self.turnover = 0
+        #: That number at the last look at the rows, and the digest that they had.
+        self.seen: tuple[int, str] | None = None
         #: When guests were asked about last, in seconds of the clock.
         self.checked = 0.0
         #: How many threads wait; coroutines cost little, and are not counted.
@@ -139,6 +143,7 @@ class Watcher:
         waiting = Waiting(pk, concerns, told, reader)
         with self.lock:
             self.waiting.add(waiting)
+            self.turnover += 1
             if self.thread is None or not self.thread.is_alive():
                 self.thread = threading.Thread(target=self._live, name="async_accept watcher", daemon=True)
                 self.thread.start()
@@ -148,17 +153,21 @@ class Watcher:
         finally:
             with self.lock:
                 self.waiting.discard(waiting)
+                self.turnover += 1
 
     def look(self) -> None:
         """Ask once about all jobs that somebody waits for, and tell those whom it concerns."""
         with self.lock:
-            waiting = list(self.waiting)
+            waiting, turnover = list(self.waiting), self.turnover
         if not waiting:
             return
         for each in waiting:
             each.key = each.key or key_of(each.pk)
-        found = stamps({each.key for each in waiting})
-        moved = [each for each in waiting if each.stamp != found.get(each.key)]
+        keys = {each.key for each in waiting}
+        found_digest = digest(keys)
+        is_calm = found_digest is not None and self.seen == (turnover, found_digest)
+        found = {} if is_calm else stamps(keys)
+        moved = [] if is_calm else [each for each in waiting if each.stamp != found.get(each.key)]
         # The jobs are read here, because a client that waits in a coroutine has no connection of its own.
         jobs = _read({each.pk for each in moved}) if moved else {}
         news: dict[Waiting, Job | None] = {}
@@ -174,11 +183,13 @@ class Watcher:
             with self.lock:
                 still = each in self.waiting
                 self.waiting.discard(each)
+                self.turnover += 1
             if still:
                 each.told(job)
         # Not before: if anything above fails, the next look does all of it again.
         for each in moved:
             each.stamp = found.get(each.key)
+        self.seen = None if found_digest is None else (turnover, found_digest)
 
     def _shut_out(self, waiting: Collection[Waiting]) -> list[Waiting]:
         """Return the guests who may not see the job any more. Only guests cost statements, and not at every look."""

@@ -13,8 +13,8 @@ from rest_framework.response import Response
 from ..models import Job
 from . import events, results
 from .circumstances import circumstances
+from .finalizing import finalize
 from .rendering import render
-from .replay import finalize
 
 __all__ = ["encode"]
 

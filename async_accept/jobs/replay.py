@@ -18,11 +18,11 @@ from django.core.exceptions import PermissionDenied as DjangoPermissionDenied
 from django.core.handlers.base import BaseHandler
 from django.db import connections
 from django.http import Http404, HttpRequest
+from django.urls import ResolverMatch
 from django.utils.functional import SimpleLazyObject
 from rest_framework.exceptions import APIException, PermissionDenied
 from rest_framework.parsers import BaseParser
 from rest_framework.request import Request
-from rest_framework.response import Response
 from rest_framework.settings import api_settings
 from rest_framework.views import APIView
 
@@ -42,12 +42,14 @@ from .variables import restore_variables
 
 __all__ = [
     "REPLAY",
+    "Replayed",
     "alone",
     "decorated",
-    "finalize",
     "in_transactions",
     "job_of",
     "named_as",
+    "owner",
+    "prepare",
     "replay",
     "view_kwargs",
     "with_class",
@@ -101,34 +103,31 @@ def replay(job: Job) -> Any:
         Unencodable: the data has no JSON form.
     """
     with circumstances(job.request):
-        return render(_run_view(job, job.request))
+        return render(_run_view(job))
 
 
-def finalize(job: Job, response: Response) -> Any:
-    """Let the view that accepted *job* finalize *response*, with its renderer, as if it had returned it.
+def _run_view(job: Job) -> Any:
+    match = resolved(job.request)
+    request, function = prepare(job, match, Replayed, partial(owner, job))
+    with _outside_of_ours(function._non_atomic_requests), in_use(request):
+        return in_transactions(function)(request, *match.args, **match.kwargs)
 
-    Raises:
-        Resolver404: no route matches the path any more.
+
+def prepare(job: Job, match: ResolverMatch, how: Any, user: Callable[[], Any]) -> tuple[HttpRequest, Any]:
+    """Return the rebuilt request of *job*, and its view as a function.
+
+    Args:
+        match: the view of the request; its keyword arguments become those that middleware had left.
+        how: what is mixed in before the view's class.
+        user: returns who asks; called when the context variables of the project are restored.
     """
-    return _run_view(job, job.request, response)
-
-
-def _run_view(job: Job, stored: Mapping[str, Any], response: Response | None = None) -> Any:
-    """Run the view; with *response*, only what is around its handler, which is taken to have returned that."""
-    match = resolved(stored)
+    stored: dict[str, Any] = job.request
     match.kwargs = view_kwargs(match.kwargs, stored)
     accepting: Any = match.func
     restore_variables(stored.get("variables", {}))
-    is_done = response is not None
-    request: Any = _rebuild(job, stored, SimpleLazyObject(lambda: _owner(job)) if is_done else _owner(job))
+    request = _rebuild(job, stored, user())
     request.resolver_match = match
-    view: Any = _replayed(accepting.cls, Finalized if is_done else Replayed)
-    function = with_class(accepting, view)
-    if is_done:
-        request.accept_response = response
-        return function(request, *match.args, **match.kwargs)
-    with _outside_of_ours(function._non_atomic_requests), in_use(request):
-        return in_transactions(function)(request, *match.args, **match.kwargs)
+    return request, with_class(accepting, _replayed(accepting.cls, how))
 
 
 def with_class(accepting: Any, view: Any) -> Any:
@@ -206,7 +205,7 @@ def _site(request: HttpRequest, pk: Any) -> Any:
     return Site.objects.get(pk=pk)
 
 
-def _owner(job: Job) -> Any:
+def owner(job: Job) -> Any:
     """Load the owner again: one who was deleted or locked out meanwhile may not act any more."""
     found = (job.request or {}).get("found", {})
     if job.anonymous:
@@ -290,20 +289,6 @@ class Replayed:
 
     def check_throttles(self, request: Request) -> None:
         """Do nothing: the request was counted when it was accepted."""
-
-
-class Finalized(Replayed):
-    """As ``Replayed``, but a task did the work: the view only finalizes what that has answered."""
-
-    def dispatch(self: Any, request: Any, *args: Any, **kwargs: Any) -> Any:
-        self.args, self.kwargs = args, kwargs
-        self.request = rebuilt = self.initialize_request(request, *args, **kwargs)
-        self.headers = self.default_response_headers
-        self.format_kwarg = self.get_format_suffix(**kwargs)
-        rebuilt.accepted_renderer, rebuilt.accepted_media_type = self.perform_content_negotiation(rebuilt)
-        rebuilt.version, rebuilt.versioning_scheme = self.determine_version(rebuilt, *args, **kwargs)
-        self.response = self.finalize_response(rebuilt, request.accept_response, *args, **kwargs)
-        return self.response
 
 
 @lru_cache(maxsize=1024)

@@ -1,0 +1,158 @@
+"""What a task answers for a view that adds nothing is the same whether the view is made for it or not."""
+
+import pytest
+from django.urls import include, path
+from rest_framework.negotiation import DefaultContentNegotiation
+from rest_framework.permissions import AllowAny
+from rest_framework.renderers import JSONRenderer
+from rest_framework.urlpatterns import format_suffix_patterns
+from rest_framework.versioning import AcceptHeaderVersioning
+from rest_framework.views import APIView
+
+from async_accept.jobs import finalizing
+from async_accept.mixins import AcceptMixin
+from async_accept.testing import follow
+from tests import urls
+
+from .test_answers import Csv, Envelope, answer
+
+pytestmark = [pytest.mark.django_db, pytest.mark.urls(__name__)]
+
+
+class Plain(AcceptMixin, APIView):
+    permission_classes = (AllowAny,)
+    renderer_classes = (JSONRenderer, Csv)
+    accept_task = answer
+
+    def get_accept_input(self, request, validated):
+        return {"kind": self.kwargs["kind"]}
+
+
+class Headed(Plain):
+    def finalize_response(self, request, response, *args, **kwargs):
+        response = super().finalize_response(request, response, *args, **kwargs)
+        response["X-Query"] = request.META["HTTP_USER_AGENT"]
+        return response
+
+
+class Enveloped(Plain):
+    renderer_classes = (Envelope,)
+
+
+class Choosing(Plain):
+    class content_negotiation_class(DefaultContentNegotiation):  # noqa: N801 the name is REST framework's
+        def select_renderer(self, request, renderers, format_suffix=None):
+            return renderers[-1 if request.META["HTTP_USER_AGENT"] == "csv" else 0], "*/*"
+
+
+class Changing(Plain):
+    @property
+    def renderer_classes(self):
+        return [Csv if self.request.META["HTTP_USER_AGENT"] == "csv" else JSONRenderer]
+
+
+class Versioned(Plain):
+    versioning_class = AcceptHeaderVersioning
+
+
+OWN = {
+    "headed": Headed,
+    "enveloped": Enveloped,
+    "choosing": Choosing,
+    "changing": Changing,
+    "versioned": Versioned,
+}
+
+urlpatterns = [
+    *format_suffix_patterns([path("plain/<slug:kind>", Plain.as_view())]),
+    *[path(f"{name}/<slug:kind>", view.as_view()) for name, view in OWN.items()],
+    path("", include(urls)),
+]
+
+
+@pytest.fixture(autouse=True)
+def _forget_views():
+    finalizing._as_json.clear()
+
+
+@pytest.fixture
+def made(monkeypatch):
+    """The views that are made to finalize an answer."""
+    made = []
+    prepare = finalizing.prepare
+
+    def note(job, match, *args):
+        made.append(match.func.cls)
+        return prepare(job, match, *args)
+
+    monkeypatch.setattr(finalizing, "prepare", note)
+    return made
+
+
+def told(client, path, **headers):
+    response = follow(client, client.post(path, headers=headers), raises=False)
+    return response.status_code, response.content, dict(response.headers)
+
+
+def comparable(told):
+    """Leave out what differs for each job."""
+    status, content, headers = told
+    return status, content, {name: value for name, value in headers.items() if "Location" not in name}
+
+
+@pytest.mark.parametrize("kind", ["mapping", "list", "zero", "response", "hal", "lazy"])
+@pytest.mark.parametrize("accept", ["*/*", "application/json; indent=4", "text/html, application/*"])
+def test_the_second_answer_is_as_the_first(client, made, kind, accept):
+    answers = [comparable(told(client, f"/plain/{kind}", accept=accept)) for _ in range(2)]
+    assert answers[0] == answers[1]
+    assert made == [Plain]
+    assert (b"    " in answers[1][1]) == ("indent" in accept and kind not in ("zero",))
+
+
+@pytest.mark.parametrize("kind", ["refusal", "nan", "object"])
+def test_what_is_no_success_is_told_alike(client, kind):
+    first, second = (told(client, f"/plain/{kind}", accept="*/*") for _ in range(2))
+    assert (first[0], first[2]["Content-Type"]) == (second[0], second[2]["Content-Type"])
+    assert first[0] in (409, 422)
+
+
+def test_each_accept_is_asked_once(client, made):
+    told(client, "/plain/list", accept="application/json")
+    assert told(client, "/plain/mapping", accept="text/csv")[1] == b"a_b"
+    assert told(client, "/plain/mapping", accept="text/csv")[1] == b"a_b"
+    assert made == [Plain] * 3  # CSV is not plain JSON
+
+
+@pytest.mark.parametrize("wish", ["/plain/mapping?format=csv", "/plain/mapping.csv"])
+def test_a_format_in_the_url_is_no_part_of_the_choice(client, wish):
+    told(client, "/plain/mapping")
+    assert told(client, wish)[1] == b"a_b"
+    assert told(client, "/plain/mapping")[1] == b'{"a_b":[1]}'
+
+
+@pytest.mark.parametrize("name", OWN)
+def test_a_view_with_something_of_its_own_is_made_each_time(client, made, name):
+    for _ in range(2):
+        assert told(client, f"/{name}/mapping", **{"user-agent": "a"})[0] == 200
+    assert made == [OWN[name]] * 2
+
+
+def test_what_a_view_has_of_its_own_is_used_each_time(client):
+    headed = [told(client, "/headed/mapping", **{"user-agent": name})[2]["X-Query"] for name in "ab"]
+    assert headed == ["a", "b"]
+    for name in ("choosing", "changing"):
+        told(client, f"/{name}/mapping", **{"user-agent": "json"})
+        assert told(client, f"/{name}/mapping", **{"user-agent": "csv"})[1] == b"a_b"
+
+
+def test_other_renderers_are_another_choice(client, monkeypatch):
+    told(client, "/plain/mapping")
+    monkeypatch.setattr(Plain, "renderer_classes", (Csv,))
+    assert told(client, "/plain/mapping")[1] == b"a_b"
+
+
+def test_not_more_views_are_remembered_than_fit(client, monkeypatch):
+    monkeypatch.setattr(finalizing, "SIZE", 2)
+    for n in range(4):
+        told(client, "/plain/mapping", accept=f"application/json;v={n}")
+    assert len(finalizing._as_json) <= 2

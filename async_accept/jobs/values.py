@@ -59,12 +59,12 @@ def keep(value: Any) -> Any:
 def restore(kept: Any) -> Any:
     """Return what ``keep()`` was given. JSON of an earlier release, or of a test, is returned as it is."""
     if type(kept) is list:
-        return [restore(item) for item in kept]
+        return [item if type(item) in SCALARS else restore(item) for item in kept]
     if type(kept) is not dict:
         return kept
     name = kept.get(TYPE)
     if name is None:
-        return {key: restore(item) for key, item in kept.items()}
+        return {key: item if type(item) in SCALARS else restore(item) for key, item in kept.items()}
     value = restore(kept["value"])
     return KINDS[name].restore(value) if name in KINDS else _instance(load_class(name), value)
 

@@ -126,9 +126,10 @@ def canonical(value: Any) -> Any:
         Unencodable: an item of a set has no strict JSON form.
     """
     if isinstance(value, dict):
-        return {key: canonical(value[key]) for key in sorted(value, key=str)}
+        in_order = ((key, value[key]) for key in sorted(value, key=str))
+        return {key: item if type(item) in SCALARS else canonical(item) for key, item in in_order}
     if isinstance(value, list | tuple):
-        return [canonical(item) for item in value]
+        return [item if type(item) in SCALARS else canonical(item) for item in value]
     if isinstance(value, set | frozenset):
         return sorted(map(canonical, value), key=dumps)
     return value

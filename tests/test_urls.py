@@ -17,7 +17,7 @@ from rest_framework.versioning import (
 from rest_framework.views import APIView
 
 from async_accept import checks
-from async_accept.http.monitor import job_url
+from async_accept.http.links import job_url
 from async_accept.http.views import JobViewSet
 from async_accept.mixins import AcceptMixin
 from async_accept.testing import follow, make_job, run_accepted_jobs

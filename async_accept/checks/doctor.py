@@ -18,7 +18,7 @@ from django.urls import NoReverseMatch
 
 from ..conf import conf
 from ..exceptions import BrokerUnavailable
-from ..http.monitor import job_url
+from ..http.links import job_url
 from ..jobs import publish, retention
 from ..jobs.accept import accept
 from ..jobs.broker import Broker

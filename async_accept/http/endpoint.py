@@ -24,8 +24,9 @@ from . import prefer
 from .classes import FromSetting
 from .errors import LANGUAGE, ProblemsMixin
 from .filters import JobFilter
+from .links import job_id
 from .metadata import JobMetadata
-from .monitor import JobSerializer, job_id
+from .monitor import JobSerializer
 from .negotiation import AnyNegotiation, WeighedNegotiation, can_stream, offered
 from .pagination import JobPagination
 from .permissions import lacks_credentials, may_change

@@ -1,30 +1,22 @@
-"""The status monitor: a job's URLs, the status document, and the headers and the entity tag that come with it."""
+"""The status monitor: the status document, and the headers and the entity tag that come with it."""
 
 import hashlib
 import math
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
-from functools import lru_cache
 from typing import Any
-from uuid import UUID
 
 from django.http.request import MediaType
-from django.urls import NoReverseMatch, get_resolver, get_script_prefix, get_urlconf
-from django.urls import reverse as reverse_path
 from django.utils.http import http_date
-from django.utils.translation import get_language
 from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.reverse import reverse
-from rest_framework.settings import api_settings
-from rest_framework.utils.urls import remove_query_param
 
 from ..conf import conf
 from ..db.clock import aware
 from ..models import Job, database_now
 from ..states import State
-from .urlconf import below_a_version
+from .links import job_url, root_url
 
 __all__ = [
     "JobSerializer",
@@ -32,8 +24,6 @@ __all__ = [
     "ProgressSerializer",
     "etag",
     "etags",
-    "job_id",
-    "job_url",
     "monitor",
     "monitor_headers",
     "representation",
@@ -57,78 +47,6 @@ def monitor(job: Job, request: Request, status: int = 200, headers: dict[str, st
     response = Response(status_document(job, request), status=status, headers=headers)
     response.job = job  # type: ignore[attr-defined] # for renderers that show more than the document
     return response
-
-
-# --- URLs --------------------------------------------------------------------------------------------------
-
-
-def job_url(job: Job, request: Any, endpoint: str = "") -> str:
-    """Return the absolute URL of the status monitor, or of an endpoint below it: result, cancel, rerun or events.
-
-    The request builds it, so host checks, proxy settings, versioning and prefixes hold; without a request, it is the
-    path alone. If the URLs of jobs exist below versions only, a request without a version gets the URL of the default
-    version, or of the first one. The format of the request (``?format=api``) is left out: whoever follows the URL
-    chooses a format.
-
-    Raises:
-        NoReverseMatch: ``async_accept.urls`` is not mounted (check ``async_accept.E003``).
-    """
-    if getattr(request, "versioning_scheme", None) is None:
-        try:
-            before, after = _around_id(get_resolver(get_urlconf()), get_script_prefix(), get_language())
-        except NoReverseMatch:
-            pass  # below a version, perhaps
-        else:
-            path = f"{before}{job.pk}{after}{endpoint and endpoint + '/'}"
-            return path if request is None else _root(request)[:-1] + path
-    url = _url_of_version(str(job.pk), request)
-    override = api_settings.URL_FORMAT_OVERRIDE
-    if override and "?" in url:  # REST framework's reverse() copies it from the request
-        url = remove_query_param(url, override)
-    path, mark, query = url.partition("?")
-    return f"{path}{endpoint}/{mark}{query}" if endpoint else url
-
-
-def _root(request: Any) -> str:
-    """Return the URL of the host that *request* was sent to; its path is ``/``."""
-    return str(request.build_absolute_uri("/"))
-
-
-#: The name of the status monitor's URL.
-NAME = "async_accept:job-detail"
-#: Stands for an id.
-SOME_ID = str(UUID(int=0))
-
-
-@lru_cache(maxsize=64)  # a project has one URLconf, or one for each of some hosts
-def _around_id(resolver: Any, script_prefix: str, language: str | None) -> tuple[str, str]:
-    """Return the path of a status monitor, before and after the id. All of them are alike, and to reverse is slow.
-
-    Args:
-        resolver: of the present URLconf. A prefix of ``i18n_patterns()`` depends on the present language.
-    """
-    before, _, after = reverse_path(NAME, kwargs={"pk": SOME_ID}).rpartition(SOME_ID)
-    return before, after
-
-
-def _url_of_version(pk: str, request: Any) -> str:
-    """Return the URL of a status monitor as the version of *request* has it; if it has none, the default one."""
-    try:
-        return str(reverse(NAME, kwargs={"pk": pk}, request=request))
-    except NoReverseMatch:
-        named = below_a_version(NAME)
-        if named is None:
-            raise
-        return str(reverse(named[0], kwargs={"pk": pk, **named[1]}, request=request))
-
-
-def job_id(text: str) -> UUID | None:
-    """Return the id that a URL names; None if it is malformed, or not spelled as our URLs spell it."""
-    try:
-        pk = UUID(text)
-    except ValueError:
-        return None
-    return pk if str(pk) == text.lower() else None
 
 
 # --- Headers -----------------------------------------------------------------------------------------------
@@ -185,7 +103,7 @@ def representation(request: Request, renderer: Any = None) -> str | None:
             parameters: dict[str, Any] = MediaType(media_type).range_params
             words = [f"{name}={value}" for name, value in sorted(parameters.items())]
     name = type(renderer).__qualname__
-    return " ".join([renderer.media_type, str(renderer.format), name, *words, _root(request)])
+    return " ".join([renderer.media_type, str(renderer.format), name, *words, root_url(request)])
 
 
 def etag(job: Job, representation: str) -> str:

@@ -6,7 +6,7 @@ from rest_framework.exceptions import NotFound, ValidationError
 from rest_framework.pagination import CursorPagination
 from rest_framework.request import Request
 
-from .monitor import job_id
+from .links import job_id
 
 __all__ = ["JobPagination"]
 

@@ -23,7 +23,7 @@ from rest_framework.settings import api_settings
 from rest_framework.utils.encoders import JSONEncoder
 
 from ..problems import OWN, translated
-from .monitor import job_url
+from .links import job_url
 from .panel import panel
 
 __all__ = [

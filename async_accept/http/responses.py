@@ -17,7 +17,8 @@ from ..jobs.watcher import watcher
 from ..models import Job
 from ..problems import OWN
 from .errors import ProblemResponse, problem_response
-from .monitor import job_url, retry_after, status_document, sunset
+from .links import job_url
+from .monitor import retry_after, status_document, sunset
 from .negotiation import can_stream, with_panel
 from .outages import own_statements
 from .own import Promise

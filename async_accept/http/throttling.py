@@ -15,7 +15,7 @@ from rest_framework.request import Request
 from rest_framework.throttling import SimpleRateThrottle
 
 from ..conf import conf
-from .monitor import job_id
+from .links import job_id
 
 __all__ = ["PollThrottle", "ProcessMemory"]
 

@@ -24,7 +24,7 @@ from django.views.decorators.debug import sensitive_variables
 from .. import encoding
 from ..conf import conf
 from ..exceptions import AcceptRefused, NotVerified, Unavailable, Unencodable
-from ..http.monitor import job_url
+from ..http.links import job_url
 from ..http.transactions import OptedOut
 from ..jobs.events import ReceivedEvent
 from ..models import Job

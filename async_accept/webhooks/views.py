@@ -19,7 +19,8 @@ from rest_framework.viewsets import GenericViewSet
 from ..http.body import check_depth
 from ..http.classes import FromSetting
 from ..http.errors import LANGUAGE, ProblemsMixin
-from ..http.monitor import job_id, rfc3339
+from ..http.links import job_id
+from ..http.monitor import rfc3339
 from ..http.negotiation import WeighedNegotiation, offered
 from ..http.pagination import JobPagination
 from ..models import database, database_now

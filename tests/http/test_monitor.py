@@ -5,7 +5,7 @@ from rest_framework.request import Request
 from rest_framework.reverse import reverse
 from rest_framework.versioning import QueryParameterVersioning
 
-from async_accept.http.monitor import job_url
+from async_accept.http.links import job_url
 from async_accept.testing import make_job
 
 pytestmark = pytest.mark.django_db

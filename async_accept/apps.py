@@ -1,7 +1,6 @@
 """The app's configuration: it registers the tasks, the system checks and the worker's boot steps."""
 
 from django.apps import AppConfig, apps
-from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.utils.translation import gettext_lazy as _
 
@@ -30,8 +29,6 @@ class AsyncAcceptConfig(AppConfig):
 
         transitions.connect()
         bootsteps.connect()
-        if not hasattr(settings, "ASYNC_ACCEPT"):
-            settings.ASYNC_ACCEPT = {}  # each request asks for it many times, and what is missing is slow to find
         if apps.is_installed("django_filters"):
             from .contrib import django_filters
 

@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 from django.conf import settings
+from django.utils.functional import empty
 
 __all__ = ["DEFAULTS", "conf"]
 
@@ -153,7 +154,10 @@ class Conf:
     def __getattr__(self, name: str) -> Any:
         if name not in DEFAULTS:
             raise AttributeError(f"ASYNC_ACCEPT has no setting {name!r}.")
-        return getattr(settings, "ASYNC_ACCEPT", {}).get(name, DEFAULTS[name])
+        # Each request asks many times, and what is not set costs LazySettings an exception each time.
+        source: Any = settings._wrapped  # type: ignore[misc]
+        given = getattr(settings if source is empty else source, "ASYNC_ACCEPT", {})
+        return given.get(name, DEFAULTS[name])
 
 
 conf = Conf()

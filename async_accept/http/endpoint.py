@@ -67,8 +67,6 @@ class JobEndpoint(ProblemsMixin, GenericViewSet[Job]):
     metadata_class = JobMetadata
     pagination_class = JobPagination
     filter_backends = (JobFilter,)
-    #: The language of the request; None if translations are off.
-    language: Any = None
 
     # --- The job of the URL -----------------------------------------------------------------------------------
 
@@ -195,25 +193,20 @@ class JobEndpoint(ProblemsMixin, GenericViewSet[Job]):
 
     def perform_content_negotiation(self, request: Any, force: bool = False) -> Any:
         """Choose the renderer; from here on, what is no page is told in English, so that programs can compare it."""
+        theirs: Any = translation.get_language()
         translation.activate(LANGUAGE)
         if self.action == "result":
             # It has the media type that it has: its reader gets that, or a 202 to wait with.
             chosen: Any = AnyNegotiation().select_renderer(request, self.get_renderers(), self.format_kwarg)
         else:
             chosen = super().perform_content_negotiation(request, force)
-        if chosen[0].media_type == "text/html" and self.language is not None:
-            translation.activate(self.language)
+        if chosen[0].media_type == "text/html" and theirs is not None:
+            translation.activate(theirs)
         return chosen
 
     def dispatch(self, request: Any, *args: Any, **kwargs: Any) -> Any:
-        self.language = translation.get_language()
-        try:
+        with translation.override(translation.get_language()):
             return super().dispatch(request, *args, **kwargs)
-        finally:
-            if self.language is None:
-                translation.deactivate_all()
-            else:
-                translation.activate(self.language)
 
     def finalize_response(self, request: Any, response: Any, *args: Any, **kwargs: Any) -> Any:
         response = super().finalize_response(request, response, *args, **kwargs)

@@ -1,8 +1,8 @@
 """The URLs of one job, and the id that a URL names."""
 
-from functools import lru_cache
 from typing import Any
 from uuid import UUID
+from weakref import WeakKeyDictionary
 
 from django.urls import NoReverseMatch, get_resolver, get_script_prefix, get_urlconf
 from django.urls import reverse as reverse_path
@@ -14,10 +14,12 @@ from rest_framework.utils.urls import remove_query_param
 from ..models import Job
 from .urlconf import below_a_version
 
-__all__ = ["job_id", "job_url", "root_url"]
+__all__ = ["job_id", "job_url"]
 
 #: The name of the status monitor's URL.
 NAME = "async_accept:job-detail"
+#: How many prefixes of a URLconf are remembered.
+SIZE = 64
 #: Stands for an id.
 SOME_ID = str(UUID(int=0))
 
@@ -33,47 +35,44 @@ def job_url(job: Job, request: Any, endpoint: str = "") -> str:
     Raises:
         NoReverseMatch: ``async_accept.urls`` is not mounted (check ``async_accept.E003``).
     """
-    if getattr(request, "versioning_scheme", None) is None:
-        try:
-            before, after = _around_id(get_resolver(get_urlconf()), get_script_prefix(), get_language())
-        except NoReverseMatch:
-            pass  # below a version, perhaps
-        else:
-            path = f"{before}{job.pk}{after}{endpoint and endpoint + '/'}"
-            return path if request is None else root_url(request)[:-1] + path
-    url = _url_of_version(str(job.pk), request)
-    override = api_settings.URL_FORMAT_OVERRIDE
-    if override and "?" in url:  # REST framework's reverse() copies it from the request
-        url = remove_query_param(url, override)
-    path, mark, query = url.partition("?")
-    return f"{path}{endpoint}/{mark}{query}" if endpoint else url
-
-
-def root_url(request: Any) -> str:
-    """Return the URL of the host that *request* was sent to; its path is ``/``."""
-    return str(request.build_absolute_uri("/"))
-
-
-@lru_cache(maxsize=64)  # a project has one URLconf, or one for each of some hosts
-def _around_id(resolver: Any, script_prefix: str, language: str | None) -> tuple[str, str]:
-    """Return the path of a status monitor, before and after the id. All of them are alike, and to reverse is slow.
-
-    Args:
-        resolver: of the present URLconf. A prefix of ``i18n_patterns()`` depends on the present language.
-    """
-    before, _, after = reverse_path(NAME, kwargs={"pk": SOME_ID}).rpartition(SOME_ID)
-    return before, after
-
-
-def _url_of_version(pk: str, request: Any) -> str:
-    """Return the URL of a status monitor as the version of *request* has it; if it has none, the default one."""
+    pk = str(job.pk)
     try:
-        return str(reverse(NAME, kwargs={"pk": pk}, request=request))
+        if getattr(request, "versioning_scheme", None) is None:
+            url = pk.join(_around_id())
+            if request is not None:
+                url = request.build_absolute_uri(url)
+        else:
+            url = reverse(NAME, kwargs={"pk": pk}, request=request)
     except NoReverseMatch:
         named = below_a_version(NAME)
         if named is None:
             raise
-        return str(reverse(named[0], kwargs={"pk": pk, **named[1]}, request=request))
+        url = reverse(named[0], kwargs={"pk": pk, **named[1]}, request=request)
+    override = api_settings.URL_FORMAT_OVERRIDE
+    if override and "?" in url:  # REST framework's reverse() copies it from the request
+        url = remove_query_param(url, override)
+    path, mark, query = url.partition("?")
+    return f"{path}{endpoint}/{mark}{query}" if endpoint else str(url)
+
+
+def _around_id() -> tuple[str, str]:
+    """Return the present path of a status monitor, before and after the id: to reverse it for each job would be slow.
+
+    It depends on the URLconf, the script prefix, and with ``i18n_patterns()`` on the language.
+    """
+    known = _paths.setdefault(get_resolver(get_urlconf()), {})
+    key = get_script_prefix(), get_language()
+    found = known.get(key)
+    if found is None:
+        before, _, after = reverse_path(NAME, kwargs={"pk": SOME_ID}).rpartition(SOME_ID)
+        if len(known) >= SIZE:
+            known.clear()
+        found = known[key] = before, after
+    return found
+
+
+#: By the resolver of a URLconf. Some projects make many of them, and each is large.
+_paths: WeakKeyDictionary[Any, dict[tuple[str, str | None], tuple[str, str]]] = WeakKeyDictionary()
 
 
 def job_id(text: str) -> UUID | None:

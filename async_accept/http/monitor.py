@@ -11,12 +11,13 @@ from django.utils.http import http_date
 from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
+from rest_framework.utils.serializer_helpers import ReturnDict
 
 from ..conf import conf
 from ..db.clock import aware
 from ..models import Job, database_now
 from ..states import State
-from .links import job_url, root_url
+from .links import job_url
 
 __all__ = [
     "JobSerializer",
@@ -24,6 +25,7 @@ __all__ = [
     "ProgressSerializer",
     "etag",
     "etags",
+    "for_renderer",
     "monitor",
     "monitor_headers",
     "representation",
@@ -43,8 +45,9 @@ def monitor(job: Job, request: Request, status: int = 200, headers: dict[str, st
     if headers is None:
         headers = monitor_headers(job, representation(request))
     if status == 202:
-        headers["Location"] = job_url(job, request, "result")
-    response = Response(status_document(job, request), status=status, headers=headers)
+        headers = {**headers, "Location": job_url(job, request, "result")}
+    document = for_renderer(request.accepted_renderer, status_document(job, request), job, request)
+    response = Response(document, status=status, headers=headers)
     response.job = job  # type: ignore[attr-defined] # for renderers that show more than the document
     return response
 
@@ -92,7 +95,8 @@ def representation(request: Request, renderer: Any = None) -> str | None:
         renderer: one without parameters; None takes the one of this request, with the parameters of its ``Accept``.
 
     Returns:
-        None for a page: it depends on the reader, the language, the templates and the forms' tokens as well.
+        None if the request gets a page: that depends on the reader, the language, the templates and the forms' tokens
+        as well.
     """
     words: list[str] = []
     if renderer is None:
@@ -103,7 +107,9 @@ def representation(request: Request, renderer: Any = None) -> str | None:
             parameters: dict[str, Any] = MediaType(media_type).range_params
             words = [f"{name}={value}" for name, value in sorted(parameters.items())]
     name = type(renderer).__qualname__
-    return " ".join([renderer.media_type, str(renderer.format), name, *words, root_url(request)])
+    return " ".join(
+        [renderer.media_type, str(renderer.format), name, *words, request.build_absolute_uri("/")]
+    )
 
 
 def etag(job: Job, representation: str) -> str:
@@ -208,3 +214,13 @@ def status_document(job: Job, request: Any) -> dict[str, Any]:
         "events_url": f"{path}events/{mark}{query}",
         "error": job.problem,
     }
+
+
+def for_renderer(renderer: Any, document: dict[str, Any], job: Job, request: Any) -> dict[str, Any]:
+    """Return *document* with its serializer, if *renderer* may look for that, as JSON:API's does.
+
+    REST framework's own renderers and ours do not, and to make one costs more than the document.
+    """
+    if type(renderer).__module__.startswith(("async_accept.", "rest_framework.")):
+        return document
+    return ReturnDict(document, serializer=JobSerializer(job, context={"request": request}))

@@ -93,7 +93,11 @@ class NotModifiedCache:
                 self.sent.popitem(last=False)
 
     def recall(self, pk: UUID, representation: str | None, user: Any) -> dict[str, str] | None:
-        """Return the headers of a 304 if the row was read less than one heartbeat ago, for its owner only."""
+        """Return the headers of a 304 if the row was read less than one heartbeat ago, for its owner only.
+
+        Args:
+            representation: None for a page, of which none is kept.
+        """
         sent = None if representation is None else self.sent.get((pk, representation))
         if sent is None or self.clock() - sent.at >= conf.HEARTBEAT.total_seconds():
             return None
@@ -138,5 +142,5 @@ def document_or_304(job: Job, request: Request, since: Moment) -> Response:
 
 def has_older_document(request: Request, job: Job) -> bool:
     """Tell whether ``If-None-Match`` shows that the client has another document than the present one."""
-    header, shown = request.META.get("HTTP_IF_NONE_MATCH"), representation(request)
-    return bool(header) and (shown is None or not is_unchanged(header, etag(job, shown)))
+    header = request.META.get("HTTP_IF_NONE_MATCH")
+    return bool(header) and not is_unchanged(header, etag(job, representation(request) or "page"))

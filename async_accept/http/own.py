@@ -11,6 +11,7 @@ from typing import Any
 from rest_framework.renderers import BrowsableAPIRenderer
 from rest_framework.response import Response
 
+from .monitor import for_renderer
 from .negotiation import choose, offered, spoken
 from .renderers import EventStreamRenderer, PlainJSONRenderer
 
@@ -71,6 +72,9 @@ class OwnResponse(Response):
             # A client that asked for a stream, and gets a problem.
             renderer = self.given = spoken(self.renderer_context["request"])
             self.given_media_type = renderer.media_type
+        job = getattr(self, "job", None)
+        if job is not None and isinstance(self.data, dict):
+            self.data = for_renderer(renderer, self.data, job, self.renderer_context["request"])
         if renderer.media_type.endswith("json") and self.json_type:
             self.content_type = self.json_type
         return super().rendered_content

@@ -25,7 +25,7 @@ from rest_framework.response import Response
 from ..jobs.watcher import Reader, watcher
 from ..models import Job
 from ..querysets import acting
-from .monitor import status_document
+from .monitor import for_renderer, status_document
 from .negotiation import spoken
 from .openings import close_connections, leave_thread
 from .renderers import EventStreamRenderer
@@ -156,7 +156,7 @@ def _as_of_now(view: Any) -> Any:
 
 def _event(job: Job, view: Any, renderer: BaseRenderer) -> bytes:
     """Return the status document, as a poll gets it, as an event."""
-    document = status_document(job, view.request)
+    document = for_renderer(renderer, status_document(job, view.request), job, view.request)
     response = Response(document)
     context = {**view.get_renderer_context(), "response": response}
     text = renderer.render(document, renderer.media_type, context)

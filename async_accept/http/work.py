@@ -35,9 +35,8 @@ def work_columns(asked: "Acceptance", validated: Any) -> dict[str, Any]:
     """
     task = asked.option("task")
     if issubclass(type(task), Proxy):
-        task = (
-            task._get_current_object()
-        )  # what @shared_task returns looks for its task each time it is asked
+        # What @shared_task returns looks for its task each time it is asked something.
+        task = task._get_current_object()
     seconds = asked.option("retry_after", getattr(task, "retry_after", None))
     shared = {
         # A whole number here already: the row is not read back for the 202.

@@ -199,26 +199,22 @@ def check_arguments(task: Any, kwargs: Any) -> None:
         raise TypeError(f"a {type(kwargs).__name__} is no mapping of keyword arguments")
     signature, needed, known = _arguments(task.run)
     names = kwargs.keys()
-    if not (needed <= names and (known is None or names <= known)):
+    is_known = set(map(type, names)) <= {str} if known is None else names <= known
+    if not (needed <= names and is_known):
         signature.bind(**kwargs)  # says what is wrong
 
 
 @cache
-def _arguments(run: Any) -> tuple[inspect.Signature, Set[str], Set[str] | None]:
+def _arguments(run: Any) -> tuple[inspect.Signature, Set[Any], Set[str] | None]:
     """Return the signature of *run*, and the names of the arguments that it needs and knows; None: it knows any."""
     signature = inspect.signature(run)
-    needed, known = set(), set()
-    takes_any = False
-    for parameter in signature.parameters.values():
-        if parameter.kind == parameter.VAR_KEYWORD:
-            takes_any = True
-        elif parameter.kind != parameter.VAR_POSITIONAL:
-            # No name can give what takes a place only.
-            name = "" if parameter.kind == parameter.POSITIONAL_ONLY else parameter.name
-            known.add(name)
-            if parameter.default is parameter.empty:
-                needed.add(name)
-    return signature, needed, None if takes_any else known
+    parameters = signature.parameters.values()
+    named = [each for each in parameters if each.kind in (each.POSITIONAL_OR_KEYWORD, each.KEYWORD_ONLY)]
+    needed: set[Any] = {each.name for each in named if each.default is each.empty}
+    if any(each.kind == each.POSITIONAL_ONLY and each.default is each.empty for each in parameters):
+        needed.add(object())  # no name can give it
+    takes_any = any(each.kind == each.VAR_KEYWORD for each in parameters)
+    return signature, needed, None if takes_any else {each.name for each in named}
 
 
 def task_limits(task: Any) -> dict[str, Any]:

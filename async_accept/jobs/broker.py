@@ -191,9 +191,8 @@ class Broker:
         )
         producer: Any = current_app.amqp.Producer(connection, auto_declare=False)
         _keep_client(producer.channel)
-        producer.sock = getattr(
-            connection.connection, "sock", None
-        )  # AMQP's; other transports have none of their own
+        # AMQP's; other transports have none of their own.
+        producer.sock = getattr(connection.connection, "sock", None)
         if self.confirmed and hasattr(producer.channel, "confirm_select"):
             producer.confirms = Confirms(producer.channel, seconds)
         return cast(Producer, producer)

@@ -1,6 +1,7 @@
 """Let the view that accepted a job finalize what its task has answered, as if the view had returned that."""
 
 from functools import partial
+from inspect import getattr_static
 from typing import Any
 
 from django.urls import ResolverMatch
@@ -42,9 +43,10 @@ def finalize(job: Job, response: Response) -> Any:
     match = resolved(stored)
     key = _simple_key(match, stored) if type(response) is Response else None
     answer: Any = response
-    if key in _as_json:
+    media_type = _as_json.get(key)
+    if media_type is not None:
         restore_variables(stored.get("variables", {}))
-        answer.accepted_renderer, answer.accepted_media_type = JSONRenderer(), _as_json[key]
+        answer.accepted_renderer, answer.accepted_media_type = JSONRenderer(), media_type
         answer.renderer_context = {}
         return answer
     request, function = prepare(job, match, Finalized, lambda: SimpleLazyObject(partial(owner, job)))
@@ -64,17 +66,17 @@ _Key = tuple[Any, tuple[Any, ...], str | None]
 #: Views whose answer to such a request is plain JSON, and its media type. To find that out again for each job would be
 #: a third of what a short job costs its worker.
 _as_json: dict[_Key | None, str] = {}
-#: How many of them one process remembers.
-SIZE = 256
-#: Whose classes are known not to look at the single request, or at its response.
+#: How many of them one process remembers, and how long an ``Accept`` may be for that.
+SIZE, LONGEST = 256, 512
+#: Whose code is known not to look at the single request, or at its response.
 KNOWN = frozenset({"async_accept", "builtins", "django", "rest_framework"})
-#: What a class of anybody else must not have of its own.
+#: What a view does before and after its handler; none of it may be anybody else's code.
 DECIDING = frozenset(
     {
-        *("__getattr__", "__getattribute__", "__init__", "as_view", "setup", "initialize_request"),
-        *("get_parser_context", "get_authenticators", "get_content_negotiator", "default_response_headers"),
-        *("allowed_methods", "get_format_suffix", "perform_content_negotiation", "get_renderers"),
-        *("determine_version", "finalize_response", "get_renderer_context"),
+        *("__getattr__", "__getattribute__", "__init__", "__new__", "__setattr__", "as_view", "setup"),
+        *("initialize_request", "get_parser_context", "get_authenticators", "get_content_negotiator"),
+        *("default_response_headers", "allowed_methods", "get_format_suffix", "perform_content_negotiation"),
+        *("get_renderers", "determine_version", "finalize_response", "get_renderer_context"),
     }
 )
 
@@ -84,13 +86,16 @@ def _simple_key(match: ResolverMatch, stored: dict[str, Any]) -> _Key | None:
     function: Any = match.func
     renderers = function.initkwargs.get("renderer_classes", function.cls.renderer_classes)
     kwargs = {**match.kwargs, **stored.get("kwargs", {})}
+    accept = stored["meta"].get("HTTP_ACCEPT")
     if (
         not isinstance(renderers, list | tuple)
         or stored["meta"].get("QUERY_STRING")
+        or len(accept or "") > LONGEST
         or api_settings.FORMAT_SUFFIX_KWARG in kwargs
+        or None in kwargs.values()  # not kept, which the view may find out
     ):
         return None
-    return function, tuple(renderers), stored["meta"].get("HTTP_ACCEPT")
+    return function, tuple(renderers), accept
 
 
 def _is_plain(function: Any, response: Any) -> bool:
@@ -102,9 +107,13 @@ def _is_plain(function: Any, response: Any) -> bool:
         type(response.accepted_renderer) is JSONRenderer
         and options["content_negotiation_class"] is DefaultContentNegotiation
         and options["versioning_class"] is None
-        and not any(
-            DECIDING & vars(kind).keys()
-            for kind in view.__mro__
-            if kind.__module__.partition(".")[0] not in KNOWN
-        )
+        and not DECIDING & options.keys()
+        and all(_author(getattr_static(view, name, None)) in KNOWN for name in DECIDING)
     )
+
+
+def _author(attribute: Any) -> str:
+    """Return the name of the package whose code *attribute* of a class is, also if it stands in place of another's."""
+    function = getattr(attribute, "fget", None) or getattr(attribute, "__func__", attribute)
+    module: str = getattr(function, "__globals__", {}).get("__name__", "builtins")
+    return module.partition(".")[0]

@@ -24,7 +24,7 @@ _APART = {"countdown", "eta", "expires", "reply_to", "root_id"}
 SIZE = 256
 #: The serialized body of a kind of messages, and the other arguments of ``Producer.publish()``.
 _Kind = tuple[Any, dict[str, Any]]
-#: None: Celery builds each message of this kind, or sends an event with it.
+#: None: Celery builds each message of this kind: it sends an event with it, or a function routes it.
 _kinds: dict[Any, _Kind | None] = {}
 
 

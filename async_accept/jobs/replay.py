@@ -119,7 +119,7 @@ def prepare(job: Job, match: ResolverMatch, how: Any, user: Callable[[], Any]) -
     Args:
         match: the view of the request; its keyword arguments become those that middleware had left.
         how: what is mixed in before the view's class.
-        user: returns who asks; called when the context variables of the project are restored.
+        user: returns who asks. Called after the project's context variables are restored: they may choose a database.
     """
     stored: dict[str, Any] = job.request
     match.kwargs = view_kwargs(match.kwargs, stored)

@@ -66,7 +66,7 @@ def digest(keys: Collection[str]) -> str | None:
     select, params = _select(using)
     [(condition, values)] = _conditions(list(keys), connections[using], len(params))
     # A sum, because rows come in any order.
-    text = f"SELECT SUM(HASHTEXTEXTENDED(row::text, 0))::text FROM ({select} {condition}) AS row"  # noqa: S608 see above
+    text = f"SELECT SUM(HASHTEXTEXTENDED(row::text, 0))::text FROM ({select} {condition}) AS row"  # noqa: S608 no values in it
     with connections[using].cursor() as cursor:
         cursor.execute(text, [*params, *values])
         return str(cursor.fetchone()[0])

@@ -1,10 +1,16 @@
 """The URLs in the status document."""
 
+import gc
+
 import pytest
+from django.urls import clear_url_caches, get_script_prefix, set_script_prefix
+from django.utils import translation
+from rest_framework.renderers import BaseRenderer
 from rest_framework.request import Request
 from rest_framework.reverse import reverse
 from rest_framework.versioning import QueryParameterVersioning
 
+from async_accept.http import links
 from async_accept.http.links import job_url
 from async_accept.testing import make_job
 
@@ -57,3 +63,60 @@ def test_other_parameters_of_a_url_stay(rf):
 def test_without_a_format_parameter_in_the_settings_nothing_is_removed(rf, settings):
     settings.REST_FRAMEWORK = settings.REST_FRAMEWORK | {"URL_FORMAT_OVERRIDE": None}
     assert job_url(make_job(), Request(rf.get("/?format=api"))).endswith("/")
+
+
+@pytest.fixture
+def script_prefix():
+    before = get_script_prefix()
+    yield set_script_prefix
+    set_script_prefix(before)
+
+
+@pytest.mark.parametrize(
+    "prefix", ["/", "/app/", "/%C3%A9/", "/x/../y/", "app/", "//host/", "https://cdn.example.com/"]
+)
+def test_each_script_prefix_has_the_url_of_its_route(rf, script_prefix, prefix):
+    request, job = Request(rf.get("/notes/")), make_job()
+    for each in ("/", prefix, "/"):
+        script_prefix(each)
+        expected = reverse("async_accept:job-detail", [job.pk], request=request)
+        assert job_url(job, request) == expected
+
+
+def test_what_is_known_of_urls_is_bounded_and_goes_with_its_urlconf(script_prefix, monkeypatch):
+    monkeypatch.setattr(links, "SIZE", 3)
+    job = make_job()
+    for n in range(5):
+        script_prefix(f"/{n}/")
+        with translation.override("de"):
+            assert job_url(job, None).startswith(f"/{n}/")
+    [known] = [each for each in links._paths.values() if ("/4/", "de") in each]
+    assert len(known) <= 3
+    before = len(links._paths)
+    for _ in range(5):
+        clear_url_caches()
+        job_url(job, None)
+    gc.collect()
+    assert len(links._paths) <= before + 1
+
+
+class Serialized(BaseRenderer):
+    """As JSON:API's renderer: it asks the data for their serializer."""
+
+    media_type = "application/json"
+    format = "json"
+
+    def render(self, data, *args, **kwargs):
+        serializer = getattr(data, "serializer", None)
+        return f'{{"url": "{data["url"]}", "fields": {len(serializer.fields) if serializer else 0}}}'
+
+
+def test_a_renderer_that_asks_for_the_serializer_gets_it(client, settings, django_user_model):
+    settings.ASYNC_ACCEPT = {
+        **getattr(settings, "ASYNC_ACCEPT", {}),
+        "RENDERER_CLASSES": [f"{__name__}.Serialized"],
+    }
+    client.force_login(django_user_model.objects.create(username="alice"))
+    accepted = client.post("/api/notes/", {"slug": "a", "title": "A"})
+    polled = client.get(accepted.json()["url"])
+    assert accepted.json()["fields"] == polled.json()["fields"] > 10

@@ -1,7 +1,9 @@
 """Accepting: the row is the outbox, and the broker hears of it after the commit."""
 
+import inspect
 from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 
 import pytest
 from django.contrib.contenttypes.models import ContentType
@@ -12,7 +14,7 @@ from async_accept import signals
 from async_accept.exceptions import BrokerUnavailable, InputGone, Unavailable
 from async_accept.jobs import keys
 from async_accept.jobs import publish as publish_module
-from async_accept.jobs.accept import Terms, accept, rerun
+from async_accept.jobs.accept import Terms, accept, check_arguments, rerun
 from async_accept.jobs.broker import Broker
 from async_accept.models import Job, new_id
 from async_accept.testing import make_job
@@ -317,3 +319,43 @@ def test_a_job_whose_owner_went_while_it_was_accepted_is_nobodys(alice, boss):
     assert not Job.objects.visible_to(alice).exists()
     for url in ("/admin/async_accept/job/", f"/admin/async_accept/job/{job.pk}/change/"):
         assert boss.get(url).status_code == 200
+
+
+# --- Arguments --------------------------------------------------------------------------------------------------------
+
+
+def named(x, n=0):
+    """Takes these two."""
+
+
+def keyword_only(*, x, n=0):
+    """Takes these two."""
+
+
+def placed(x, /, **rest):
+    """Takes one by its place only."""
+
+
+def placed_if_given(x=1, /, *, n=0):
+    """Can take one by its place only."""
+
+
+def anything(**rest):
+    """Takes whatever has a name."""
+
+
+@pytest.mark.parametrize("run", [named, keyword_only, placed, placed_if_given, anything])
+@pytest.mark.parametrize(
+    "kwargs", [{}, {"x": 1}, {"n": 1}, {"x": 1, "n": 2}, {"x": 1, "y": 2}, {"": 1}, {"n": 1, "": 2}, {1: 2}]
+)
+def test_arguments_are_refused_as_the_call_would_refuse_them(run, kwargs):
+    def outcome(check):
+        try:
+            check()
+        except TypeError as error:
+            return str(error)
+        return None
+
+    task = SimpleNamespace(run=run)
+    expected = outcome(lambda: inspect.signature(run).bind(**kwargs))
+    assert outcome(lambda: check_arguments(task, kwargs)) == expected

@@ -1,5 +1,7 @@
 """What a task answers for a view that adds nothing is the same whether the view is made for it or not."""
 
+from functools import wraps
+
 import pytest
 from django.urls import include, path
 from rest_framework.negotiation import DefaultContentNegotiation
@@ -11,6 +13,7 @@ from rest_framework.views import APIView
 
 from async_accept.jobs import finalizing
 from async_accept.mixins import AcceptMixin
+from async_accept.models import Job
 from async_accept.testing import follow
 from tests import urls
 
@@ -66,6 +69,7 @@ OWN = {
 urlpatterns = [
     *format_suffix_patterns([path("plain/<slug:kind>", Plain.as_view())]),
     *[path(f"{name}/<slug:kind>", view.as_view()) for name, view in OWN.items()],
+    path("given/<slug:kind>", Plain.as_view(get_renderers=lambda: [JSONRenderer()])),
     path("", include(urls)),
 ]
 
@@ -157,3 +161,50 @@ def test_not_more_views_are_remembered_than_fit(client, monkeypatch):
     for n in range(4):
         told(client, "/plain/mapping", accept=f"application/json;v={n}")
     assert len(finalizing._as_json) <= 2
+
+
+def test_another_thread_may_forget_the_views_at_any_moment(client, made, monkeypatch):
+    told(client, "/plain/mapping")
+    restore = finalizing.restore_variables
+
+    def forget(stored):
+        finalizing._as_json.clear()
+        restore(stored)
+
+    monkeypatch.setattr(finalizing, "restore_variables", forget)
+    assert told(client, "/plain/mapping")[1] == b'{"a_b":[1]}'
+    assert made == [Plain]
+
+
+def test_code_that_stands_in_place_of_the_librarys_is_called_each_time(client, monkeypatch):
+    """As instrumentation does."""
+    original = APIView.finalize_response
+
+    @wraps(original)
+    def patched(self, request, response, *args, **kwargs):
+        response["X-Patched"] = "yes"
+        return original(self, request, response, *args, **kwargs)
+
+    monkeypatch.setattr(APIView, "finalize_response", patched)
+    assert [told(client, "/plain/mapping")[2]["X-Patched"] for _ in range(2)] == ["yes", "yes"]
+
+
+def test_a_method_that_as_view_was_given_is_called_each_time(client, made):
+    for _ in range(2):
+        told(client, "/given/mapping")
+    assert made == [Plain] * 2
+
+
+def test_an_argument_that_is_not_kept_fails_each_job(client):
+    told(client, "/plain/mapping")
+    response = client.post("/plain/mapping")
+    job = Job.objects.get(pk=response.json()["id"])
+    job.request["kwargs"]["tenant"] = None
+    job.save()
+    final = follow(client, response, raises=False)
+    assert final.status_code == 409
+
+
+def test_a_long_accept_is_not_remembered(client):
+    told(client, "/plain/mapping", accept="application/json" + ", text/a" * 100)
+    assert not finalizing._as_json

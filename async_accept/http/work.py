@@ -56,7 +56,10 @@ def _of_task(asked: "Acceptance", task: Any, validated: Any) -> dict[str, Any]:
         "task": task.name,
         "input": values.keep(given),
         # The view renders what the task answers, and decides about a rerun.
-        "request": {**capture(asked.request), "input_is_data": _is_data(given, asked.request.data)},
+        "request": {
+            **capture(asked.request, _headers(asked)),
+            "input_is_data": _is_data(given, asked.request.data),
+        },
         **task_limits(task),
     }
 
@@ -87,13 +90,11 @@ def _is_data(given: Any, data: Any) -> bool:
 
 def _of_replay(asked: "Acceptance") -> dict[str, Any]:
     atomic = asked.option("atomic")
-    own = asked.option("headers", ())
-    headers = [*conf.KEEP_HEADERS, *([own] if isinstance(own, str) else own)]
     return {
         "task": REPLAY,
         "input": capture_data(asked.request.data, asked.request.FILES),
         "request": {
-            **capture(asked.request, headers, _context(asked)),
+            **capture(asked.request, _headers(asked), _context(asked)),
             "checks": checks_of(asked.request._request).keep(),
             "atomic": atomic,
         },
@@ -118,6 +119,12 @@ def _context(asked: "Acceptance") -> Any:
 
 
 # --- Both ---------------------------------------------------------------------------------------------------------
+
+
+def _headers(asked: "Acceptance") -> list[str]:
+    """Return the names of the headers that are kept beside the usual ones."""
+    own = asked.option("headers", ())
+    return [*conf.KEEP_HEADERS, *([own] if isinstance(own, str) else own)]
 
 
 def _message_options(asked: "Acceptance") -> dict[str, Any] | None:

@@ -4,6 +4,7 @@ What a task returns is rendered by the view that accepted it, so clients of one 
 or a task does the work.
 """
 
+from contextvars import copy_context
 from typing import Any
 
 from django.http.response import HttpResponseBase
@@ -27,6 +28,11 @@ def encode(job: Job, value: Any) -> results.Result:
     """
     if job.request is None or events.is_event(job):
         return results.encode(value)  # no view renders it: the sender of an event never reads it
+    # What is set in context variables for the answer, such as the tenant, ends with it.
+    return copy_context().run(_encoded, job, value)
+
+
+def _encoded(job: Job, value: Any) -> results.Result:
     with circumstances(job.request):
         # A stream is read in here.
         return results.encode(value if value is None else _answered(job, value))

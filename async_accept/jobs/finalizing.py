@@ -1,7 +1,11 @@
-"""Let the view that accepted a job finalize what its task has answered, as if the view had returned that."""
+"""Let the view that accepted a job finalize what its task has answered, as if the view had returned that.
 
-from functools import partial
-from inspect import getattr_static
+For a view that adds nothing to plain JSON, the first job of a process finds that out, and the others need no view: to
+make one would be a third of what a short job costs its worker.
+"""
+
+from functools import lru_cache, partial
+from types import FunctionType
 from typing import Any
 
 from django.urls import ResolverMatch
@@ -12,14 +16,31 @@ from rest_framework.response import Response
 from rest_framework.settings import api_settings
 
 from ..models import Job
-from .circumstances import resolved
-from .replay import Replayed, owner, prepare
-from .variables import restore_variables
+from .replay import Replayed, find_view, owner, prepare
 
 __all__ = ["finalize"]
 
+#: What alone decides how a view that adds nothing answers: its function, its renderers, and ``Accept``.
+Choice = tuple[Any, tuple[Any, ...], str | None]
+#: The media type of the plain JSON that is the answer.
+_plain_json: dict[Choice, str] = {}
+#: How many choices one process remembers, and how long an ``Accept`` may be for that.
+MAX_REMEMBERED, MAX_ACCEPT_CHARS = 256, 512
+#: Packages whose code answers alike for all requests of one choice.
+TRUSTED = frozenset({"async_accept", "django", "rest_framework"})
+#: All that ``FinalizesOnly.dispatch()`` calls or sets of a view. If each is a trusted package's, the view adds nothing.
+DECIDING = frozenset(
+    {
+        *("__getattr__", "__getattribute__", "__init__", "__new__", "__setattr__", "as_view", "setup"),
+        *("initialize_request", "get_parser_context", "get_authenticators", "get_content_negotiator"),
+        *("default_response_headers", "allowed_methods", "get_format_suffix", "perform_content_negotiation"),
+        *("get_renderers", "determine_version", "finalize_response", "get_renderer_context"),
+        *("args", "kwargs", "request", "response", "headers", "format_kwarg", "_negotiator"),
+    }
+)
 
-class Finalized(Replayed):
+
+class FinalizesOnly(Replayed):
     """As ``Replayed``, but a task did the work: the view only finalizes what that has answered."""
 
     def dispatch(self: Any, request: Any, *args: Any, **kwargs: Any) -> Any:
@@ -33,87 +54,80 @@ class Finalized(Replayed):
         return self.response
 
 
-def finalize(job: Job, response: Response) -> Any:
+def finalize(job: Job, response: Any) -> Any:
     """Let the view that accepted *job* finalize *response*, with its renderer, as if it had returned it.
 
     Raises:
-        Resolver404: no route matches the path any more.
+        Resolver404, NotKept: see ``find_view()``, which also sets context variables.
     """
-    stored: dict[str, Any] = job.request
-    match = resolved(stored)
-    key = _simple_key(match, stored) if type(response) is Response else None
-    answer: Any = response
-    media_type = _as_json.get(key)
+    match = find_view(job)
+    choice = _choice(match, job.request["meta"], response)
+    media_type = None if choice is None else _plain_json.get(choice)
     if media_type is not None:
-        restore_variables(stored.get("variables", {}))
-        answer.accepted_renderer, answer.accepted_media_type = JSONRenderer(), media_type
-        answer.renderer_context = {}
-        return answer
-    request, function = prepare(job, match, Finalized, lambda: SimpleLazyObject(partial(owner, job)))
-    request.accept_response = response  # type: ignore[attr-defined]
+        response.accepted_renderer, response.accepted_media_type = JSONRenderer(), media_type
+        response.renderer_context = {}
+        return response
+    request: Any
+    request, function = prepare(job, match, FinalizesOnly, SimpleLazyObject(partial(owner, job)))
+    request.accept_response = response
     finalized = function(request, *match.args, **match.kwargs)
-    if key is not None and finalized is answer and _is_plain(match.func, answer):
-        if len(_as_json) >= SIZE:
-            _as_json.clear()
-        _as_json[key] = answer.accepted_media_type
+    if choice is not None and finalized is response and _is_plain_json(match.func, response):
+        if len(_plain_json) >= MAX_REMEMBERED:
+            _plain_json.clear()
+        _plain_json[choice] = response.accepted_media_type
     return finalized
 
 
-# --- Views that add nothing -------------------------------------------------------------------------------------------
-
-#: A view's function, its renderers, and what the request accepts.
-_Key = tuple[Any, tuple[Any, ...], str | None]
-#: Views whose answer to such a request is plain JSON, and its media type. To find that out again for each job would be
-#: a third of what a short job costs its worker.
-_as_json: dict[_Key | None, str] = {}
-#: How many of them one process remembers, and how long an ``Accept`` may be for that.
-SIZE, LONGEST = 256, 512
-#: Whose code is known not to look at the single request, or at its response.
-KNOWN = frozenset({"async_accept", "builtins", "django", "rest_framework"})
-#: What a view does before and after its handler; none of it may be anybody else's code.
-DECIDING = frozenset(
-    {
-        *("__getattr__", "__getattribute__", "__init__", "__new__", "__setattr__", "as_view", "setup"),
-        *("initialize_request", "get_parser_context", "get_authenticators", "get_content_negotiator"),
-        *("default_response_headers", "allowed_methods", "get_format_suffix", "perform_content_negotiation"),
-        *("get_renderers", "determine_version", "finalize_response", "get_renderer_context"),
-    }
-)
-
-
-def _simple_key(match: ResolverMatch, stored: dict[str, Any]) -> _Key | None:
-    """Return what the choice of the renderer depends on; None if it depends on more, such as a format in the URL."""
+def _choice(match: ResolverMatch, meta: dict[str, Any], response: Any) -> Choice | None:
+    """Return what decides how the view answers; None if more may decide, such as a format in the URL."""
     function: Any = match.func
     renderers = function.initkwargs.get("renderer_classes", function.cls.renderer_classes)
-    kwargs = {**match.kwargs, **stored.get("kwargs", {})}
-    accept = stored["meta"].get("HTTP_ACCEPT")
+    accept = meta.get("HTTP_ACCEPT")
+    callbacks: Any = getattr(response, "_post_render_callbacks", ())
     if (
-        not isinstance(renderers, list | tuple)
-        or stored["meta"].get("QUERY_STRING")
-        or len(accept or "") > LONGEST
-        or api_settings.FORMAT_SUFFIX_KWARG in kwargs
-        or None in kwargs.values()  # not kept, which the view may find out
+        type(response) is not Response
+        or callbacks  # they may look at the view
+        or not isinstance(renderers, list | tuple)
+        or not all(isinstance(renderer, type) for renderer in renderers)
+        or meta.get("QUERY_STRING")
+        or len(accept or "") > MAX_ACCEPT_CHARS
+        or api_settings.FORMAT_SUFFIX_KWARG in match.kwargs
     ):
         return None
     return function, tuple(renderers), accept
 
 
-def _is_plain(function: Any, response: Any) -> bool:
-    """Whether *response* has a renderer that needs neither view nor request, and the view does nothing of its own."""
-    view = function.cls
-    options = {name: getattr(view, name) for name in ("content_negotiation_class", "versioning_class")}
-    options.update(function.initkwargs)
+def _is_plain_json(function: Any, response: Any) -> bool:
+    """Whether *response* has a renderer that needs neither view nor request, and its view adds nothing."""
+    names = ("content_negotiation_class", "settings", "versioning_class")
+    options = {name: getattr(function.cls, name) for name in names} | function.initkwargs
     return (
         type(response.accepted_renderer) is JSONRenderer
+        and not vars(response.accepted_renderer)
+        and _is_theirs(JSONRenderer.render)
         and options["content_negotiation_class"] is DefaultContentNegotiation
         and options["versioning_class"] is None
-        and not DECIDING & options.keys()
-        and all(_author(getattr_static(view, name, None)) in KNOWN for name in DECIDING)
+        and options["settings"] is api_settings
+        and DECIDING.isdisjoint(options)
+        and _adds_nothing(function.cls)
     )
 
 
-def _author(attribute: Any) -> str:
-    """Return the name of the package whose code *attribute* of a class is, also if it stands in place of another's."""
-    function = getattr(attribute, "fget", None) or getattr(attribute, "__func__", attribute)
-    module: str = getattr(function, "__globals__", {}).get("__name__", "builtins")
-    return module.partition(".")[0]
+@lru_cache(maxsize=1024)
+def _adds_nothing(view: Any) -> bool:
+    """Whether no class of *view* has anything of ``DECIDING`` of its own: each of them may call the next."""
+    return type(view) is type and all(
+        kind.__module__.partition(".")[0] in TRUSTED and _is_theirs(vars(kind)[name])
+        for kind in view.__mro__[:-1]
+        for name in DECIDING & vars(kind).keys()
+    )
+
+
+def _is_theirs(member: Any) -> bool:
+    """Whether *member*, of a class of a trusted package, is still the function or property that it was made as."""
+    function = getattr(member, "fget", None) or getattr(member, "__func__", member)
+    return (
+        type(function) is FunctionType
+        and not hasattr(function, "__wrapped__")
+        and function.__globals__["__name__"].partition(".")[0] in TRUSTED
+    )

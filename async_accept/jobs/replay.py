@@ -45,6 +45,7 @@ __all__ = [
     "Replayed",
     "alone",
     "decorated",
+    "find_view",
     "in_transactions",
     "job_of",
     "named_as",
@@ -107,25 +108,30 @@ def replay(job: Job) -> Any:
 
 
 def _run_view(job: Job) -> Any:
-    match = resolved(job.request)
-    request, function = prepare(job, match, Replayed, partial(owner, job))
+    match = find_view(job)
+    request, function = prepare(job, match, Replayed, owner(job))
     with _outside_of_ours(function._non_atomic_requests), in_use(request):
         return in_transactions(function)(request, *match.args, **match.kwargs)
 
 
-def prepare(job: Job, match: ResolverMatch, how: Any, user: Callable[[], Any]) -> tuple[HttpRequest, Any]:
-    """Return the rebuilt request of *job*, and its view as a function.
+def find_view(job: Job) -> ResolverMatch:
+    """Return the view of the request with its arguments, and set the context variables of the project as they were.
 
-    Args:
-        match: the view of the request; its keyword arguments become those that middleware had left.
-        how: what is mixed in before the view's class.
-        user: returns who asks. Called after the project's context variables are restored: they may choose a database.
+    Raises:
+        Resolver404: no route matches the path any more.
+        NotKept: an argument could not be kept.
     """
     stored: dict[str, Any] = job.request
+    match = resolved(stored)
     match.kwargs = view_kwargs(match.kwargs, stored)
-    accepting: Any = match.func
     restore_variables(stored.get("variables", {}))
-    request = _rebuild(job, stored, user())
+    return match
+
+
+def prepare(job: Job, match: ResolverMatch, how: Any, user: Any) -> tuple[HttpRequest, Any]:
+    """Return the rebuilt request of *job*, and its view as a function, with *how* mixed in before the view's class."""
+    accepting: Any = match.func
+    request = _rebuild(job, job.request, user)
     request.resolver_match = match
     return request, with_class(accepting, _replayed(accepting.cls, how))
 

@@ -4,6 +4,7 @@ import pytest
 from celery import current_app, group, shared_task
 from celery.contrib.django.task import DjangoTask
 from django.db import transaction
+from django.http import HttpResponse
 from django.test import TestCase, override_settings
 from kombu import Producer
 from rest_framework.test import APIClient
@@ -323,6 +324,12 @@ def test_assert_accepted_returns_the_job(client):
     response = client.post("/api/sums/", {"x": 1, "y": 2})
     job = assert_accepted(response, operation="sums.create", input={"x": 1, "y": 2})
     assert accepted_jobs() == [job]
+
+
+def test_assert_accepted_knows_a_url_with_a_version_in_its_query():
+    job = make_job()
+    url = f"http://testserver/api/jobs/{job.pk}/?version=2"
+    assert assert_accepted(HttpResponse(status=202, headers={"Operation-Location": url})) == job
 
 
 def test_assert_accepted_shows_what_came_instead(client):

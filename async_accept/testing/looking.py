@@ -1,6 +1,7 @@
 """Which jobs wait, and which job is behind a 202."""
 
 from typing import Any
+from urllib.parse import urlsplit
 
 from ..models import Job
 from ..states import State
@@ -29,7 +30,7 @@ def assert_accepted(response: Any, **expected: Any) -> Job:
     if response.status_code != 202:
         raise AssertionError(f"Expected a 202, got {response.status_code}: {_shown(response)}")
     monitor = response.headers.get("Operation-Location", "")
-    pk = monitor.rstrip("/").rpartition("/")[2]
+    pk = urlsplit(monitor).path.rstrip("/").rpartition("/")[2]  # a version may stand in its query
     if not pk:
         raise AssertionError(f"This 202 has no Operation-Location, so it is none of ours: {_shown(response)}")
     job = Job.objects.filter(pk=pk).first()

@@ -53,6 +53,14 @@ class EndpointDisabled(drf.APIException):
     default_detail = "The endpoint is disabled."
 
 
+class EndpointWithoutURL(drf.APIException):
+    """A test has nowhere to go (409): the endpoint stands for callbacks, whose URLs come with requests."""
+
+    status_code = 409
+    default_code = "endpoint-without-url"
+    default_detail = "Callbacks have no URL before a request names one."
+
+
 class ChangeThrottle(SimpleRateThrottle):
     """Refuses a caller who changes or tests endpoints too often (429): each look-up and test reaches out for others."""
 
@@ -146,7 +154,7 @@ class EndpointViewSet(ProblemsMixin, GenericViewSet[Endpoint]):
         """Send a test: 202 with its delivery."""
         endpoint = self._enabled()
         if not endpoint.url:
-            raise drf.ValidationError({"url": ["Callbacks have no URL before a request names one."]})
+            raise EndpointWithoutURL
         return Response(DeliverySerializer(ping(endpoint)).data, status=202)
 
     def resend(self, request: Request, pk: str) -> Response:

@@ -99,7 +99,7 @@ class Acceptance:
         if work is not None and not self.is_wanted:
             return self.first_answer() or work()
         self.check_body()
-        if self.key is not None and (answer := self.first_answer(if_seen=True)) is not None:
+        if (answer := self.first_answer(if_seen=True)) is not None:
             return answer
         try:
             with in_use(self.request._request):

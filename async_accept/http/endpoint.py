@@ -157,8 +157,7 @@ class JobEndpoint(ProblemsMixin, GenericViewSet[Job]):
         return min(asked, int(conf.MAX_WAIT_SECONDS)) if asked else 0
 
     def _wait_parameter(self) -> int | None:
-        text = self.request.query_params.get("wait")
-        return prefer.seconds(text) if text else None
+        return prefer.seconds(self.request.query_params.get("wait"))
 
     # --- What surrounds every endpoint ------------------------------------------------------------------------
 

@@ -126,13 +126,13 @@ def publish(jobs: Iterable[Waiting | tuple[UUID, str]], via: Broker = broker) ->
 
 def _publish_chunk(jobs: Sequence[Waiting], producer: Producer) -> list[Waiting]:
     """Publish a message for each job; return those that the broker refused."""
-    return send_together(producer, jobs, partial(_publish_one, producer))
-
-
-def _publish_one(producer: Producer, job: Waiting) -> None:
-    pk, name, of_view = job
     proxy: Any = current_app  # each attribute of it costs a look-up of the app
     app = proxy._get_current_object()
+    return send_together(producer, jobs, partial(_publish_one, app, producer))
+
+
+def _publish_one(app: Any, producer: Producer, job: Waiting) -> None:
+    pk, name, of_view = job
     task: Any = app.tasks.get(name)  # None where only the workers know it
     options = {
         **send_options(task, of_view),

@@ -65,8 +65,6 @@ def names_on(request: Request) -> list[str]:
     django_request, blank = request._request, _blank()
     own = vars(request).keys() - vars(blank).keys() - THEIRS
     names = vars(django_request).keys() - vars(blank._request).keys() - THEIRS
-    if not (own or names):
-        return []
     names |= {name for name in own if not name.startswith("_")}
     return sorted(name for name in names if not hasattr(type(django_request), name))
 

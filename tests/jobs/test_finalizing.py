@@ -50,16 +50,20 @@ class Plain(AcceptMixin, APIView):
         return {"kind": self.kwargs["kind"]}
 
 
-class Based(APIView):
-    """A base class of a project."""
-
-    permission_classes = (AllowAny,)
-    renderer_classes = (JSONRenderer, Csv)
+class Heading:
+    """Adds a header that differs for each request."""
 
     def finalize_response(self, request, response, *args, **kwargs):
         response = super().finalize_response(request, response, *args, **kwargs)
         response["X-Query"] = request.META["HTTP_USER_AGENT"]
         return response
+
+
+class Based(Heading, APIView):
+    """A base class of a project."""
+
+    permission_classes = (AllowAny,)
+    renderer_classes = (JSONRenderer, Csv)
 
 
 class Behind(AcceptMixin, Based):
@@ -78,11 +82,8 @@ class Valued(Plain):
     default_response_headers = {"X-Value": "yes"}
 
 
-class Headed(Plain):
-    def finalize_response(self, request, response, *args, **kwargs):
-        response = super().finalize_response(request, response, *args, **kwargs)
-        response["X-Query"] = request.META["HTTP_USER_AGENT"]
-        return response
+class Headed(Heading, Plain):
+    """The project's class stands first."""
 
 
 class Enveloped(Plain):

@@ -1,5 +1,6 @@
 """The account of a storm: was every 202 kept?"""
 
+import json
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -14,7 +15,7 @@ from .record import Record
 from .results import result_of
 from .witness import job_id
 
-__all__ = ["account", "broken_promises", "table"]
+__all__ = ["account", "broken_promises", "failures", "table"]
 
 #: What was broken, by what was promised.
 Found = dict[str, list[str]]
@@ -31,6 +32,8 @@ class Outcome:
     rerun_of: str = ""
     rerun_as: str = ""
     effects: int = 0
+    #: The kind of the exception that has failed it; empty if none has.
+    error: str = ""
     ended_at: float = 0.0
     #: What changed after its end, or after somebody had canceled it.
     afterwards: list[str] = field(default_factory=list)
@@ -42,6 +45,8 @@ def account(record: Record) -> dict[str, Any]:
     rows = database.execute("SELECT id, state, rerun_of, rerun_as, attempt, history FROM async_accept_job")
     changes = witness.read(database)
     outcomes = _outcomes(rows, changes, database.execute("SELECT job FROM drills_effect"))
+    for job, error in failures(database).items():
+        outcomes[job].error = error
     ended = {job: outcome.ended_at for job, outcome in outcomes.items() if outcome.ended_at}
     return {
         "accepted": sum(bool(promise.urls) for promise in record.promises),
@@ -63,6 +68,14 @@ def account(record: Record) -> dict[str, Any]:
         "the last to end": _last_to_end(record, ended),
         "promises of the table broken": record.shop.violations(),
     }
+
+
+def failures(database: Any) -> dict[str, str]:
+    """Return the kinds of the exceptions that failed jobs, by the ids of these."""
+    rows = database.execute(
+        "SELECT task_id, result FROM django_celery_results_taskresult WHERE status = 'FAILURE'"
+    )
+    return {job_id(pk): json.loads(result)["exc_type"] for pk, result in rows}
 
 
 def _count(values: Any) -> str:
@@ -196,7 +209,8 @@ def _seen(record: Record, outcomes: dict[str, Outcome]) -> Found:
 
     def answer(of: tuple[Promise, str]) -> str:
         promise, url = of
-        return result_of(url, promise, outcomes[job_id(url)].state, gone=url in record.deleted)
+        outcome = outcomes[job_id(url)]
+        return result_of(url, promise, outcome.state, outcome.error, gone=url in record.deleted)
 
     with ThreadPoolExecutor(6) as pool:
         answers = pool.map(answer, asked)

@@ -9,6 +9,7 @@ import requests
 
 from .installation import TOKEN, Installation
 from .processes import until
+from .work import WORKS
 
 __all__ = ["Accepted", "Client"]
 
@@ -38,16 +39,19 @@ class Client:
         self.session = requests.Session()
         self.session.headers["Authorization"] = f"Token {TOKEN}"
 
-    def post(self, mode: str = "ok", ms: int = 0, key: str = "", **headers: str) -> requests.Response:
+    def post(
+        self, mode: str = "ok", ms: int = 0, key: str = "", work: str = "drill", **headers: str
+    ) -> requests.Response:
         """Send one request for a drill, and return the response, whatever its status."""
         body = {"key": key or f"{mode}-{uuid.uuid4().hex}", "ms": ms, "mode": mode}
-        return self.session.post(f"{self.shop.url}/api/drills/", json=body, headers=headers, timeout=60)
+        url = f"{self.shop.url}/api/drills/{WORKS[work].path}"
+        return self.session.post(url, json=body, headers=headers, timeout=60)
 
-    def drill(self, mode: str = "ok", ms: int = 0) -> Accepted:
+    def drill(self, mode: str = "ok", ms: int = 0, work: str = "drill") -> Accepted:
         """Start a drill. Fails if the response is no 202."""
         key = f"{mode}-{uuid.uuid4().hex}"
         began = time.monotonic()
-        response = self.post(mode, ms, key)
+        response = self.post(mode, ms, key, work)
         seconds = time.monotonic() - began
         assert response.status_code == 202, (response.status_code, response.text)
         return Accepted(key, mode, response.headers["Operation-Location"], seconds, dict(response.headers))

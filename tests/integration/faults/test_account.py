@@ -12,6 +12,7 @@ from .inbox import Try
 from .notices import judge
 from .plan import Promise
 from .record import Break, Record
+from .results import is_right_failure
 from .witness import Change, Step, job_id
 
 JOB, AGAIN = "01a2238a-a5f2-7211-92d0-4ff9a6fb5204", "01a2238a-a5f2-7211-92d0-4ff9a6fb5205"
@@ -94,6 +95,21 @@ def test_broken_promise_is_found(made: Promise, outcome: Outcome, name: str) -> 
 )
 def test_kept_promise_is_no_fault(made: Promise, outcome: Outcome) -> None:
     assert broken(made, {JOB: outcome, AGAIN: done(rerun_of=JOB)}) == []
+
+
+@pytest.mark.parametrize(
+    ("work", "mode", "code", "error", "is_right"),
+    [
+        ("once", "ok", "lost", "", True),
+        ("once", "ok", "failed", "OperationalError", True),
+        ("once", "ok", "failed", "KeyError", False),
+        ("drill", "ok", "failed", "OperationalError", False),
+        ("drill", "raise", "failed", "DrillError", True),
+    ],
+)
+def test_work_fails_by_itself_or_is_lost(work: str, mode: str, code: str, error: str, is_right: bool) -> None:
+    answer = SimpleNamespace(status_code=409, json=lambda: {"code": code})
+    assert is_right_failure(answer, promise(work, mode), "failed", error) == is_right
 
 
 def test_deleted_job_has_neither_row_nor_uploads() -> None:

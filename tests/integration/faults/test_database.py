@@ -4,6 +4,7 @@ import time
 
 import pytest
 
+from .account import failures
 from .client import Accepted, Client
 from .installation import Installation
 from .processes import until
@@ -62,6 +63,18 @@ def test_success_is_kept_until_the_database_is_back(shop: Installation, client: 
     row = client.wait_for_end(job, seconds=30)
     assert (row["state"], row["attempt"], row["history"]) == ("succeeded", 1, None)
     assert client.get(job, "result/").json()["rows"] == 25_000
+
+
+def test_outage_fails_work_that_must_not_be_repeated(shop: Installation, client: Client) -> None:
+    job = client.drill(ms=3000, work="once")  # it writes in the middle
+    begun(client, job)
+    shop.database.crash()
+    time.sleep(2.5)
+    shop.database.start()
+    row = client.wait_for_end(job, seconds=30)
+    assert (row["state"], row["attempt"], client.effects(job)) == ("failed", 1, 0)
+    assert client.get(job, "result/").json()["code"] == "failed"
+    assert failures(shop.database) == {job.id: "OperationalError"}
 
 
 def test_requests_get_503_with_retry_after(shop: Installation, client: Client) -> None:

@@ -6,6 +6,7 @@ from urllib.parse import urlsplit
 
 import pytest
 from celery import current_app
+from django import urls
 from django.db import connection, connections, transaction
 from django.test import Client, TransactionTestCase
 from hypothesis import settings as hypothesis_settings
@@ -49,6 +50,10 @@ def _remove_rows(self: TransactionTestCase) -> None:
                 cursor.execute(f"DELETE FROM {database.ops.quote_name(table)}")
 
 
+# Django forgets how URLs are resolved whenever a test has a URLconf of its own, and to find that out again costs more
+# than most tests. A URLconf is resolved alike each time. A test that changes one in place forgets it by
+# django.urls.base.clear_url_caches().
+urls.clear_url_caches = lambda: None
 TransactionTestCase._fixture_teardown = _remove_rows  # type: ignore[method-assign]
 # Django opens new connections after such a test. Ours keep theirs: a test that changes its connection closes it.
 TransactionTestCase._should_reload_connections = lambda self: False  # type: ignore[method-assign]

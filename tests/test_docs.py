@@ -18,7 +18,8 @@ from types import ModuleType
 
 import pytest
 from django.core.management import BaseCommand, get_commands, load_command_class
-from django.urls import clear_url_caches, include, path
+from django.urls import include, path
+from django.urls.base import clear_url_caches
 from rest_framework.test import APIClient
 
 from async_accept import exceptions, signals, testing

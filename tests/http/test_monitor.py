@@ -3,7 +3,8 @@
 import gc
 
 import pytest
-from django.urls import clear_url_caches, get_script_prefix, set_script_prefix
+from django.urls import get_script_prefix, set_script_prefix
+from django.urls.base import clear_url_caches
 from django.utils import translation
 from rest_framework.renderers import BaseRenderer
 from rest_framework.request import Request

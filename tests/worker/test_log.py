@@ -7,7 +7,8 @@ import sys
 import pytest
 from celery import shared_task, signals
 from celery.exceptions import Ignore, Retry, SoftTimeLimitExceeded
-from django.urls import clear_url_caches, include, path
+from django.urls import include, path
+from django.urls.base import clear_url_caches
 from rest_framework.generics import CreateAPIView
 from rest_framework.response import Response
 from rest_framework.test import APIClient

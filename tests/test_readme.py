@@ -8,6 +8,8 @@ import textwrap
 import tomllib
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.rst").read_text()
 
@@ -220,6 +222,7 @@ TRIAL = """
 """
 
 
+@pytest.mark.programs
 def test_quickstart_works_in_a_project_of_its_own(tmp_path):
     files = {name: textwrap.dedent(text) for name, text in PROJECT.items()}
     for block in blocks("python"):

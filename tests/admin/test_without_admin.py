@@ -4,6 +4,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).resolve().parents[2]
 PROJECT = """
 from tests import settings
@@ -22,6 +24,7 @@ print(page.render().strip())
 """
 
 
+@pytest.mark.programs
 def test_a_project_without_the_admin_checks_and_renders():
     done = subprocess.run(
         [sys.executable, "-c", PROJECT], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from celery import current_app
 from django.core import checks as django_checks
 from django.db import connections
@@ -55,6 +56,7 @@ for apps in sys.argv[1:]:
 """
 
 
+@pytest.mark.programs
 def test_a_missing_results_app_is_told_with_the_line_that_adds_it():
     """E001, in every order of the apps, before Django looks for the admin of this app."""
     command = [sys.executable, "-c", SETUP, *map(",".join, ORDERS)]

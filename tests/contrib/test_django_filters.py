@@ -123,6 +123,7 @@ def test_a_project_adds_filters_of_its_own(alices, jobs):
     assert len(alices.get("/more/?status=failed").data["results"]) == 1
 
 
+@pytest.mark.programs
 def test_installing_it_is_enough():
     code = (
         "from tests import settings; settings.INSTALLED_APPS += ['django_filters']; import django; django.setup();"

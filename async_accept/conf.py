@@ -13,8 +13,8 @@ __all__ = ["DEFAULTS", "conf"]
 
 DEFAULTS: dict[str, Any] = {
     # --- Accepting ---------------------------------------------------------------------------------
-    # When a view answers 202: "always", or "prefer" (only when the client asks with Prefer: respond-async).
-    # A view's accept_mode overrides it.
+    # When a view answers 202: "always", "never", "prefer" (only when the client asks with Prefer: respond-async), or
+    # a function of the request that returns one of these. A view's accept_mode overrides it.
     "ACCEPT_MODE": "always",
     # The largest input of a job in bytes of JSON; more is answered 413. Large data belongs into uploads.
     "MAX_INPUT_BYTES": 1_000_000,
@@ -25,7 +25,7 @@ DEFAULTS: dict[str, Any] = {
     # Whether a request may ("optional"), must ("required") or cannot ("ignored") carry an Idempotency-Key.
     "IDEMPOTENCY": "optional",
     # How long a key stands for its job; clients must not repeat a request after that. OPTIONS tells them. Not longer
-    # than JOB_LIFETIME: a key goes with its job.
+    # than JOB_LIFETIME or RESULT_LIFETIME, whichever is longer: a key goes with its job.
     "IDEMPOTENCY_KEY_LIFETIME": timedelta(days=1),
     # How many active jobs one owner, or one operation, may have; more are answered 429. None: no cap.
     "MAX_ACTIVE_PER_OWNER": None,
@@ -94,7 +94,7 @@ DEFAULTS: dict[str, Any] = {
     "RETRY_AFTER": ((10, 1), (60, 2), (600, 5), (None, 15)),
     # The longest wait, in seconds, that a client can ask for (Prefer: wait, ?wait=); 0 switches waiting off.
     "MAX_WAIT_SECONDS": 10,
-    # How many threads of one process may wait at a time; further ones are answered at once.
+    # How many threads of one process may wait at a time; further ones are answered at once; 0: none waits.
     "MAX_WAITERS": 4,
     # How many event streams (ASGI) one process holds at a time, and how many of them one caller has: a user, or an
     # address. Further ones are answered 503, and 429. None: no cap. A stream costs memory, about 50 KB.

@@ -1,7 +1,7 @@
 """Problem documents (RFC 9457): each code has a type, a constant title, and documentation at the type's URI.
 
-A problem that is stored with a job has the ``status`` of the job's result URL: a 4xx. It is never 408, 429 or a 5xx,
-because clients repeat those requests, and nothing would change; nor 401 or 407, after which they log in again.
+A problem that is stored with a job has the ``status`` of the job's result URL: a 4xx. It is never a 5xx, 408, 421, 425
+or 429, because clients repeat those requests, and nothing would change; nor 401 or 407, after which they log in again.
 """
 
 from collections.abc import Mapping

@@ -120,6 +120,7 @@ def track(
             not be fetched, as in a coroutine: there give ``total=await rows.acount()``.
         weight: the share (0 to 1) of the surrounding span that this stage fills. The surrounding span is
             the whole job, or one item of an outer ``track()``.
+        unit: what an item is, such as ``rows``, shown to people.
 
     Raises:
         JobCanceled: somebody canceled the job.

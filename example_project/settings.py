@@ -122,8 +122,8 @@ if CELERY_BROKER_URL.startswith("memory://"):
 # A worker that starts before its broker waits for it.
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_RESULT_BACKEND = "django-db"
-# async_accept: how many tasks use one database connection of a worker. With Celery's default, 0, each task
-# opens a new one. Set 1000 with a database server.
+# async_accept: how many tasks use one database connection of a worker. With Celery's default, 0, CONN_MAX_AGE
+# decides; if that is 0 as well, each task opens a new one. Set 1000 with a database server.
 CELERY_DB_REUSE_MAX = int(env.number("CELERY_DB_REUSE_MAX", 0))
 
 # async_accept: its own settings, all of them optional. The shop uses the defaults. An environment variable

@@ -1,4 +1,4 @@
-"""What a view says about accepting: attributes with a default each, and four methods to override."""
+"""What a view says about accepting: attributes with a default each, and methods to override."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -204,7 +204,10 @@ class JobEndpoint(ProblemsMixin, GenericViewSet[Job]):
         return chosen
 
     def dispatch(self, request: Any, *args: Any, **kwargs: Any) -> Any:
-        with translation.override(translation.get_language()):
+        language = translation.get_language()
+        if not hasattr(request, "LANGUAGE_CODE"):  # no LocaleMiddleware; the URLs of the job keep the language
+            request.LANGUAGE_CODE = language
+        with translation.override(language):
             return super().dispatch(request, *args, **kwargs)
 
     def finalize_response(self, request: Any, response: Any, *args: Any, **kwargs: Any) -> Any:

@@ -4,8 +4,11 @@ from typing import Any
 from uuid import UUID
 from weakref import WeakKeyDictionary
 
+from django.conf import settings
+from django.conf.urls.i18n import is_language_prefix_patterns_used
 from django.urls import NoReverseMatch, get_resolver, get_script_prefix, get_urlconf
 from django.urls import reverse as reverse_path
+from django.utils import translation
 from django.utils.translation import get_language
 from rest_framework.reverse import reverse
 from rest_framework.settings import api_settings
@@ -27,14 +30,21 @@ SOME_ID = str(UUID(int=0))
 def job_url(job: Job, request: Any, endpoint: str = "") -> str:
     """Return the absolute URL of the status monitor, or of an endpoint below it: result, cancel, rerun or events.
 
-    The request builds it, so host checks, proxy settings, versioning and prefixes hold; without a request, it is the
-    path alone. If the URLs of jobs exist below versions only, a request without a version gets the URL of the default
-    version, or of the first one. The format of the request (``?format=api``) is left out: whoever follows the URL
-    chooses a format.
+    The request builds it, so host checks, proxy settings, versioning, prefixes and the language of its own path hold;
+    without a request, it is the path alone. If the URLs of jobs exist below versions only, a request without a version
+    gets the URL of the default version, or of the first one. The format of the request (``?format=api``) is left out:
+    whoever follows the URL chooses a format.
 
     Raises:
         NoReverseMatch: ``async_accept.urls`` is not mounted (check ``async_accept.E003``).
     """
+    if is_language_prefix_patterns_used(get_urlconf() or settings.ROOT_URLCONF)[0]:
+        with translation.override(getattr(request, "LANGUAGE_CODE", None) or get_language()):
+            return _job_url(job, request, endpoint)
+    return _job_url(job, request, endpoint)
+
+
+def _job_url(job: Job, request: Any, endpoint: str) -> str:
     pk = str(job.pk)
     try:
         if getattr(request, "versioning_scheme", None) is None:

@@ -106,7 +106,7 @@ class Rerun:
         stored = {**self.job.request, "language": translation.get_language()}
 
         def decide() -> Any:
-            match = _route(stored)
+            match = _route(self.job.request)
             with circumstances(stored):
                 return self._ask(stored, match)
 

@@ -55,10 +55,14 @@ def circumstances(stored: Mapping[str, Any]) -> Iterator[None]:
 def resolved(stored: Mapping[str, Any]) -> ResolverMatch:
     """Find the view of the request, as Django had found it.
 
+    With ``i18n_patterns()`` the path has a language, which need not be the one that the view has activated.
+
     Raises:
         Resolver404: no route matches the path any more.
     """
-    return resolve(stored["path_info"], _restore_urlconf(stored["urlconf"]) or settings.ROOT_URLCONF)
+    language = stored.get("found", {}).get("LANGUAGE_CODE") or stored.get("language")
+    with translation.override(language):
+        return resolve(stored["path_info"], _restore_urlconf(stored["urlconf"]) or settings.ROOT_URLCONF)
 
 
 def set_own_urlconf(request: Any, stored: Mapping[str, Any]) -> None:

@@ -24,6 +24,7 @@ __all__ = [
     "acting",
     "may_see",
     "overdue",
+    "owns",
     "user_model",
     "without_worker",
 ]
@@ -54,6 +55,12 @@ def acting(user: Any) -> Any:
     if not isinstance(user, user_model()) or not getattr(user, "is_active", True):
         return None
     return user._meta.pk.to_python(user.pk)  # as the column has it
+
+
+def owns(user: Any, job: "Job") -> bool:
+    """Tell whether *job* is that of *user*; never that of an owner who was deleted."""
+    pk = acting(user)
+    return pk is not None and pk == job.owner_id
 
 
 def may_see(user: Any, job: "Job") -> bool:

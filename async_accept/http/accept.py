@@ -25,7 +25,7 @@ from ..jobs.accept import Terms, accept, active_columns, rerun
 from ..jobs.once import Checks, checks_of, in_use
 from ..jobs.parsed import capture_data, payload
 from ..jobs.replay import job_of
-from ..models import Job, database, new_id
+from ..models import OBJECT_ID_CHARS, Job, database, new_id
 from ..querysets import user_model
 from . import body, prefer
 from .conditional import check_if_match
@@ -298,26 +298,33 @@ class Acceptance:
             Unencodable: the input has no strict JSON form.
             ImproperlyConfigured: the caller is known, but is no user of the project's: nobody could own the job.
         """
-        owner = self.owner
+        owner = self.owner_id
         job = Job(
             id=new_id(anonymous=owner is None),
-            owner=owner,
+            owner_id=owner,
             anonymous=owner is None,
             operation=self.operation,
             **work_columns(self, validated),
             **self.active_columns(validated),
             **(self.key_columns if self.key is not None else {}),
         )
-        if isinstance(instance, models.Model):
-            job.object_type = ContentType.objects.get_for_model(instance, for_concrete_model=False)
-            job.object_id = str(instance.pk)
+        if owner is not None:
+            Job.owner.field.set_cached_value(job, self.owner)
+        if isinstance(instance, models.Model) and len(str(instance.pk)) <= OBJECT_ID_CHARS:
+            kind = ContentType.objects.get_for_model(instance, for_concrete_model=False)
+            job.object_type_id, job.object_id = kind.pk, str(instance.pk)
         return job
 
     def active_columns(self, validated: Any) -> dict[str, Any]:
         """Return the columns of the active key that the view makes of the request."""
         make = self.option("active_key")
         active = None if make is None else make(self.request, validated)
-        hashed = None if active is None else keys.fingerprint([self.operation, active])
+        try:
+            hashed = None if active is None else keys.fingerprint([self.operation, active])
+        except Unencodable as error:
+            raise ImproperlyConfigured(
+                f"{type(self.view).__name__}.accept_active_key() returned a {type(active).__name__}. {error}"
+            ) from error
         return active_columns(hashed, joins=active is None or self.option("when_active") == "join")
 
     @property
@@ -343,6 +350,15 @@ class Acceptance:
             "Let the view's authentication return a user of the project."
         )
 
+    @property
+    def owner_id(self) -> Any:
+        """The primary key of the owner, as the column has it: an authentication may have made the user of a text.
+
+        Not the user itself: a router may have read that from a replica, and forbid relations across databases.
+        """
+        owner = self.owner
+        return None if owner is None else owner._meta.pk.to_python(owner.pk)
+
     @cached_property
     def key_columns(self) -> dict[str, str]:
         """The columns that stand for the request's key, its payload and its caller.
@@ -356,7 +372,7 @@ class Acceptance:
         sent = uploads.fingerprints(payload(capture_data(self.request.data)))
         return keys.columns(
             self.key or "",
-            caller=self.owner and self.owner.pk,
+            caller=self.owner_id,
             method=str(self.request.method),
             route=self.request._request.path_info,
             payload=[sent, self.request.META.get("QUERY_STRING", "")],

@@ -70,6 +70,7 @@ def validate(view: Any, request: Request, instance: Any = None, serializer_class
     """
     data = without_csrf_token(request.data)
     unchecked = data if isinstance(data, Mapping) else {"data": data}
+    request._accept_unchecked = unchecked  # type: ignore[attr-defined]
     if serializer_class is None and request.method == "DELETE":
         return unchecked
     is_guess = serializer_class is None and not _says_how(view, request)
@@ -84,6 +85,11 @@ def validate(view: Any, request: Request, instance: Any = None, serializer_class
             raise
         logger.debug("%s is not validated when it is accepted", type(view).__name__, exc_info=True)
         return unchecked
+
+
+def is_unchecked(data: Any, request: Request) -> bool:
+    """Whether *data*, which a view has for its input, is what the client sent: no serializer has validated it."""
+    return data is request.data or data is vars(request).get("_accept_unchecked", request.data)
 
 
 def _says_how(view: Any, request: Request) -> bool:

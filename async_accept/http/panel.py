@@ -20,6 +20,7 @@ from ..db.clock import as_stored
 from ..jobs import results
 from ..models import Job, database_now
 from ..problems import TYPES, UNDOCUMENTED, translated
+from ..querysets import owns
 from ..redaction import redact_text
 from ..states import ACTIVE, State
 from .monitor import status_document
@@ -78,8 +79,7 @@ def panel(document: Mapping[str, Any]) -> dict[str, Any]:
 
 def debug_traceback(job: Job, user: Any) -> str:
     """Return the traceback of a failed job for its owner, if ``DEBUG`` is on; else ""."""
-    owns = job.anonymous or (job.owner_id is not None and job.owner_id == getattr(user, "pk", None))
-    if not (settings.DEBUG and owns and job.state == State.FAILED):
+    if not (settings.DEBUG and (job.anonymous or owns(user, job)) and job.state == State.FAILED):
         return ""
     return redact_text(results.stored(job).values_list("traceback", flat=True).first() or "")
 

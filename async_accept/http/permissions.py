@@ -8,6 +8,7 @@ from typing import Any
 from rest_framework.request import Request
 
 from ..models import Job
+from ..querysets import owns
 
 __all__ = ["is_mine", "lacks_credentials", "may_change"]
 
@@ -32,4 +33,4 @@ def may_change(user: Any, job: Job, permission: str) -> bool:
 
 def is_mine(user: Any, job: Job) -> bool:
     """Tell whether *job* is the caller's own: its owner's, or everybody's who has its URL."""
-    return bool(job.anonymous or job.owner_id == user.pk)
+    return job.anonymous or owns(user, job)

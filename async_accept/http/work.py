@@ -18,6 +18,7 @@ from ..jobs.once import checks_of
 from ..jobs.parsed import capture_data
 from ..jobs.publish import message_options
 from ..jobs.replay import REPLAY
+from .generic import is_unchecked
 
 if TYPE_CHECKING:
     from .accept import Acceptance
@@ -68,7 +69,7 @@ def _check_arguments(asked: "Acceptance", task: Any, given: Any, validated: Any)
     try:
         check_arguments(task, given)
     except TypeError as error:
-        if validated is asked.request.data:
+        if is_unchecked(validated, asked.request):
             raise ValidationError(
                 {"detail": [f"The input is not complete, or has too much: {error}."]}
             ) from None

@@ -218,7 +218,7 @@ def owner(job: Job) -> Any:
         return _nobody(found)
     model: Any = apps.get_model(found["user"]) if "user" in found else get_user_model()
     user = model._default_manager.filter(pk=job.owner_id).first() if job.owner_id else None
-    if user is None or not user.is_active:
+    if user is None or not getattr(user, "is_active", True):
         raise PermissionDenied("The account that made this request may not act any more.")
     return user
 

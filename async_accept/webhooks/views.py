@@ -108,8 +108,7 @@ class EndpointViewSet(ProblemsMixin, GenericViewSet[Endpoint]):
         """Register an endpoint: 201 with its secret, which is never shown again."""
         data = self._validated()
         enabled = data.pop("enabled", True)
-        owner: Any = request.user
-        endpoint = Endpoint(owner=owner, **data)
+        endpoint = Endpoint(owner_id=acting(request.user), **data)
         if not enabled:
             endpoint.disabled_at, endpoint.disabled_by = database_now(), DisabledBy.OWNER
         endpoint.save(force_insert=True)

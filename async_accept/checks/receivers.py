@@ -11,6 +11,7 @@ from django.core import checks
 from django.urls import get_resolver
 
 from ..receivers import MetaReceiver, Receiver
+from ..receivers.base import listed
 from .messages import TAG, error, warning
 from .views import Routed, routed_views
 
@@ -61,7 +62,7 @@ def _check_secrets(receiver: Any) -> Iterator[checks.CheckMessage]:
     found = receiver.secrets
     if receiver.secrets_setting is not None:
         found = getattr(settings, receiver.secrets_setting, None)
-    given = [found] if isinstance(found, str) else list(found or ())
+    given = listed(found)
     if not given:
         hint = 'secrets_setting = "PAYMENT_WEBHOOK_SECRETS", or secrets = […]'
         yield error(12, f"{name} has no secret, so it can verify nothing.", hint, type(receiver))

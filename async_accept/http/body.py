@@ -12,7 +12,7 @@ from .. import encoding
 from ..exceptions import LengthRequired
 from .generic import VERBS
 
-__all__ = ["check_depth", "is_upload", "length_bytes"]
+__all__ = ["check_depth", "is_upload", "length_bytes", "number_of"]
 
 
 def check_depth(request: Request) -> None:
@@ -53,4 +53,9 @@ def length_bytes(request: Request) -> int:
         elif "chunked" in meta.get("HTTP_TRANSFER_ENCODING", "").lower():
             raise LengthRequired
     length = str(meta.get("CONTENT_LENGTH") or "0")
-    return int(length[:20]) if length.isdecimal() else 0
+    return number_of(length) if length.isdecimal() else 0
+
+
+def number_of(digits: str) -> int:
+    """Return *digits* as a number; one that has too many is large all the same, and zeros before it say nothing."""
+    return int(digits.lstrip("0")[:20] or 0)

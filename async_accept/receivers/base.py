@@ -32,9 +32,14 @@ from . import answers, storing
 from .body import read_body, remember_bodies
 from .schemes import Message, Scheme
 
-__all__ = ["Receiver"]
+__all__ = ["Receiver", "listed"]
 
 logger = logging.getLogger(__name__)
+
+
+def listed(secrets: Any) -> list[Any]:
+    """Return one secret, or several, as a list; what is no secret stays in it, so that it can be told."""
+    return list(secrets or ()) if isinstance(secrets, list | tuple | set | frozenset | None) else [secrets]
 
 
 class Receiver(View):
@@ -152,10 +157,17 @@ class Receiver(View):
         Raises:
             Unavailable: the receiver has no secret (503).
         """
-        message = Message(body, url=self.signed_url(request), content_type=request.content_type or "")
         return self.scheme.verify(
-            request.headers, message, self.get_secrets(), now=time.time(), tolerance=self.tolerance
+            request.headers,
+            self.message(request, body),
+            self.get_secrets(),
+            now=time.time(),
+            tolerance=self.tolerance,
         )
+
+    def message(self, request: HttpRequest, body: bytes) -> Message:
+        """Return what of *request* may be signed; its time and id are in the headers."""
+        return Message(body, url=self.signed_url(request), content_type=request.content_type or "")
 
     # --- One request -------------------------------------------------------------------------------------
 
@@ -238,7 +250,7 @@ class Receiver(View):
         found = self.secrets() if callable(self.secrets) else self.secrets
         if self.secrets_setting is not None:
             found = getattr(settings, self.secrets_setting, ())
-        given = [found] if isinstance(found, str) else list(found or ())
+        given = listed(found)
         usable = list(filter(self.scheme.can_use, given))
         if len(usable) < len(given) or not usable:
             logger.error("%s has no secret, or one that cannot be used.", type(self).__name__)

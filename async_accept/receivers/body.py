@@ -18,6 +18,7 @@ from django.http import HttpRequest, RawPostDataException, UnreadablePostError
 
 from ..conf import conf
 from ..exceptions import InputTooLarge, LengthRequired, NotVerified, Unavailable
+from ..http.body import number_of
 
 __all__ = ["read_body", "remember_bodies"]
 
@@ -62,7 +63,7 @@ def _length(request: HttpRequest) -> int:
     if told:
         if not (told.isascii() and told.isdecimal()):
             raise NotVerified
-        return int(told[:20])
+        return number_of(told)
     if isinstance(request, ASGIRequest):
         stream: Any = request._stream
         if not _can_seek(stream):
@@ -98,10 +99,15 @@ def _can_seek(stream: Any) -> bool:
 
 
 class Remembering:
-    """A WSGI stream that keeps what was read from it (PEP 3333)."""
+    """A WSGI stream that keeps what was read from it (PEP 3333).
 
-    def __init__(self, stream: Any) -> None:
+    Args:
+        most: how many bytes it keeps; further ones pass.
+    """
+
+    def __init__(self, stream: Any, most: int) -> None:
         self.stream = stream
+        self.left = most
         self.kept: list[bytes] = []
 
     def read(self, *size: int) -> bytes:
@@ -120,7 +126,9 @@ class Remembering:
         return getattr(self.stream, name)
 
     def _keep(self, data: bytes) -> bytes:
-        self.kept.append(data)
+        if self.left > 0:
+            self.kept.append(data[: self.left])
+            self.left -= len(data)
         return data
 
     def all(self, length: int) -> bytes:
@@ -145,6 +153,6 @@ def remember_bodies(max_bytes: int | None) -> None:
 def _on_request(sender: Any, environ: dict[str, Any] | None = None, **kwargs: Any) -> None:
     if environ is None or not str(environ.get("CONTENT_TYPE", "")).lower().startswith("multipart/"):
         return
-    length = str(environ.get("CONTENT_LENGTH") or "")
-    if length.isdecimal() and int(length[:20]) <= max(_largest, conf.MAX_INPUT_BYTES):
-        environ["wsgi.input"] = Remembering(environ["wsgi.input"])
+    length, most = str(environ.get("CONTENT_LENGTH") or ""), max(_largest, conf.MAX_INPUT_BYTES)
+    if length.isdecimal() and number_of(length) <= most:
+        environ["wsgi.input"] = Remembering(environ["wsgi.input"], most)

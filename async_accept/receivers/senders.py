@@ -113,10 +113,15 @@ class SlackReceiver(Receiver):
     sender_headers = ("X-Slack-Retry-Num", "X-Slack-Retry-Reason")
 
     def event_id(self, event: ReceivedEvent) -> str | None:
-        return _member(event.data, "event_id") if event.content_type == "application/json" else None
+        return _member(event.data, "event_id") if self._is_json(event) else None
+
+    @staticmethod
+    def _is_json(event: ReceivedEvent) -> bool:
+        """Whether the body is JSON; else a form. Its type is not signed, so it alone does not decide."""
+        return event.content_type == "application/json" or event.body.lstrip()[:1] == b"{"
 
     def handshake(self, event: ReceivedEvent) -> HttpResponse | None:
-        if event.content_type != "application/json" or _member(event.data, "type") != "url_verification":
+        if not self._is_json(event) or _member(event.data, "type") != "url_verification":
             return None
         return answers.echoed(_member(event.data, "challenge"))
 

@@ -145,7 +145,7 @@ def _job(receiver: "Receiver", request: HttpRequest, event: ReceivedEvent) -> Jo
         ),
         order_key=None if told.order is None else _hash(receiver, event, "order", told.order),
         sequence=told.sequence,
-        idempotency_key=_key(receiver, event, told.id),
+        idempotency_key=_key(receiver, request, event, told.id),
         **_limits(receiver),
     )
 
@@ -160,12 +160,13 @@ def _limits(receiver: "Receiver") -> dict[str, Any]:
     }
 
 
-def _key(receiver: "Receiver", event: ReceivedEvent, id: str | None) -> str | None:
+def _key(receiver: "Receiver", request: HttpRequest, event: ReceivedEvent, id: str | None) -> str | None:
     """Return what tells a repeat: a hash of the signed id, else of the body; None if nothing does."""
     if id:
         return _hash(receiver, event, "id", id)
     if receiver.same_body_is_repeat:
-        return _hash(receiver, event, "body", sha256(event.body).hexdigest())
+        same = receiver.scheme.identity(receiver.message(request, event.body))
+        return _hash(receiver, event, "body", sha256(same).hexdigest())
     return None
 
 

@@ -46,7 +46,7 @@ def retry_after(header: str | None, now: datetime) -> timedelta | None:
     """
     text = (header or "").strip()
     if text.isascii() and text.isdecimal():
-        return timedelta(seconds=min(int(text[:12]), int(LONGEST.total_seconds())))
+        return timedelta(seconds=min(int(text.lstrip("0")[:12] or 0), int(LONGEST.total_seconds())))
     with suppress(ValueError, TypeError, OverflowError, IndexError):
         moment = parsedate_to_datetime(text)
         moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)

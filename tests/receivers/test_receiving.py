@@ -4,6 +4,7 @@ import hmac
 import json
 import logging
 from datetime import timedelta
+from io import BytesIO
 from tempfile import SpooledTemporaryFile
 from typing import Any
 from urllib.parse import urlencode
@@ -18,10 +19,12 @@ from django.urls import path
 from django.utils import timezone, translation
 
 from async_accept import conf, encoding, receivers, testing
+from async_accept.checks.receivers import _check_secrets
 from async_accept.db.compiled import insert_if_free
 from async_accept.jobs import events, keys
 from async_accept.jobs.retention import purge
 from async_accept.models import Job, JoinedKey
+from async_accept.receivers import body as bodies
 from async_accept.testing import accepted_jobs, run_accepted_jobs, sign_request
 from tests.testapp import receivers as hooks
 from tests.testapp.models import Note
@@ -338,12 +341,77 @@ def test_body_above_the_limit_is_refused_unread(client):
     request = sign_request(hooks.Brief, b"x" * 101)
     assert client.post("/api/hooks/brief/", **request).status_code == 413
     assert send(client, hooks.Brief, b"x" * 100).status_code == 202
-    announced = client.generic(
-        "POST", "/api/hooks/brief/", b"", CONTENT_LENGTH="101", **{"wsgi.input": Unread()}
-    )
-    assert announced.status_code == 413
+    for length in ("101", "0" * 20 + "101"):
+        announced = client.generic(
+            "POST", "/api/hooks/brief/", b"", CONTENT_LENGTH=length, **{"wsgi.input": Unread()}
+        )
+        assert announced.status_code == 413
     chunked = client.generic("POST", "/api/hooks/brief/", b"", HTTP_TRANSFER_ENCODING="chunked")
     assert chunked.status_code == 411
+
+
+def test_no_request_makes_a_stream_remember_more_than_a_receiver_takes():
+    """Whatever it says of its length, and whatever its URL."""
+    most = max(bodies._largest, conf.conf.MAX_INPUT_BYTES)
+    lie, truth = (
+        {
+            "CONTENT_TYPE": "multipart/form-data",
+            "CONTENT_LENGTH": length,
+            "wsgi.input": BytesIO(b"x" * (most + 9)),
+        }
+        for length in ("0" * 20 + str(most + 9), str(most))
+    )
+    for environ in (lie, truth):
+        bodies._on_request(None, environ)
+    assert isinstance(lie["wsgi.input"], BytesIO)
+    remembering = truth["wsgi.input"]
+    while remembering.read(1000):
+        pass
+    assert sum(map(len, remembering.kept)) == most
+
+
+@pytest.mark.parametrize("secrets", [123, True, object()])
+def test_what_is_no_secret_is_told_and_verifies_nothing(client, settings, caplog, secrets):
+    settings.HOOK_SECRET = secrets
+
+    class Numbered(hooks.GitHub):
+        secrets_setting = "HOOK_SECRET"
+
+    request = RequestFactory().post("/", **sign_request(hooks.GitHub, {}))
+    assert Numbered.as_view()(request).status_code == 503
+    assert "has no secret, or one that cannot be used" in caplog.text
+    assert [each.id for each in _check_secrets(Numbered())] == ["async_accept.E012"]
+
+
+# --- The same signed request, written otherwise -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        "To=%2B1&CallSid=1",
+        "CallSid=%31&To=%2B1",
+        "CallSid=1&To=%2b1",
+        "CallSid=1&CallSid=1&To=%2B1",
+        "CallSid=1&&To=%2B1",
+        "CallSi=d1&To=%2B1",
+    ],
+)
+def test_a_form_that_is_written_in_another_way_is_the_same_event(client, form):
+    """Twilio signs what the fields say, so one who has seen a request could write it anew without the secret."""
+    signed = {"url": "https://shop.example/api/hooks/twilio/", "content_type": FORM}
+    request = sign_request(hooks.Twilio, b"CallSid=1&To=%2B1", **signed)
+    assert client.post("/api/hooks/twilio/", **request).status_code == 204
+    assert client.post("/api/hooks/twilio/", **{**request, "data": form.encode()}).status_code == 204
+    assert len(accepted_jobs()) == 1
+
+
+@pytest.mark.parametrize("kind", ["text/plain", FORM, "application/json; charset=utf-8"])
+def test_a_type_that_is_not_signed_makes_no_second_event(client, kind):
+    request = sign_request(hooks.Slack, {"event_id": "Ev1"})
+    assert client.post("/api/hooks/slack/", **request).status_code == 202
+    assert client.post("/api/hooks/slack/", **{**request, "content_type": kind}).status_code == 202
+    assert len(accepted_jobs()) == 1
 
 
 def test_djangos_own_limit_is_413(client, settings):

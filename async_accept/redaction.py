@@ -12,7 +12,7 @@ __all__ = ["HIDDEN", "redact", "redact_query", "redact_text"]
 HIDDEN = "••••••"
 #: The user and password in a URL, and a password as connection strings and drivers write it.
 CREDENTIALS = re.compile(
-    r"""(?<=://)[^\s/@'"]*:[^\s/'"]*(?=@)|(?<=password=)(?:'[^']*'|"[^"]*"|[^\s,;&)]+)""", re.IGNORECASE
+    r"""(?<=://)[^\s/@'":]*:[^\s/'"]*(?=@)|(?<=password=)(?:'[^']*'|"[^"]*"|[^\s,;&)]+)""", re.IGNORECASE
 )
 
 

@@ -125,7 +125,8 @@ class DetailMixin(SiteMixin):
 
     def missing_job(self, request: HttpRequest, object_id: str) -> HttpResponse:
         """Return Django's redirect for an object that does not exist."""
-        return self._get_obj_does_not_exist_redirect(request, self.opts, object_id)  # type: ignore[attr-defined, no-any-return]
+        # As text: a route may have made a UUID of it.
+        return self._get_obj_does_not_exist_redirect(request, self.opts, str(object_id))  # type: ignore[attr-defined, no-any-return]
 
     def detail_context(self, request: HttpRequest, job: Job) -> dict[str, Any]:
         user: Any = request.user

@@ -10,6 +10,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from celery import current_app
+from django.apps import apps
 from django.conf import settings
 from django.core import checks
 from django.db import Error, connections
@@ -31,6 +32,8 @@ from .views import queues_of_views
 
 __all__ = ["Doctor", "Finding"]
 
+#: The task that sends notices.
+DELIVER = "async_accept.webhooks.deliver"
 #: Which pools of Celery keep no such time limit (https://docs.celeryq.dev/en/stable/userguide/workers.html#time-limits).
 WITHOUT = {
     "hard": ("thread", "solo", "eventlet"),
@@ -188,6 +191,8 @@ class Doctor:
         registered = {line.split(" ", 1)[0] for lines in self._ask("registered").values() for line in lines}
         consumed = {queue["name"] for queues in self._ask("active_queues").values() for queue in queues}
         found = [finding for name in names for finding in _check_task(name, registered, consumed)]
+        if apps.is_installed("async_accept.webhooks"):
+            found += _check_deliveries(registered, consumed)
         found += [
             finding for queue, place in queues_of_views() for finding in _check_queue(queue, place, consumed)
         ]
@@ -266,6 +271,14 @@ def _check_task(name: str, registered: set[str], consumed: set[str]) -> Iterator
         yield fail("tasks", f"No worker knows {name}.", "Restart the workers with the current code.")
     elif queue is not None:
         yield from _check_queue(queue, name, consumed)
+
+
+def _check_deliveries(registered: set[str], consumed: set[str]) -> Iterator[Finding]:
+    """See that the notices leave: their task is no job's, and has a queue of its own."""
+    if DELIVER not in registered:
+        yield fail("tasks", f"No worker knows {DELIVER}.", "Restart the workers with the current code.")
+    else:
+        yield from _check_queue(conf.WEBHOOK_QUEUE, "the webhooks", consumed)
 
 
 def _check_queue(queue: str, place: str, consumed: set[str]) -> Iterator[Finding]:

@@ -46,7 +46,7 @@ SNAPSHOT = (
 
 
 def missing_migrations() -> list[str]:
-    """Return the migrations of jobs and results that the database lacks.
+    """Return the migrations of jobs, results and webhooks that the database lacks.
 
     Raises:
         django.db.Error: the database cannot be reached.
@@ -55,7 +55,8 @@ def missing_migrations() -> list[str]:
     connection.ensure_connection()
     executor = MigrationExecutor(connection)
     leaves = executor.loader.graph.leaf_nodes()
-    wanted = [node for node in leaves if node[0] in ("async_accept", "django_celery_results")]
+    ours = ("async_accept", "async_accept_webhooks", "django_celery_results")
+    wanted = [node for node in leaves if node[0] in ours]
     return [str(migration) for migration, _ in executor.migration_plan(wanted)]
 
 

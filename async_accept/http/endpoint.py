@@ -205,8 +205,8 @@ class JobEndpoint(ProblemsMixin, GenericViewSet[Job]):
 
     def dispatch(self, request: Any, *args: Any, **kwargs: Any) -> Any:
         language = translation.get_language()
-        if not hasattr(request, "LANGUAGE_CODE"):  # no LocaleMiddleware; the URLs of the job keep the language
-            request.LANGUAGE_CODE = language
+        # If LocaleMiddleware has not said so: the URLs of the job keep the language of this one's path.
+        request.LANGUAGE_CODE = getattr(request, "LANGUAGE_CODE", language)
         with translation.override(language):
             return super().dispatch(request, *args, **kwargs)
 

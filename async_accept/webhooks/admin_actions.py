@@ -80,7 +80,8 @@ class Enable(WebhookAction):
 
 def _logged(request: HttpRequest, rows: Sequence[Any], message: str) -> Sequence[Any]:
     if rows:
-        LogEntry.objects.log_actions(int(request.user.pk or 0), rows, CHANGE, message)
+        user: Any = request.user
+        LogEntry.objects.log_actions(user.pk, rows, CHANGE, message)
     return rows
 
 

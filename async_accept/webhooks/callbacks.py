@@ -38,7 +38,6 @@ def keep(acceptance: Acceptance, job: Job) -> None:
     asked = data.get(MEMBER) if acceptance.option("callbacks") and isinstance(data, Mapping) else None
     if asked is None:
         return
-    urls = _checked(asked)
     endpoint = (
         Endpoint.objects.alive().filter(owner=job.owner_id, url="", disabled_at=None).order_by("id").first()
     )
@@ -47,6 +46,7 @@ def keep(acceptance: Acceptance, job: Job) -> None:
     recent = Callback.objects.filter(endpoint=endpoint.pk, created_at__gt=database_now() - timedelta(hours=1))
     if len(recent.values_list("pk")[:MAX_PER_HOUR]) >= MAX_PER_HOUR:
         raise Throttled(wait=60)
+    urls = _checked(asked)  # looks names up, so not for just anybody
     if "progress_url" in urls:
         job.request[TELLS_START] = True
     if urls:

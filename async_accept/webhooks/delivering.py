@@ -11,7 +11,7 @@ from time import monotonic
 from uuid import UUID
 
 from django.db import Error, router
-from django.db.models import F, Q
+from django.db.models import BooleanField, ExpressionWrapper, F, Q
 from django.db.models.functions import Coalesce
 
 from ..db.clock import aware
@@ -24,7 +24,7 @@ from . import circuits, signals
 from .guard import host_of
 from .models import MOST_FAILURES, Delivery, Endpoint
 from .notices import body_of
-from .querysets import LEASE
+from .querysets import LEASE, to_be_tried
 from .schedule import delay, max_attempts, retry_after
 from .sender import Answer, post
 from .signing import headers
@@ -37,8 +37,9 @@ logger = logging.getLogger(__name__)
 #: An endpoint to which nothing was delivered for so long, at so many attempts, is disabled.
 DISABLED_AFTER = timedelta(days=3)
 DISABLED_FAILURES = 10
-#: A callback was named once, by one request: it is given up within three hours.
+#: A callback was named once, by one request: it is given up within three hours, also if its host lets nobody try.
 CALLBACK_ATTEMPTS = 5
+CALLBACK_LIFETIME = timedelta(hours=3)
 #: Without an answer, a host may be down.
 SILENT = ("timeout", "unreachable")
 
@@ -51,8 +52,13 @@ def deliver(pk: UUID | str) -> None:
     failures: int | None = vars(delivery)["host_failures"]  # annotated
     if delivery.endpoint.disabled_at is not None or acting(delivery.endpoint.owner) is None:
         delivery.hold()
+    elif not vars(delivery)["is_due"]:  # annotated; its message came twice, or early
+        return
     elif not circuits.admits(delivery, failures):
-        circuits.put_off(delivery, failures)
+        if delivery.url and database_now() - delivery.created_at > CALLBACK_LIFETIME:
+            delivery.give_up("unreachable")
+        else:
+            circuits.put_off(delivery, failures)
     elif not delivery.claim():
         return
     elif delivery.attempt > max_attempts():  # the last one ended its worker
@@ -69,7 +75,9 @@ def deliver(pk: UUID | str) -> None:
 
 def _find(pk: UUID | str) -> Delivery | None:
     """Return the delivery with what is known of its host, if it waits."""
-    rows = Delivery.objects.select_related("endpoint__owner").annotate(host_failures=circuits.failures())
+    is_due = ExpressionWrapper(to_be_tried(), output_field=BooleanField())
+    rows = Delivery.objects.select_related("endpoint__owner")
+    rows = rows.annotate(host_failures=circuits.failures(), is_due=is_due)
     rows = rows.filter(pk=pk, publish_at__isnull=False, endpoint__deleted_at=None)
     delivery: Delivery | None = rows.first()
     if delivery is None or delivery.host == (host := host_of(delivery.url or delivery.endpoint.url)):
@@ -129,8 +137,11 @@ def _judge_host(host: str, answer: Answer, failures: int | None, seconds: float)
 
 
 def _judge_endpoint(endpoint: Endpoint, answer: Answer, *, is_callback: bool) -> None:
-    """Count failures in a row; disable an endpoint that is gone (410), or fails for days."""
-    rows = Endpoint.objects.filter(pk=endpoint.pk)
+    """Count failures in a row; disable an endpoint that is gone (410), or fails for days.
+
+    What its old URL did says nothing of a new one.
+    """
+    rows = Endpoint.objects.filter(pk=endpoint.pk, url=endpoint.url)
     if is_callback or answer.outcome == "error":  # another one's URL, which is used once; or our own fault
         return
     if answer.delivered:
@@ -143,7 +154,7 @@ def _judge_endpoint(endpoint: Endpoint, answer: Answer, *, is_callback: bool) ->
     )
     lasting = Q(failing_since__lte=now - DISABLED_AFTER, failures__gte=DISABLED_FAILURES)
     old = endpoint.failing_since is not None and endpoint.failing_since <= now - DISABLED_AFTER
-    if answer.status == 410 or (old and rows.filter(lasting).exists()):
+    if (answer.status == 410 and rows.exists()) or (old and rows.filter(lasting).exists()):
         _disable(endpoint)
 
 

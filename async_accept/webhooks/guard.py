@@ -153,8 +153,14 @@ def parse(url: Any) -> Target:
 
 
 def host_of(url: str) -> str:
-    """Return the host of a URL that passed the check."""
-    return (urlsplit(url).hostname or "")[:255]
+    """Return the host of a URL that passed the check, with its port if that is not the usual one.
+
+    Who does not answer at one port may well do so at another, and the two may belong to different people.
+    """
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    usual = parts.port in (None, 443 if parts.scheme == "https" else 80)
+    return (host if usual else f"{host}:{parts.port}")[:255]
 
 
 def _check_host(target: Target, in_brackets: bool) -> None:

@@ -4,12 +4,12 @@ from datetime import timedelta
 from uuid import UUID
 
 from django.db import router, transaction
-from django.db.models import F, Q
+from django.db.models import Exists, F, OuterRef, Q
 
 from ..conf import conf
 from ..db.functions import DatabaseNow, from_now
 from ..jobs.broker import Broker
-from ..models import database_now
+from ..models import Job, database_now
 from . import circuits
 from .models import Callback, Delivery, Endpoint
 from .notices import number
@@ -30,9 +30,15 @@ def sweep(broker: Broker | None = None, limit: int = BATCH) -> int:
     if due:
         _sweep(due)
         circuits.tidy()
-        Callback.objects.filter(created_at__lt=database_now() - conf.JOB_LIFETIME).delete()
+        _forget_callbacks()
     gone = Endpoint.objects.gone().first()
     return len(due) + (0 if gone is None else _remove(gone, limit))
+
+
+def _forget_callbacks() -> None:
+    """Remove the callbacks of jobs that are gone, or have told all there is to tell."""
+    old = Callback.objects.filter(created_at__lt=database_now() - conf.JOB_LIFETIME)
+    old.exclude(Exists(Job.objects.active().filter(pk=OuterRef("pk")))).delete()
 
 
 def _sweep(ids: list[UUID]) -> None:

@@ -19,7 +19,7 @@ from ..db.fields import JSONTextField
 from ..db.functions import DatabaseNow, from_now
 from ..models import database_now, new_id
 from ..querysets import PrimaryManager
-from .querysets import LEASE, DeliveryQuerySet, EndpointQuerySet
+from .querysets import LEASE, DeliveryQuerySet, EndpointQuerySet, to_be_tried
 from .signing import new_secret
 from .states import TRIED, DeliveryState, DisabledBy
 
@@ -202,10 +202,7 @@ class Delivery(models.Model):
 
     def claim(self) -> bool:
         """Take it for one attempt; False if it is not due, or somebody else was faster."""
-        due = Q(state=DeliveryState.WAITING, try_at__lte=DatabaseNow()) | Q(
-            state=DeliveryState.SENDING, publish_at__lte=DatabaseNow()
-        )
-        rows = Delivery.objects.filter(due, pk=self.pk, attempt=self.attempt)
+        rows = Delivery.objects.filter(to_be_tried(), pk=self.pk, attempt=self.attempt)
         if not rows.update(
             state=DeliveryState.SENDING, attempt=self.attempt + 1, publish_at=from_now(LEASE), publishes=0
         ):
@@ -235,10 +232,18 @@ class Delivery(models.Model):
         return rows.update(**changes) > 0
 
     def put_off(self, delay: timedelta) -> bool:
-        """Let it wait without an attempt."""
+        """Let it wait without an attempt; False if it is not due: it waits already."""
         at = from_now(delay)
-        rows = Delivery.objects.filter(pk=self.pk, state=DeliveryState.WAITING, attempt=self.attempt)
-        return rows.update(try_at=at, publish_at=at, publishes=0) > 0
+        return self._untried().update(try_at=at, publish_at=at, publishes=0) > 0
+
+    def give_up(self, outcome: str) -> bool:
+        """End it without a further attempt."""
+        return self._untried().update(**_end(DeliveryState.FAILED, outcome)) > 0
+
+    def _untried(self) -> "models.QuerySet[Delivery]":
+        """Find this row only if it waits for its next attempt, and that is due."""
+        waiting = Delivery.objects.filter(state=DeliveryState.WAITING, try_at__lte=DatabaseNow())
+        return waiting.filter(pk=self.pk, attempt=self.attempt)
 
     def hold(self) -> bool:
         """Keep it back: its endpoint is disabled."""

@@ -11,7 +11,7 @@ from celery.exceptions import SoftTimeLimitExceeded
 from django.core.exceptions import DisallowedHost
 from django.core.handlers.wsgi import WSGIRequest
 from django.db import router, transaction
-from django.db.models import OuterRef, Subquery
+from django.db.models import Case, OuterRef, Subquery, When
 from django_celery_results.models import TaskResult
 from rest_framework.request import Request
 
@@ -28,7 +28,7 @@ from ..states import State
 from . import guard
 from .models import Callback, Delivery, Endpoint
 from .publishing import publish_new
-from .states import OPEN, DeliveryState
+from .states import OPEN, TRIED, DeliveryState
 
 __all__ = ["PING", "TELLS_START", "body_of", "number", "ping", "tell_of_end", "tell_of_start"]
 
@@ -101,12 +101,17 @@ def _endpoints(job: Job, state: State) -> Any:
     column = COLUMN_OF.get(state, "failed_url")
     named = Callback.objects.filter(job_id=job.pk, endpoint=OuterRef("pk"))
     most = conf.WEBHOOK_MAX_WAITING
-    waiting = Delivery.objects.filter(endpoint=OuterRef("pk"), state__in=OPEN).order_by()
+    waiting = Delivery.objects.filter(endpoint=OuterRef("pk")).order_by().values("pk")
+    # What was held back waits for nobody once the endpoint is enabled again: it must not stop what comes now.
+    overflow = Case(
+        When(disabled_at=None, then=Subquery(waiting.filter(state__in=TRIED)[most - 1 : most])),
+        default=Subquery(waiting.filter(state__in=OPEN)[most - 1 : most]),
+    )
     columns = ("id", "url", "operations", "states", "disabled_at")
     rows = Endpoint.objects.alive().filter(owner=job.owner_id).order_by().only(*columns)
     return rows.annotate(
         callback=Subquery(named.values(column)[:1]),
-        overflow=Subquery(waiting.values("pk")[most - 1 : most]),
+        overflow=overflow,
     )
 
 

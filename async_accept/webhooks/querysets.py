@@ -13,10 +13,17 @@ from .states import DeliveryState
 if TYPE_CHECKING:
     from .models import Delivery, Endpoint
 
-__all__ = ["LEASE", "DeliveryQuerySet", "EndpointQuerySet"]
+__all__ = ["LEASE", "DeliveryQuerySet", "EndpointQuerySet", "to_be_tried"]
 
 #: How long an attempt may take until somebody else may send the delivery: more than its deadline.
 LEASE = timedelta(seconds=60)
+
+
+def to_be_tried() -> Q:
+    """Return the condition for deliveries whose next attempt is due: they wait, or their sender is gone."""
+    return Q(state=DeliveryState.WAITING, try_at__lte=DatabaseNow()) | Q(
+        state=DeliveryState.SENDING, publish_at__lte=DatabaseNow()
+    )
 
 
 class EndpointQuerySet(models.QuerySet["Endpoint"]):

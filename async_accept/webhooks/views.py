@@ -126,7 +126,8 @@ class EndpointViewSet(ProblemsMixin, GenericViewSet[Endpoint]):
         with transaction.atomic(using=database()):
             if data:
                 Endpoint.objects.filter(pk=endpoint.pk).update(**data)
-            if "url" in data:
+            if "url" in data and data["url"] != endpoint.url:
+                Endpoint.objects.filter(pk=endpoint.pk).update(failures=0, failing_since=None)
                 waiting = Delivery.objects.filter(endpoint=endpoint, state__in=OPEN)
                 waiting.update(host=host_of(data["url"]))
             if enabled is True:

@@ -1,5 +1,7 @@
 """What staff do with jobs: each with its permission, a question first, and a line in the log."""
 
+from uuid import uuid4
+
 import pytest
 from django.contrib.admin.models import CHANGE, DELETION, LogEntry
 from django.contrib.auth.models import Permission
@@ -161,6 +163,13 @@ def test_a_get_of_a_button_only_asks(staff):
     job = make_job(state="succeeded", result=1)
     assert "Delete 1 job with its result, for good?" in client.get(f"{LIST}{job.pk}/purge/").content.decode()
     assert Job.objects.filter(pk=job.pk).exists()
+
+
+@pytest.mark.parametrize("name", ["cancel", "rerun", "purge"])
+def test_a_button_of_a_job_that_is_gone_says_so(boss, name):
+    response = boss.get(f"{LIST}{uuid4()}/{name}/", follow=True)
+    assert response.status_code == 200
+    assert "doesn’t exist" in response.content.decode()
 
 
 def test_a_post_without_the_answer_only_asks(staff):

@@ -8,6 +8,7 @@ from celery import current_app
 from celery.contrib.testing.worker import start_worker
 from celery.worker import loops
 from django.db import OperationalError, connection
+from django.db.migrations.recorder import MigrationRecorder
 from django.test import override_settings
 from django.urls import path
 from django.utils import timezone
@@ -224,6 +225,29 @@ def test_a_task_that_no_worker_knows_fails(monkeypatch):
     assert "No worker knows async_accept.probe." not in messages
 
 
+@pytest.mark.parametrize(
+    ("name", "queue", "told"),
+    [
+        ("async_accept.webhooks.deliver", "webhooks", []),
+        (
+            "async_accept.webhooks.deliver",
+            "celery",
+            ['No worker listens to the queue "webhooks" of the webhooks.'],
+        ),
+        ("async_accept.probe", "webhooks", ["No worker knows async_accept.webhooks.deliver."]),
+    ],
+)
+def test_notices_that_cannot_leave_fail(monkeypatch, name, queue, told):
+    answers = {"registered": {"w": [name]}, "active_queues": {"w": [{"name": queue}]}}
+    monkeypatch.setattr(Doctor, "_ask", lambda self, question: answers[question])
+    assert [found.message for found in Doctor().check_tasks() if "webhooks" in found.message] == told
+
+
+def test_migrations_of_webhooks_are_not_forgotten():
+    MigrationRecorder(connection).migration_qs.filter(app="async_accept_webhooks").delete()
+    assert any("async_accept_webhooks" in name for name in servers.missing_migrations())
+
+
 def test_jobs_that_wait_for_a_task_that_no_worker_knows_fail(monkeypatch):
     """It was renamed or removed."""
     for state in ("accepted", "accepted", "running", "failed"):
@@ -321,7 +345,7 @@ def test_with_a_worker_everything_is_fine(monkeypatch, settings):
     monkeypatch.setattr(loops, "synloop", quick_loop)
     quiet = {"perform_ping_check": False, "loglevel": "WARNING"}  # Python's own level: it stays like that
     job_tasks = [name for name, task in current_app.tasks.items() if isinstance(task, JobTask)]
-    queues = sorted({str(queue_of(name)) for name in job_tasks})
+    queues = sorted({*(str(queue_of(name)) for name in job_tasks), "webhooks"})
     with start_worker(current_app, pool="solo", shutdown_timeout=30, queues=queues, **quiet):
         findings = list(Doctor(seconds=30).examine())
     assert [finding for finding in findings if finding.level == "fail"] == []

@@ -165,6 +165,14 @@ def test_a_receiver_is_an_accepting_operation():
     assert "security" not in found
 
 
+def test_a_receiver_asks_for_what_its_sender_sends():
+    graph = operation(receivers.Graph.as_view())
+    assert [each["name"] for each in graph.get("parameters", [])] == []  # its secret is in the body
+    assert list(operation(receivers.Twilio.as_view())["requestBody"]["content"]) == [
+        "application/x-www-form-urlencoded"
+    ]
+
+
 def test_a_receiver_can_be_left_out():
     own = extend_schema(exclude=True)(type("Hidden", (receivers.Standard,), {}))
     assert schema_of(path("it/", own.as_view()))["paths"] == {}

@@ -16,7 +16,7 @@ from async_accept.exceptions import JobFailed
 from async_accept.mixins import AcceptMixin
 from async_accept.models import Job
 from async_accept.testing import follow
-from async_accept.webhooks import callbacks
+from async_accept.webhooks import callbacks, guard
 from async_accept.webhooks.models import Callback, Delivery
 from tests.webhooks.conftest import send_due
 from tests.webhooks.test_guard import HOSTILE
@@ -62,6 +62,17 @@ def secret(alices, receiver):
 def post(client, receiver, url="/work/", **data):
     subscriber = {"successUri": f"{receiver.url}/ok", "failedUri": f"{receiver.url}/failed"}
     return client.post(url, {"subscriber": subscriber, **data})
+
+
+def test_nobody_makes_us_look_names_up_without_an_endpoint(alices, monkeypatch):
+    asked = []
+    monkeypatch.setattr(guard, "lookup", lambda host, port: asked.append(host) or ["93.184.215.14"])
+    for client in (alices, APIClient()):
+        response = client.post(
+            "/work/", {"subscriber": {"successUri": "https://hooks.example/"}}, format="json"
+        )
+        assert response.status_code == 400
+    assert asked == []
 
 
 @pytest.mark.parametrize("fail", [False, True])

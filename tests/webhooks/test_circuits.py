@@ -87,6 +87,7 @@ def test_what_has_waited_for_long_waits_longer(slow, alice):
     ]:
         row = waiting().get()
         row.created_at = timezone.now() - waited
+        Delivery.objects.update(try_at=past())
         circuits.put_off(row, 0)
         wait = waiting().get().try_at - timezone.now()
         assert least - timedelta(seconds=5) < wait <= 2 * least + timedelta(seconds=5)

@@ -42,7 +42,10 @@ class Server(ThreadingMixIn, WSGIServer):
 
 
 class Handler(WSGIRequestHandler):
-    """Writes no line for each scrape."""
+    """Writes no line for each scrape, and waits for no client that says nothing."""
+
+    #: In seconds.
+    timeout = 10
 
     def log_message(self, *args: Any) -> None:
         pass

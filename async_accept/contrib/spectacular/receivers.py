@@ -8,7 +8,8 @@ from rest_framework.settings import api_settings
 from rest_framework.views import APIView
 
 from ...conf import conf
-from ...receivers import Receiver
+from ...jobs.events import FORM
+from ...receivers import Receiver, TwilioReceiver
 from . import parts
 from .accepting import Guess
 from .extensions import Replacing
@@ -42,14 +43,17 @@ class Receiving(AutoSchema):
         return "" if is_ours else (self.receiver.__doc__ or "").strip()
 
     def get_override_parameters(self) -> list[Any]:
-        receiver = self.receiver
-        found = [parts.header_parameter(receiver.scheme.header, required=True, description="The signature.")]
+        receiver, found = self.receiver, []
+        header = receiver.scheme.header
+        if header:
+            found.append(parts.header_parameter(header, required=True, description="The signature."))
         if receiver.id_header:
             found.append(parts.header_parameter(receiver.id_header, description="The id of the event."))
         return [*found, *super().get_override_parameters()]
 
     def get_request_serializer(self) -> Any:
-        return {"application/json": {"description": "The event, as its sender signs it."}}
+        kind = FORM if issubclass(self.receiver, TwilioReceiver) else "application/json"
+        return {kind: {"description": "The event, as its sender signs it."}}
 
     def get_response_serializers(self) -> Any:
         return Guess()

@@ -70,7 +70,12 @@ class Command(BaseCommand):
 
     def tick(self, relay: Relay) -> None:
         try:
-            done = Counter(relay.tick())
+            last = relay.tick()
+            done = Counter(last)
+            # Each duty takes a bounded number at a time. What is swept may wait for files, which are removed beside it.
+            while any(last[name] for name in last if name != "swept") and not relay.stopping.is_set():
+                last = relay.tick()
+                done.update(last)
             # A relay waits before it believes that a lease ran out: the database may have been away.
             while relay.lost.patience and Job.objects.lease_lost().exists() and not relay.stopping.is_set():
                 relay.stopping.wait(min(relay.lost.patience, conf.RELAY_INTERVAL.total_seconds()))

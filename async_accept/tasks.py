@@ -4,6 +4,7 @@ How an attempt ends, and its whole way, is told in ``worker/finish.py``. Without
 is an ordinary task.
 """
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime
@@ -33,10 +34,13 @@ from .worker.endings import delay_until, ending, limit_of, no_attempt_left
 from .worker.errors import IN_TRANSACTION, Failure, failure
 from .worker.finish import finish_together, leave
 from .worker.heartbeat import heartbeat
+from .worker.interruption import check_connections
 from .worker.message import attempt_of, is_job
 from .worker.task_type import JobTaskType, guard
 
 __all__ = ["JobBackend", "JobTask", "atomic_from_here", "handle_event", "probe", "replay_view"]
+
+logger = logging.getLogger(__name__)
 
 if TYPE_CHECKING:
     BaseTask = DjangoTask[..., Any]
@@ -149,8 +153,10 @@ class JobTask(BaseTask, metaclass=JobTaskType):
         claim = Claim(task_id, self.name, self.request.hostname or "", queue, database_now())
         try:
             return again_after_outage(claim.take, database(), monotonic() + conf.LEASE.total_seconds())
-        except Error:
-            return None  # the relay publishes it again
+        except Error as error:  # the relay publishes it again
+            kind = type(error).__name__
+            logger.warning("Job %s could not be claimed: %s", task_id, kind, extra={"job_id": task_id})
+            return None
         except ValueError as error:
             claim.fail_unreadable(error)
             return None
@@ -193,6 +199,8 @@ class JobTask(BaseTask, metaclass=JobTaskType):
                 if self.is_atomic(job):
                     attempt.begin_transaction()
                 value = self.work(job)
+                if not (attempt.atomic or attempt.depth):
+                    check_connections()
                 attempt.returned = True
                 error = _encode(attempt, value)
                 if error is not None:

@@ -1,4 +1,4 @@
-"""The database connections of a worker: kept from one task to the next, where ``CONN_MAX_AGE`` keeps them.
+"""The database connections of a worker: kept from one task to the next, where ``CONN_MAX_AGE`` keeps them, if sound.
 
 Celery closes all of them before and after each task, whatever that setting says, and to connect anew costs more than
 most jobs. A kept connection may be dead. A job notices that by its claim, which is done again on a fresh connection;
@@ -12,6 +12,7 @@ from celery._state import get_current_task
 from django.db import close_old_connections, connections
 
 from ..models import database
+from .interruption import mend_connections, watch_soft_limit
 from .message import is_job
 
 __all__ = ["keep_connections"]
@@ -21,8 +22,20 @@ def keep_connections(app: Any) -> None:
     """Let the workers of *app* keep connections as requests do; ``CELERY_DB_REUSE_MAX`` is Celery's own way."""
     for fixup in app._fixups:
         of_worker = getattr(fixup, "worker_fixup", None)
-        if of_worker is not None and not of_worker.db_reuse_max:
-            of_worker.close_database = _keeping(of_worker.close_database)
+        if of_worker is not None:
+            close_all = of_worker.close_database
+            of_worker.close_database = _mending(close_all if of_worker.db_reuse_max else _keeping(close_all))
+
+
+def _mending(close: Callable[..., None]) -> Callable[..., None]:
+    """Celery calls it before and after each task, whosever that is."""
+
+    def close_database(**kwargs: Any) -> None:
+        watch_soft_limit()
+        mend_connections()
+        close(**kwargs)
+
+    return close_database
 
 
 def _keeping(close_all: Callable[..., None]) -> Callable[..., None]:

@@ -7,7 +7,8 @@ from decimal import Decimal
 from numbers import Real
 from typing import Any
 
-from celery.exceptions import Ignore, MaxRetriesExceededError, Reject, Retry
+from celery.exceptions import Ignore, MaxRetriesExceededError, Reject, Retry, SoftTimeLimitExceeded
+from django.db import Error
 from django.utils import timezone
 
 from ..exceptions import NotInJob, WorkFailed
@@ -20,6 +21,8 @@ __all__ = ["delay_until", "ending", "limit_of", "no_attempt_left"]
 
 #: No job waits longer: every database can store the time of its next attempt.
 LONGEST = timedelta(days=365 * 1000)
+#: How far the causes of an error are followed.
+MOST_CONTEXTS = 50
 
 
 @contextmanager
@@ -46,10 +49,20 @@ def ending(attempt: Attempt) -> Iterator[None]:
         if is_shutdown(raised):
             raise
         explain_transaction(raised, attempt.hides_transaction)
-        error = raised
+        error = _limit_behind(raised) or raised
     if isinstance(error, Retry):
         raise error
     raise failure(error, attempt.job) from error
+
+
+def _limit_behind(error: BaseException) -> BaseException | None:
+    """Return the soft time limit that came in the middle of a statement, if *error* is what the driver made of it."""
+    behind: BaseException | None = error if isinstance(error, Error) else None
+    for _ in range(MOST_CONTEXTS):
+        if behind is None or isinstance(behind, SoftTimeLimitExceeded):
+            return behind
+        behind = behind.__context__
+    return None
 
 
 def _checked(retry: Retry, job: Job) -> BaseException:

@@ -41,6 +41,7 @@ from ..models import Job, database
 from ..states import State
 from .errors import Failure, celery_logs, failure, show_traceback, trimmed, work_of
 from .heartbeat import heartbeat
+from .interruption import mend_connections
 from .shutdown import is_shutdown
 
 __all__ = ["finish", "finish_together", "leave"]
@@ -171,6 +172,8 @@ def _store(attempt: Attempt, raised: Failure | Retry | None) -> Failure | None:
     first, then the result or the retry, but the job always ends.
     """
     job, using = attempt.job, database()
+    if not attempt.depth:
+        mend_connections()
     until = monotonic() + STORE_SECONDS
     failed = raised if isinstance(raised, Failure) else None
     ways: list[Callable[[], bool]] = [
@@ -184,9 +187,9 @@ def _store(attempt: Attempt, raised: Failure | Retry | None) -> Failure | None:
             return failed if stored and job.state == State.FAILED else None
         except SoftTimeLimitExceeded:
             # The work is over, so this goes on; the hard limit bounds it.
-            if connections[using].in_atomic_block:
+            if attempt.depth:
                 raise
-            connections[using].close()
+            mend_connections()
         except BaseException as error:
             if is_shutdown(error):
                 raise

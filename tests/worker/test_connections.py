@@ -95,9 +95,11 @@ def test_celerys_own_setting_counts():
     app = Celery("reusing", set_as_current=False)
     app.conf.CELERY_DB_REUSE_MAX = 1
     [fixup] = app._fixups
-    before = fixup.worker_fixup.close_database
+    called = []
+    fixup.worker_fixup.close_database = lambda: called.append(1)
     keep_connections(app)
-    assert fixup.worker_fixup.close_database == before
+    fixup.worker_fixup.close_database()
+    assert called
 
 
 def test_a_claim_replaces_a_dead_connection(monkeypatch):

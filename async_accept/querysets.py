@@ -93,15 +93,22 @@ class JobQuerySet(models.QuerySet["Job"]):
         kept = ExpressionWrapper(Q(input__isnull=False), output_field=BooleanField())
         return self.defer(*HEAVY).annotate(input_kept=kept)
 
-    def unlocked(self) -> Self:
+    def unlocked(self, *, no_key: bool = False) -> Self:
         """Lock these jobs in the caller's transaction, and leave out those that somebody else has locked.
 
         The relay must not block on a row: who has locked it is alive, and acts on it.
+
+        Args:
+            no_key: as in ``select_for_update()``, where the database has it: a row to which a new foreign key points is
+                not left out.
         """
         features = connections[self.db].features
         if not features.has_select_for_update:
             return self
-        return self.select_for_update(skip_locked=features.has_select_for_update_skip_locked)
+        return self.select_for_update(
+            skip_locked=features.has_select_for_update_skip_locked,
+            no_key=no_key and features.has_select_for_no_key_update,
+        )
 
     def owned_by(self, user: Any, also: Q | None = None) -> Self:
         """The jobs of *user*; none for an anonymous caller.

@@ -17,14 +17,14 @@ from rest_framework.renderers import BaseRenderer, TemplateHTMLRenderer
 
 from ..conf import DEFAULTS, conf
 from ..redaction import HIDDEN
-from .messages import TAG, error
+from .messages import TAG, error, warning
 
 __all__ = ["check_settings", "written"]
 
 
 @checks.register(TAG)
 def check_settings(**kwargs: Any) -> list[checks.CheckMessage]:
-    """E002: an unknown key. E004: a value that makes no sense."""
+    """E002: an unknown key. E004: a value that makes no sense. W019: a relay that looks too seldom."""
     given = getattr(settings, "ASYNC_ACCEPT", {})
     if not isinstance(given, dict):
         return [
@@ -61,6 +61,13 @@ def _check_together() -> Iterator[checks.CheckMessage]:
             f"LEASE ({conf.LEASE}) is shorter than three heartbeats (HEARTBEAT is {conf.HEARTBEAT}): "
             "healthy jobs would be declared lost.",
             f'"LEASE": {written(conf.HEARTBEAT * 15)},',
+        )
+    if conf.RELAY_INTERVAL + conf.HEARTBEAT > conf.LEASE / 3:
+        yield warning(
+            19,
+            f"The relay looks each {conf.RELAY_INTERVAL}, which is long for a LEASE of {conf.LEASE}: it may not notice "
+            "that the database was away, and then healthy jobs would be declared lost.",
+            f'"LEASE": {written((conf.RELAY_INTERVAL + conf.HEARTBEAT) * 4)},',
         )
     kept = max(conf.JOB_LIFETIME, conf.RESULT_LIFETIME)
     if kept < conf.IDEMPOTENCY_KEY_LIFETIME:

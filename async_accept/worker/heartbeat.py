@@ -143,7 +143,8 @@ def _prolong(held: list[Attempt], news: dict[Attempt, dict[str, Any]]) -> set[UU
     with transaction.atomic(using=mine.db) if locks_rows else nullcontext():
         ids = {attempt.job.pk for attempt in held}
         if locks_rows:
-            ids = set(mine.unlocked().values_list("pk", flat=True))
+            # The work may store what points to its own job: that locks the row, but not against this UPDATE.
+            ids = set(mine.unlocked(no_key=True).values_list("pk", flat=True))
             mine = mine.filter(pk__in=ids)
         told = {attempt: columns for attempt, columns in news.items() if attempt.job.pk in ids}
         if ids:

@@ -112,6 +112,15 @@ def test_a_value_that_makes_sense_is_not_told():
             assert told(check_settings) == {}, (name, value)
 
 
+@pytest.mark.parametrize(
+    ("lease", "interval", "is_told"),
+    [(15, 3, False), (15, 4, False), (15, 5, True), (5, 3, True), (60, 15, False)],
+)
+def test_a_relay_that_looks_too_seldom_is_told(lease, interval, is_told):
+    with set_to(LEASE=timedelta(seconds=lease), RELAY_INTERVAL=timedelta(seconds=interval)):
+        assert list(told(check_settings)) == ["W019"] * is_told
+
+
 def test_a_lease_shorter_than_three_heartbeats_is_told():
     with set_to(HEARTBEAT=timedelta(seconds=6)):
         message = told(check_settings)["E004"]

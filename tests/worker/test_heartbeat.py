@@ -261,6 +261,26 @@ def test_a_locked_row_costs_its_neighbours_no_lease(heartbeat, start):
 
 
 @pytest.mark.django_db(transaction=True)
+def test_work_that_stores_what_points_to_its_job_shows_its_progress(heartbeat, start):
+    """The check of a foreign key locks the row, but not against changes of other columns."""
+    if connection.vendor != "postgresql":
+        pytest.skip("PostgreSQL only.")
+    attempt = start(left=3)
+    say(attempt, 3, 4)
+    work = connection.copy()
+    work.set_autocommit(False)
+    try:
+        with work.cursor() as cursor:
+            cursor.execute("SELECT 1 FROM async_accept_job WHERE id = %s FOR KEY SHARE", [attempt.job.pk])
+            with impatient():
+                heartbeat.beat()
+    finally:
+        work.close()
+    assert is_prolonged(attempt)
+    assert row(attempt).progress["current"] == 3
+
+
+@pytest.mark.django_db(transaction=True)
 def test_a_job_whose_row_is_locked_is_not_lost(start):
     busy, gone = start(left=-1), start(left=-1)
     relay = LostJobs(clock=lambda: 100.0)

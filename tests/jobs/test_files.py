@@ -59,9 +59,10 @@ def test_a_large_answer_is_a_file(media, index):
     job = make_job(tasks.add, state="running")
     assert succeed(job, encode(response))
     job.refresh_from_db()
-    with load(job).body as body:
+    loaded = load(job)
+    with loaded.body as body:
         assert (body.read(), body.size) == (LARGE, len(LARGE))
-    assert load(job).content_type == "image/png"
+    assert loaded.content_type == "image/png"
     assert TaskResult.objects.get().result == f'{{"file":"{job.response["file"]}","size":600}}'
 
 

@@ -48,7 +48,8 @@ def call(child_environment):
 
 @pytest.fixture
 def worker(child_environment):
-    command = [sys.executable, "-m", "celery", "-A", "tests.celery", "worker", "-c", "1", "-l", "WARNING"]
+    command = [sys.executable, "-m", "celery", "-A", "tests.celery", "worker"]
+    command += ["-Q", "celery,webhooks", "-c", "1", "-l", "WARNING"]
     process = subprocess.Popen(command, cwd=ROOT, env=child_environment, start_new_session=True)
     yield process
     os.killpg(process.pid, signal.SIGKILL)

@@ -199,7 +199,7 @@ class JobTask(BaseTask, metaclass=JobTaskType):
                 if self.is_atomic(job):
                     attempt.begin_transaction()
                 value = self.work(job)
-                if not (attempt.atomic or attempt.depth):
+                if not (attempt.atomic or attempt.inside):
                     check_connections()
                 attempt.returned = True
                 error = _encode(attempt, value)

@@ -10,6 +10,7 @@ from typing import Any
 from django.db import Error, connections, transaction
 
 from ..db.errors import is_conflict
+from ..db.transactions import left_open
 from ..exceptions import AttemptLost, JobCanceled
 from ..models import Job, database
 from .stages import Progress
@@ -30,6 +31,7 @@ class Attempt:
         "entered",
         "error",
         "hides_transaction",
+        "inside",
         "job",
         "outer",
         "progress",
@@ -78,6 +80,8 @@ class Attempt:
         self.returned = False
         #: How many transactions were open before the work began (tests, eager mode).
         self.depth = len(connections[database()].atomic_blocks)
+        #: Whether any was open, on whatever connection.
+        self.inside = bool(left_open())
         if watch is not None:
             watch(self)
 

@@ -172,7 +172,7 @@ def _store(attempt: Attempt, raised: Failure | Retry | None) -> Failure | None:
     first, then the result or the retry, but the job always ends.
     """
     job, using = attempt.job, database()
-    if not attempt.depth:
+    if not attempt.inside:
         mend_connections()
     until = monotonic() + STORE_SECONDS
     failed = raised if isinstance(raised, Failure) else None
@@ -187,9 +187,12 @@ def _store(attempt: Attempt, raised: Failure | Retry | None) -> Failure | None:
             return failed if stored and job.state == State.FAILED else None
         except SoftTimeLimitExceeded:
             # The work is over, so this goes on; the hard limit bounds it.
-            if attempt.depth:
+            if connections[using].in_atomic_block and attempt.inside:
                 raise
-            mend_connections()
+            if attempt.inside:
+                connections[using].close()
+            else:
+                mend_connections()
         except BaseException as error:
             if is_shutdown(error):
                 raise

@@ -14,6 +14,8 @@ from billiard import pool
 from django.db import connections
 from django.db.transaction import TransactionManagementError
 
+from ..db.transactions import left_open
+
 __all__ = ["check_connections", "mend_connections", "watch_soft_limit"]
 
 #: What is wrong with work that returns like that. After a soft time limit it is not the work's fault.
@@ -44,8 +46,8 @@ def mend_connections() -> None:
     """Give up what was begun on any connection of this thread and not ended; a connection that is sound stays."""
     global _interrupted
     was, _interrupted = _interrupted, False
-    for connection in connections.all(initialized_only=True):
-        if connection.connection is not None and (was or _is_left_open(connection)):
+    for connection in connections.all(initialized_only=True) if was else left_open():
+        if connection.connection is not None:
             _renew(connection)
 
 
@@ -55,14 +57,8 @@ def check_connections() -> None:
     Raises:
         TransactionManagementError: it has not.
     """
-    if not _interrupted:
-        for connection in connections.all(initialized_only=True):
-            if connection.connection is not None and _is_left_open(connection):
-                raise TransactionManagementError(LEFT_OPEN % connection.alias)
-
-
-def _is_left_open(connection: Any) -> bool:
-    return bool(connection.in_atomic_block or connection.autocommit != connection.settings_dict["AUTOCOMMIT"])
+    if not _interrupted and (found := left_open()):
+        raise TransactionManagementError(LEFT_OPEN % found[0].alias)
 
 
 def _renew(connection: Any) -> None:

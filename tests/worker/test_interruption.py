@@ -7,7 +7,8 @@ import pytest
 from billiard import pool
 from celery import shared_task
 from celery.exceptions import SoftTimeLimitExceeded
-from django.db import DatabaseError, connection, transaction
+from django.db import DatabaseError, connection, connections, transaction
+from django.db.backends.sqlite3.base import DatabaseWrapper
 
 from async_accept.jobs.publish import run_here
 from async_accept.models import Job
@@ -117,6 +118,20 @@ def test_nothing_that_another_task_has_left_reaches_the_next_job(worker, begin, 
         Note.objects.create(slug="a", title="a")
     connection.close()
     assert Note.objects.count() == 1
+
+
+def test_a_transaction_around_the_work_is_left_alone(monkeypatch, tmp_path):
+    """In eager mode and in tests, a job may run inside somebody's transaction on another database."""
+    other = DatabaseWrapper({**connection.settings_dict, "NAME": tmp_path / "db", "OPTIONS": {}}, "other")
+    other.connect()
+    monkeypatch.setattr(connections, "all", lambda initialized_only=False: [connection, other])
+    other.set_autocommit(False)
+    before = other.connection
+    job = make_job(add, input={"x": 1, "y": 2})
+    run_here(job)
+    assert Job.objects.get(pk=job.pk).state == "succeeded"
+    assert (other.connection, other.autocommit) == (before, False)
+    other.close()
 
 
 def test_a_sound_connection_stays():

@@ -18,6 +18,7 @@ from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Permission
 from django.core.asgi import get_asgi_application
 from django.core.cache import cache
+from django.db import connection
 from django.test import override_settings
 from django.utils import timezone
 from rest_framework.authtoken.models import Token
@@ -239,8 +240,10 @@ def server(django_db_setup: None) -> Iterator[Any]:
 
 
 @pytest.fixture
-def caller(server: Any, alice: Client) -> Iterator[Client]:
+def caller(server: Any, alice: Client, monkeypatch: pytest.MonkeyPatch) -> Iterator[Client]:
     """Alice, as a client of the ASGI server."""
+    # Each request has a thread of its own there, whose connection nobody would use again, nor close.
+    monkeypatch.setitem(connection.settings_dict, "CONN_MAX_AGE", 0)
     caller = alice.again(f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}")
     yield caller
     caller.session.close()

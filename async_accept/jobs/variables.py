@@ -7,7 +7,6 @@ another tenant. Variables of libraries are left alone; so are those that stand i
 
 import re
 import sys
-import sysconfig
 from contextvars import Context, ContextVar, copy_context
 from decimal import Decimal
 from enum import Enum
@@ -20,6 +19,7 @@ from django.core.exceptions import ImproperlyConfigured
 from .. import encoding
 from ..conf import conf
 from ..exceptions import Unencodable
+from ..origin import is_projects
 from . import values
 from .rebuilt import Missing
 
@@ -28,8 +28,6 @@ __all__ = ["restore_variables", "variables"]
 _NOTHING = object()
 #: What is kept. More would be too much: a dict of a logger's, say, may have anything in it.
 PLAIN = (str, int, float, Decimal, UUID, Enum, type(None))
-#: Where libraries are; everything else is the project's.
-LIBRARIES = tuple({sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")})
 #: The module and the name of each variable that was looked for; None for one that is not the project's.
 _places: dict[ContextVar[Any], tuple[str, str] | None] = {}
 
@@ -92,7 +90,7 @@ def _place(variable: ContextVar[Any]) -> tuple[str, str] | None:
 def _find(variable: ContextVar[Any]) -> tuple[str, str] | None:
     for name, module in sys.modules.copy().items():  # in one step: other threads import meanwhile
         file = getattr(module, "__file__", None) or ""
-        if not file or file.startswith(LIBRARIES) or name.partition(".")[0] == "async_accept":
+        if not file or not is_projects(file, name):
             continue
         for attribute, value in vars(module).copy().items():
             if value is variable:

@@ -39,9 +39,11 @@ from ..jobs import results
 from ..jobs.attempt import Attempt, end
 from ..models import Job, database
 from ..states import State
-from .errors import Failure, celery_logs, failure, show_traceback, trimmed, work_of
+from .errors import Failure, failure
+from .failure_log import celery_logs, show_traceback
 from .heartbeat import heartbeat
 from .interruption import mend_connections
+from .places import trimmed, work_of
 from .shutdown import is_shutdown
 
 __all__ = ["finish", "finish_together", "leave"]

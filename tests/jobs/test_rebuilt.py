@@ -1,6 +1,9 @@
 """What a replayed view finds of its request: what was kept, and aloud what was not."""
 
 import asyncio
+import sys
+import sysconfig
+import types
 from contextlib import contextmanager
 from contextvars import ContextVar
 from decimal import Decimal
@@ -25,6 +28,7 @@ from rest_framework.views import APIView, exception_handler
 
 from async_accept.decorators import accepts
 from async_accept.exceptions import NotKept
+from async_accept.jobs.variables import variables
 from async_accept.mixins import AcceptMixin
 from async_accept.models import Job
 from async_accept.testing import follow, run_accepted_jobs
@@ -431,6 +435,18 @@ def test_a_variable_that_is_no_plain_value_is_missed_aloud(value, client, monkey
         assert client.post("/ask/holder/", {}).status_code == 202
     run_accepted_jobs(raises=False)
     assert "test_rebuilt.holder, which is not kept" in Job.objects.get().problem["detail"]
+
+
+@pytest.mark.parametrize(("package", "is_kept"), [("company_shop", True), ("some_library", False)])
+def test_a_project_may_be_installed_itself(package, is_kept, settings, monkeypatch):
+    settings.WSGI_APPLICATION = "company_shop.wsgi.application"
+    module = types.ModuleType(f"{package}.tenants")
+    module.__file__ = f"{sysconfig.get_path('purelib')}/{package}/tenants.py"
+    module.current = ContextVar("current")
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    with variable_set(module.current, "acme"):
+        kept = variables()["kept"]
+    assert kept.get(f"{package}.tenants:current") == ("acme" if is_kept else None)
 
 
 def test_secrets_are_not_stored(client):

@@ -498,7 +498,8 @@ def test_a_project_may_wait_less_and_give_up_sooner(endpoint, receiver, alice, s
 def test_retry_after_is_seconds_or_a_date():
     now = datetime(2026, 1, 1, tzinfo=UTC)
     for header, expected in {
-        "120": timedelta(minutes=2), "0": timedelta(), "Thu, 01 Jan 2026 01:00:00 GMT": timedelta(hours=1),
+        "120": timedelta(minutes=2), "0" * 20 + "120": timedelta(minutes=2), "0": timedelta(), "00": timedelta(),
+        "Thu, 01 Jan 2026 01:00:00 GMT": timedelta(hours=1),
         "Wed, 31 Dec 2025 00:00:00 GMT": timedelta(), "9" * 5000: timedelta(days=1),
         **dict.fromkeys([None, "", "-1", "1.5", "soon", "²", "Thu, 99 Jan 2026 01:00:00 GMT", "\x00"]),
     }.items():  # fmt: skip

@@ -19,8 +19,10 @@ from async_accept.mixins import AcceptCreateMixin, AcceptMixin
 from async_accept.models import Job
 from async_accept.tasks import JobTask
 from async_accept.testing import make_job, run_accepted_jobs
-from async_accept.worker import errors, finish
-from async_accept.worker.errors import celery_logs, failure, place_of, work_of
+from async_accept.worker import failure_log, finish
+from async_accept.worker.errors import failure
+from async_accept.worker.failure_log import celery_logs
+from async_accept.worker.places import place_of, work_of
 from tests.testapp.models import Note
 from tests.testapp.serializers import NoteSerializer
 
@@ -156,7 +158,7 @@ def test_celery_events_and_signals_get_no_source_line(told):
 
 def test_one_failure_is_one_error_if_the_log_of_celery_is_silent(monkeypatch, told):
     """As it is with Django's LOGGING, which disables the loggers that exist before it."""
-    monkeypatch.setattr(errors.celery_logger, "disabled", True)
+    monkeypatch.setattr(failure_log.celery_logger, "disabled", True)
     job = do(lambda: throw(RuntimeError(SECRET)))
     text = told()
     assert text.startswith("async_accept.worker.finish Job ")
@@ -169,7 +171,7 @@ def test_the_log_of_celery_is_silent_without_a_handler(monkeypatch):
     """Outside of a worker nobody gives it one."""
     logger = logging.Logger("alone")  # noqa: LOG001 nobody else shall find it
     logger.addHandler(logging.NullHandler())
-    monkeypatch.setattr(errors, "celery_logger", logger)
+    monkeypatch.setattr(failure_log, "celery_logger", logger)
     assert not celery_logs()
     logger.parent = logging.Logger("above")  # noqa: LOG001 as above
     logger.parent.addHandler(logging.StreamHandler())
@@ -398,7 +400,7 @@ def test_one_failure_is_one_error(monkeypatch, caplog, heard, deed, errors_told)
     """Whether a handler hears Celery's own logger (in a worker) or none does (eager, a test)."""
     monkeypatch.setattr(do_deed, "atomic", heard)
     if not heard:
-        for module in (errors, finish):
+        for module in (failure_log, finish):
             monkeypatch.setattr(module, "celery_logs", lambda: False)
     job = do(deed)
     records = [record for record in caplog.records if record.levelno >= logging.ERROR]

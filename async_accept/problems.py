@@ -10,9 +10,12 @@ from operator import index
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
-from billiard.exceptions import SoftTimeLimitExceeded
+from billiard.exceptions import SoftTimeLimitExceeded, TimeLimitExceeded
+from django.core.exceptions import PermissionDenied
+from django.http import Http404
 from django.utils.translation import gettext
 from django.utils.translation import gettext_noop as _
+from rest_framework import exceptions as drf
 
 from . import encoding
 from .conf import DEFAULTS, conf
@@ -102,9 +105,17 @@ FRAMEWORK_CODES = (
     "throttled",
     "unsupported-media-type",
 )
-#: Every code that our page of problems documents. All others are the project's own.
+#: The codes of received events, and of the endpoints of webhooks.
+WEBHOOK_CODES = ("event-unreadable", "webhook-not-found", "endpoint-disabled", "endpoint-without-url")
+#: Every code that our page of problems documents. All others are the project's own, as are its own refusals.
 DOCUMENTED = frozenset(TYPES).union(
-    FRAMEWORK_CODES, (str(refusal.default_code) for refusal in AcceptRefused.__subclasses__())
+    FRAMEWORK_CODES,
+    WEBHOOK_CODES,
+    (
+        str(refusal.default_code)
+        for refusal in AcceptRefused.__subclasses__()
+        if refusal.__module__ == AcceptRefused.__module__
+    ),
 )
 #: The type of a problem that is documented nowhere (RFC 9457, section 4.2.1).
 UNDOCUMENTED = "about:blank"
@@ -118,8 +129,14 @@ OF_JOBS = (
     *(
         text
         for code in (
-            *("failed", "lost", "superseded", "time-limit", "rejected"),
-            *("result-unencodable", "result-too-large", "result-not-final"),
+            "failed",
+            "lost",
+            "superseded",
+            "time-limit",
+            "rejected",
+            "result-unencodable",
+            "result-too-large",
+            "result-not-final",
         )
         for text in TYPES[code][1:]
     ),
@@ -190,11 +207,6 @@ def from_exception(error: BaseException) -> Problem:
 
 
 def _document_of(error: BaseException) -> Problem:
-    from billiard.exceptions import TimeLimitExceeded
-    from django.core.exceptions import PermissionDenied
-    from django.http import Http404
-    from rest_framework import exceptions as drf
-
     match error:
         case JobFailed():
             return _refused(error)

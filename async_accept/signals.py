@@ -28,7 +28,7 @@ job_canceling = Signal()
 job_succeeded = Signal()
 #: A job ended with a problem, or because its worker was lost.
 job_failed = Signal()
-#: A job ended because somebody canceled it.
+#: A job ended because somebody canceled it, or a later event came first (the problem ``superseded``).
 job_canceled = Signal()
 
 #: Internal: a job ended in whose ``order_key`` others may wait. Its receivers get ``order_key`` in place of ``job``.

@@ -23,7 +23,7 @@ class State(TextChoices):
     SUCCEEDED = "succeeded", _("succeeded")
     #: Ended with a problem.
     FAILED = "failed", _("failed")
-    #: Ended because somebody asked for it.
+    #: Ended because somebody asked for it, or because a later event of the same object came first.
     CANCELED = "canceled", _("canceled")
 
 

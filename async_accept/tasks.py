@@ -54,8 +54,8 @@ class JobTask(BaseTask, metaclass=JobTaskType):
     The task gets the job's input as keyword arguments. What it returns is the result: a value for 200, or a REST
     framework ``Response`` for another status and headers. To fail with words for the client, raise ``JobFailed``.
     Routing, priorities, time limits, ``retry()`` and ``autoretry_for`` work as in any Celery task; the times of retries
-    are kept in the job's row, not in the broker. Its class is also the app's own task class (``task_cls``), so what
-    that one overrides holds here, too.
+    are kept in the job's row, not in the broker. It also extends the app's own task class (``task_cls``), so
+    what that one overrides holds here, too.
 
     What the work raises is passed to Celery as ``WorkFailed``, which keeps its message out of logs and events.
     """

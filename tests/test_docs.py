@@ -209,6 +209,27 @@ def test_every_state_signal_and_error_is_documented():
     assert not documented("reference/errors", exceptions.__all__)
 
 
+def test_every_record_of_the_log_is_documented():
+    """A line of the table without a logger is of the logger above it."""
+    known, logger = set(), ""
+    for name, level in re.findall(
+        r"^(``[\w.]+``|\\)\s+(warning|error)\s", PAGES["reference/logging"], re.MULTILINE
+    ):
+        logger = logger if name == "\\" else name.strip("`")
+        known.add((logger, level))
+    written = set()
+    for file in (ROOT / "async_accept").rglob("*.py"):
+        module = ".".join(file.relative_to(ROOT).with_suffix("").parts)
+        module = "async_accept.contrib.prometheus" if "prometheus" in module else module
+        for level in re.findall(
+            r"^ +logger\.(warning|error|exception|critical)\(", file.read_text(), re.MULTILINE
+        ):
+            written.add((module, level.replace("exception", "error")))
+    assert len(written) > 30
+    assert written - known == set()
+    assert known - written == {("celery.app.trace", "error")}
+
+
 def test_every_option_of_a_view_is_documented():
     options = [name for name in vars(AcceptOptions) if name.startswith("accept_")]
     assert not documented("reference/views", options)

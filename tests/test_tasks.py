@@ -16,8 +16,9 @@ from rest_framework.response import Response
 from async_accept import progress
 from async_accept.exceptions import JobCanceled, JobFailed
 from async_accept.jobs import results
-from async_accept.jobs.accept import accept, task_limits
+from async_accept.jobs.accept import accept
 from async_accept.jobs.attempt import current_attempt
+from async_accept.jobs.limits import task_limits
 from async_accept.jobs.publish import HEADER, run_here
 from async_accept.models import Job, new_id
 from async_accept.tasks import JobTask, atomic_from_here

@@ -32,13 +32,16 @@ from .views import queues_of_views
 
 __all__ = ["Doctor", "Finding"]
 
-#: The task that sends notices.
+#: The task that sends notices. Not imported: that app need not be installed.
 DELIVER = "async_accept.webhooks.deliver"
 #: Which pools of Celery keep no such time limit (https://docs.celeryq.dev/en/stable/userguide/workers.html#time-limits).
 WITHOUT = {
     "hard": ("thread", "solo", "eventlet"),
     "soft": ("thread", "solo", "eventlet", "gevent"),
 }
+#: What to do about jobs that should not be as they are.
+RELAY = "Run a relay: start a worker, or python manage.py async_accept relay"
+REPORT = "No relay mends this. If no code of yours has changed these rows, please report it."
 
 
 @dataclass
@@ -136,8 +139,7 @@ class Doctor:
         """Look for jobs that nothing acts on, or whose columns contradict each other."""
         violations = list(invariants.violations())
         for violation in violations:
-            hint = "Run a relay: start a worker, or python manage.py async_accept relay"
-            yield fail("jobs", str(violation), hint)
+            yield fail("jobs", str(violation), RELAY if violation.relay_helps else REPORT)
         if not violations:
             waiting = Job.objects.filter(state=State.ACCEPTED).count()
             yield ok("jobs", f"Every job has ended or has a time for its next step; {waiting} wait.")

@@ -34,6 +34,8 @@ class Violation:
     count: int
     #: At most ``SAMPLE`` of them.
     ids: list[UUID]
+    #: Whether a relay, if one ran, would take care of them.
+    relay_helps: bool = False
 
     def __str__(self) -> str:
         shown = ", ".join(map(str, self.ids))
@@ -81,7 +83,8 @@ def violations(grace: timedelta = GRACE, jobs: QuerySet[Job] | None = None) -> I
         found = rows.filter(condition(grace)).order_by()
         ids = list(found.values_list("pk", flat=True)[: SAMPLE + 1])
         if ids:
-            yield Violation(name, len(ids) if len(ids) <= SAMPLE else found.count(), ids[:SAMPLE])
+            count = len(ids) if len(ids) <= SAMPLE else found.count()
+            yield Violation(name, count, ids[:SAMPLE], relay_helps=condition in (overdue, without_worker))
     missing = _without_result(rows)
     if missing:
         yield Violation("succeeded, and their result is gone", len(missing), missing[:SAMPLE])

@@ -16,6 +16,7 @@ from django.utils.module_loading import import_string
 from rest_framework.renderers import BaseRenderer, TemplateHTMLRenderer
 
 from ..conf import DEFAULTS, conf
+from ..models import ATTEMPTS_CEILING
 from ..redaction import HIDDEN
 from .messages import TAG, error, warning
 
@@ -196,13 +197,16 @@ RULES: dict[str, Rule] = {
     "IDEMPOTENCY": _one_of("optional", "required", "ignored"),
     "WHEN_BROKER_DOWN": _one_of("accept", "refuse"),
     "UPLOAD_STORAGE": (lambda value: value in settings.STORAGES, "an alias in STORAGES"),
+    "MAX_ATTEMPTS": (
+        lambda value: _whole(value) and value <= ATTEMPTS_CEILING,
+        f"a whole number, from 1 to {ATTEMPTS_CEILING}",
+    ),
     "MAX_WAIT_SECONDS": (
         lambda value: not isinstance(value, bool) and value >= 0,
         "a number of seconds; 0 for no waiting",
     ),
     "MAX_STREAMS": CAP,
     "MAX_STREAMS_PER_CALLER": CAP,
-    "MAX_STREAM_OPENINGS": (lambda value: _whole(value, 1), "a whole number, 1 or more"),
     "MAX_WAITERS": (lambda value: _whole(value, 0), "a whole number; 0 for no waiting"),
     "REDACT_KEYS": (lambda value: re.compile(value) is not None, "a regular expression"),
     "RENDERER_CLASSES": (

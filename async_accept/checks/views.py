@@ -17,7 +17,7 @@ from rest_framework.views import APIView
 
 from ..decorators import decorated, no_request
 from ..http.options import AcceptOptions
-from ..jobs.accept import check_arguments
+from ..jobs.arguments import check_arguments
 from ..jobs.publish import message_options
 from ..mixins import AcceptingView
 from ..receivers import Receiver

@@ -12,8 +12,9 @@ from .. import encoding
 from ..conf import conf
 from ..exceptions import Unencodable
 from ..jobs import values
-from ..jobs.accept import check_arguments, task_limits
+from ..jobs.arguments import check_arguments
 from ..jobs.capture import capture
+from ..jobs.limits import replay_limits, task_limits
 from ..jobs.once import checks_of
 from ..jobs.parsed import capture_data
 from ..jobs.publish import message_options
@@ -99,8 +100,7 @@ def _of_replay(asked: "Acceptance") -> dict[str, Any]:
             "checks": checks_of(asked.request._request).keep(),
             "atomic": atomic,
         },
-        "max_attempts": conf.MAX_ATTEMPTS,
-        "retry_when_lost": asked.option("retry_when_lost", atomic),
+        **replay_limits(asked.option("retry_when_lost", atomic)),
     }
 
 

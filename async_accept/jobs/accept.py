@@ -4,11 +4,10 @@ Every check comes before the INSERT, and the unique keys decide at the INSERT. S
 nothing behind, and its key stays free.
 """
 
-import inspect
-from collections.abc import Iterator, Mapping, Set
+from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from datetime import datetime, timedelta
-from functools import cache, partial
+from functools import partial
 from typing import Any, NamedTuple
 
 from django.db import Error, connections, transaction
@@ -19,11 +18,11 @@ from ..db.compiled import insert, insert_if_free
 from ..db.errors import again_after_conflict, is_conflict
 from ..db.transactions import after_commit
 from ..exceptions import InputGone, InputTooLarge, TooManyJobs, Unavailable
-from ..models import ATTEMPTS_CEILING, Job, database, database_now, new_id
+from ..models import Job, database, database_now, new_id
 from ..steps import Step, take
 from . import keys, publish, turns, uploads
 
-__all__ = ["Terms", "accept", "active_columns", "check_arguments", "rerun", "task_limits"]
+__all__ = ["Terms", "accept", "active_columns", "rerun"]
 
 #: How often a job is inserted. A try is lost if its key was held by a job that was gone when it was looked up, or the
 #: database ended the transaction in favour of another. While jobs with one active key follow one another, nearly half
@@ -187,49 +186,6 @@ def active_columns(hashed: str | None, *, joins: bool) -> dict[str, Any]:
         joins: whether a second request gets the active job, or is refused.
     """
     return {"active_key": hashed, "active_hash": hashed, "joins_active": joins}
-
-
-def check_arguments(task: Any, kwargs: Any) -> None:
-    """See that *task* takes these keyword arguments.
-
-    Raises:
-        TypeError: it does not; the text names the argument, and no value.
-    """
-    if not isinstance(kwargs, Mapping):
-        raise TypeError(f"a {type(kwargs).__name__} is no mapping of keyword arguments")
-    signature, needed, known = _arguments(task.run)
-    names = kwargs.keys()
-    is_known = set(map(type, names)) <= {str} if known is None else names <= known
-    if not (needed <= names and is_known):
-        signature.bind(**kwargs)  # says what is wrong
-
-
-@cache
-def _arguments(run: Any) -> tuple[inspect.Signature, Set[Any], Set[str] | None]:
-    """Return the signature of *run*, and the names of the arguments that it needs and knows; None: it knows any."""
-    signature = inspect.signature(run)
-    parameters = signature.parameters.values()
-    named = [each for each in parameters if each.kind in (each.POSITIONAL_OR_KEYWORD, each.KEYWORD_ONLY)]
-    needed: set[Any] = {each.name for each in named if each.default is each.empty}
-    if any(each.kind == each.POSITIONAL_ONLY and each.default is each.empty for each in parameters):
-        needed.add(object())  # no name can give it
-    takes_any = any(each.kind == each.VAR_KEYWORD for each in parameters)
-    return signature, needed, None if takes_any else {each.name for each in named}
-
-
-def task_limits(task: Any) -> dict[str, Any]:
-    """Return the columns that say how often *task* may be attempted.
-
-    The row keeps them, so that whoever finds a lost job can decide without knowing the task.
-    """
-    attempts = getattr(task, "max_attempts", None)
-    if attempts is None:
-        retries = task.max_retries
-        attempts = ATTEMPTS_CEILING if retries is None else max(conf.MAX_ATTEMPTS, retries + 1)
-    return {
-        "max_attempts": min(attempts, ATTEMPTS_CEILING),
-        "retry_when_lost": bool(getattr(task, "retry_when_lost", False)),
-    }
 
 
 def _check_room(job: Job, terms: Terms) -> None:

@@ -27,7 +27,8 @@ SERVER_META = (
     *("REMOTE_ADDR", "REMOTE_HOST", "REMOTE_PORT", "REMOTE_USER"),
     *("wsgi.url_scheme", "wsgi.multithread", "wsgi.multiprocess", "wsgi.run_once"),
 )
-#: The headers that are kept: they decide URLs, content and conditions. No cookies, and no authorization.
+#: What is kept of ``request.META``: what the server says, and the headers that decide URLs, content and conditions. No
+#: cookies, and no authorization.
 KEPT_META = (
     *SERVER_META,
     *("HTTP_HOST", "HTTP_X_FORWARDED_HOST", "HTTP_X_FORWARDED_PORT", "HTTP_X_FORWARDED_PROTO"),

@@ -42,8 +42,9 @@ def circumstances(stored: Mapping[str, Any]) -> Iterator[None]:
     """Set what was global when the request was accepted."""
     before = get_script_prefix(), get_urlconf()
     zone = values.restore(stored["time_zone"])
+    urlconf = _restore_urlconf(stored.get("current_urlconf", stored["urlconf"]))
     set_script_prefix(stored["script_prefix"])
-    set_urlconf(_restore_urlconf(stored.get("current_urlconf", stored["urlconf"])))
+    set_urlconf(urlconf)
     try:
         with translation.override(stored["language"]), timezone.override(zone):
             yield

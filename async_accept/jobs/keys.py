@@ -149,6 +149,7 @@ def earlier_by_key(job: Job) -> Job | None:
 
     Raises:
         IdempotencyKeyReused: the payload differs (422).
+        JobPurged: the key stands for a job that is gone.
     """
     if job.idempotency_key is None:
         return None

@@ -152,7 +152,7 @@ def in_transactions(function: Any) -> Any:
 def view_kwargs(of_path: dict[str, Any], stored: Mapping[str, Any]) -> dict[str, Any]:
     """Return the view's keyword arguments: of the path, as middleware had changed them."""
     kept = stored.get("kwargs")
-    if kept is None:  # of an earlier release
+    if kept is None:  # stored by older code
         return of_path
     if lost := [name for name, value in kept.items() if value is None and name not in of_path]:
         raise NotKept(f"view.kwargs[{lost[0]!r}]")
@@ -173,7 +173,8 @@ def _outside_of_ours(opted_out: set[str]) -> AbstractContextManager[None]:
 def _rebuild(job: Job, stored: Mapping[str, Any], user: Any) -> HttpRequest:
     # A WSGI request even if it came by ASGI: a view reads both alike.
     meta = stored["meta"]
-    # Of an earlier release. Not empty if there was data: only then REST framework calls the parser.
+    # A request without a body has no length, and one in chunks has none either. Not 0 if there was data: only then REST
+    # framework calls the parser.
     length = {"CONTENT_LENGTH": "0" if job.input is None else "1"}
     request: Any = rebuild(stored, length | meta)
     # Middleware may have changed these, without their part of the META.

@@ -126,7 +126,7 @@ def close(job: Job) -> None:
 
 
 def discard(job: Job) -> None:
-    """Remove the files of a job without a row: it was purged, or not stored because an earlier job stands for it."""
+    """Remove the files of a job that was not stored, because an earlier job stands for it."""
     delete(job.uploads or [])
 
 

@@ -57,7 +57,7 @@ def keep(value: Any) -> Any:
 
 
 def restore(kept: Any) -> Any:
-    """Return what ``keep()`` was given. JSON of an earlier release, or of a test, is returned as it is."""
+    """Return what ``keep()`` was given. Plain JSON is returned as it is."""
     if type(kept) is list:
         return [item if type(item) in SCALARS else restore(item) for item in kept]
     if type(kept) is not dict:

@@ -18,8 +18,9 @@ from ..conf import conf
 from ..db.errors import again_after_conflict, is_passing
 from ..exceptions import AcceptRefused, InputTooLarge, JobPurged
 from ..jobs import events, keys
-from ..jobs.accept import Terms, accept, task_limits
+from ..jobs.accept import Terms, accept
 from ..jobs.events import ReceivedEvent
+from ..jobs.limits import replay_limits, task_limits
 from ..jobs.publish import message_options
 from ..models import Job, database, database_now, new_id
 
@@ -154,10 +155,7 @@ def _limits(receiver: "Receiver") -> dict[str, Any]:
     if receiver.accept_task is not None:
         return task_limits(receiver.accept_task)
     again = receiver.accept_retry_when_lost
-    return {
-        "max_attempts": conf.MAX_ATTEMPTS,
-        "retry_when_lost": receiver.accept_atomic if again is None else again,
-    }
+    return replay_limits(receiver.accept_atomic if again is None else again)
 
 
 def _key(receiver: "Receiver", request: HttpRequest, event: ReceivedEvent, id: str | None) -> str | None:

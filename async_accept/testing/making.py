@@ -4,7 +4,7 @@ from typing import Any
 
 from ..conf import conf
 from ..jobs import results
-from ..jobs.accept import task_limits
+from ..jobs.limits import task_limits
 from ..jobs.replay import REPLAY
 from ..models import Job, database_now, new_id
 from ..problems import Problem, problem

@@ -162,4 +162,5 @@ def _disable(endpoint: Endpoint) -> None:
     if endpoint.disable(DisabledBy.FAILING):
         logger.warning("Webhook endpoint %s is disabled: its deliveries fail", endpoint.pk)
         endpoint.refresh_from_db()
-        after_commit(signals.endpoint_disabled.send_robust, sender=Endpoint, endpoint=endpoint)
+        told = {"sender": Endpoint, "endpoint": endpoint}
+        after_commit(signals.endpoint_disabled.send_robust, using=database(), **told)

@@ -273,7 +273,7 @@ class Callback(models.Model):
     )
     success_url = models.CharField(max_length=2000, blank=True, default="")
     failed_url = models.CharField(max_length=2000, blank=True, default="")
-    #: Told once, when the first attempt begins. The database knows the default: workers of before do not write it.
+    #: Told once, when the first attempt begins. The database knows the default, for workers that still run older code.
     progress_url = models.CharField(max_length=2000, blank=True, default="", db_default="")
     created_at = models.DateTimeField(default=database_now)
 

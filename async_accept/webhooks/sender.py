@@ -37,7 +37,7 @@ TRIED_ADDRESSES = 2
 class Answer(NamedTuple):
     """How an attempt went, as far as it matters."""
 
-    #: ``2xx`` … ``5xx``; ``blocked``, ``unreachable`` or ``timeout`` without an answer.
+    #: ``2xx`` … ``5xx``; ``blocked``, ``unreachable`` or ``timeout`` without an answer; ``error`` by a fault of ours.
     outcome: str
     status: int | None = None
     retry_after: str | None = None

@@ -1,7 +1,7 @@
 """Secrets and signatures, as Standard Webhooks has them (https://www.standardwebhooks.com).
 
-``standardwebhooks`` signs text and a time in UTC; anything else it signs wrongly, without an error. So it is called
-here only.
+``standardwebhooks`` signs text and a time in UTC; anything else it signs wrongly, without an error. So nothing else of
+this app signs by it.
 """
 
 import secrets

@@ -180,6 +180,13 @@ def test_a_forgotten_job_fails():
     finding = only(Doctor().check_jobs(), "jobs")
     assert finding.level == "fail"
     assert str(job.pk) in finding.message
+    assert "Run a relay" in finding.hint
+
+
+def test_what_no_relay_mends_is_no_reason_to_run_one():
+    job = make_job(tasks.add, state="succeeded")
+    Job.objects.filter(pk=job.pk).update(problem={"code": "failed"})
+    assert "No relay mends this" in only(Doctor().check_jobs(), "jobs").hint
 
 
 def test_healthy_jobs_are_told():

@@ -49,6 +49,7 @@ def test_a_value_that_makes_no_sense_is_told_with_the_default():
         ("MAX_ATTEMPTS", 0),
         ("MAX_ATTEMPTS", 2.5),
         ("MAX_ATTEMPTS", True),
+        ("MAX_ATTEMPTS", 30_001),
         ("MAX_INPUT_BYTES", "1 MB"),
         ("MAX_ACTIVE_PER_OWNER", 0),
         ("MAX_STREAMS", -1),

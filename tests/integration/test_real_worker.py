@@ -19,8 +19,8 @@ from async_accept.checks.invariants import violations
 from async_accept.exceptions import BrokerUnavailable
 from async_accept.jobs import publish, results
 from async_accept.jobs.accept import accept as accept_job
-from async_accept.jobs.accept import task_limits
 from async_accept.jobs.broker import Broker, broker
+from async_accept.jobs.limits import task_limits
 from async_accept.jobs.relay import Relay
 from async_accept.models import Job
 from async_accept.states import FINAL

@@ -14,7 +14,8 @@ from async_accept import signals
 from async_accept.exceptions import BrokerUnavailable, InputGone, Unavailable
 from async_accept.jobs import keys
 from async_accept.jobs import publish as publish_module
-from async_accept.jobs.accept import Terms, accept, check_arguments, rerun
+from async_accept.jobs.accept import Terms, accept, rerun
+from async_accept.jobs.arguments import check_arguments
 from async_accept.jobs.broker import Broker
 from async_accept.models import Job, new_id
 from async_accept.testing import make_job

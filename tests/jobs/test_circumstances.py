@@ -13,11 +13,20 @@ from django.core.exceptions import ImproperlyConfigured
 from django.http import QueryDict
 from django.test import AsyncClient, Client
 from django.test.utils import override_script_prefix
-from django.urls import get_urlconf, include, path, register_converter, reverse, set_urlconf
+from django.urls import (
+    get_script_prefix,
+    get_urlconf,
+    include,
+    path,
+    register_converter,
+    reverse,
+    set_urlconf,
+)
 from django.utils import timezone, translation
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from async_accept.jobs.circumstances import circumstances
 from async_accept.mixins import AcceptMixin
 from async_accept.models import Job
 from async_accept.testing import run_accepted_jobs
@@ -241,6 +250,18 @@ def test_the_script_prefix_is_the_same():
         now, later = twins(ask, SCRIPT_NAME="/shop")
     assert now[0] == "/shop/ask/"
     assert later == now
+
+
+def test_a_urlconf_that_is_gone_changes_nothing_for_the_next_job():
+    stored = {
+        "script_prefix": "/gone/",
+        "urlconf": {"module": "gone.urls"},
+        "time_zone": None,
+        "language": "en",
+    }
+    with pytest.raises(ImportError), circumstances(stored):
+        pass
+    assert (get_script_prefix(), get_urlconf()) == ("/", None)
 
 
 # --- META ------------------------------------------------------------------------------------------------------------

@@ -52,13 +52,13 @@ def accept_statements(with_key: bool = False) -> list[str]:
     return statements_of(lambda: post(**({"HTTP_IDEMPOTENCY_KEY": uuid4().hex} if with_key else {})))
 
 
-def purge() -> None:
-    """Drop the messages in the default queue."""
+def purge() -> int:
+    """Drop the messages in the default queue, and return how many there were."""
     from celery import current_app
 
     with current_app.connection_for_write() as connection:
         current_app.amqp.queues[current_app.conf.task_default_queue](connection.default_channel).declare()
-        connection.default_channel.queue_purge(current_app.conf.task_default_queue)
+        return int(connection.default_channel.queue_purge(current_app.conf.task_default_queue))
 
 
 def truncate(*models: Any) -> None:

@@ -1,6 +1,8 @@
 """The databases of the benchmarks: made anew for each run, so that each begins with the same."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -44,12 +46,28 @@ def _in_mariadb(query: str, params: tuple[Any, ...]) -> list[tuple[Any, ...]]:
         return list(cursor.fetchall())
 
 
-def make(project: str) -> None:
-    drop(project)
-    execute(f"CREATE DATABASE {_quoted(project)}")
+@contextmanager
+def made(*projects: str) -> Iterator[None]:
+    """Make the databases of *projects* anew, and drop them at the end, however that comes.
+
+    Raises:
+        SystemExit: the server does not answer.
+    """
+    try:
+        execute("SELECT 1")
+    except Exception as error:
+        raise SystemExit(f"The database does not answer (DATABASE_URL): {type(error).__name__}") from None
+    try:
+        for project in projects:
+            _drop(project)
+            execute(f"CREATE DATABASE {_quoted(project)}")
+        yield
+    finally:
+        for project in projects:
+            _drop(project)
 
 
-def drop(project: str) -> None:
+def _drop(project: str) -> None:
     # PostgreSQL has to be told that others may still be connected.
     execute(f"DROP DATABASE IF EXISTS {_quoted(project)}{'' if is_mariadb() else ' WITH (FORCE)'}")
 

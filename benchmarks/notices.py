@@ -17,7 +17,7 @@ from contextlib import ExitStack, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-from . import databases
+from . import brokers, databases
 from .load import percentile
 from .options import options_parser
 from .processes import Process, settings_of
@@ -122,21 +122,21 @@ def main() -> None:
     parser.add_argument("--output", type=Path, help="the JSON file; by default one in benchmarks/results")
     given = parser.parse_args()
     report = Report("notices", **{k: v for k, v in vars(given).items() if k != "output"})
-    databases.make("told")
-    try:
-        with Steps("told") as steps:
-            steps.call("prepare")
-            rounds = [
-                {figure: measure(steps, other, given) for figure, other in FIGURES.items()}
-                for _ in range(given.rounds)
-            ]
-    finally:
-        databases.drop("told")
+    brokers.need(brokers.url())
+    with databases.made("told"), Steps("told") as steps:
+        steps.call("prepare")
+        rounds = [
+            {figure: measure(steps, other, given) for figure, other in FIGURES.items()}
+            for _ in range(given.rounds)
+        ]
     for figure in FIGURES:
         for measured, unit in (("told", ""), ("p50", "ms"), ("p99 at first", "ms"), ("p99 afterwards", "ms")):
-            ours = [each[figure][measured] for each in rounds]
-            base = [each[BASE][measured] for each in rounds] if figure not in ("alone", BASE) else []
-            report.add(Row(figure, measured, unit, ours, base, "1" if base else ""))
+            both = [each for each in rounds if measured in each[figure] and measured in each[BASE]]
+            if not both:
+                continue
+            ours = [each[figure][measured] for each in both]
+            base = [each[BASE][measured] for each in both] if figure not in ("alone", BASE) else []
+            report.add(Row(figure, measured, unit, ours, base, "1" if measured == "told" else ""))
     report.write(given.output)
 
 
@@ -160,19 +160,22 @@ def measure(steps: Steps, other: Callable[[], int] | None, given: argparse.Names
 
 
 def summary(ended: Moments, came: Moments, known: float, count: int) -> dict[str, float]:
-    """Return how many notices came, and times in milliseconds; *known* is when the first time is over."""
+    """Return how many notices came, and times in milliseconds; *known* is when the first time is over.
+
+    A time of which there was no notice is left out.
+    """
     took = {job: (came[job] - ended[job]) * 1000 for job in came if job in ended}
     times = {
         "p50": list(took.values()),
         "p99 at first": [ms for job, ms in took.items() if ended[job] < known],
         "p99 afterwards": [ms for job, ms in took.items() if ended[job] >= known],
     }
-    found = {name: quantile(all_ms, 0.5 if name == "p50" else 0.99) for name, all_ms in times.items()}
+    found = {
+        name: percentile(sorted(all_ms), 0.5 if name == "p50" else 0.99)
+        for name, all_ms in times.items()
+        if all_ms
+    }
     return {**found, "told": len(took) / count}
-
-
-def quantile(values: list[float], part: float) -> float:
-    return percentile(sorted(values), part) if values else float("nan")
 
 
 def until(condition: Callable[[], object]) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
-from . import databases
+from . import brokers, databases
 from .figures import Options, Session, micro, web, work
 from .options import options_parser
 from .results import Report, Row, quiet
@@ -24,7 +24,7 @@ FIGURES: dict[str, Callable[[Session], Iterator[Row]]] = {
     "accept-repeat": web.accept_repeat,
     "poll": web.poll,
     "poll-304": web.poll_known,
-    "poll-304-read": web.poll_known_read,
+    "poll-304-too-soon": web.poll_too_soon,
     "jobs": work.jobs,
     "jobs-kept": work.jobs_kept,
     "relay-redis": work.relay_redis,
@@ -54,10 +54,14 @@ def main() -> None:
     parser.add_argument("--output", type=Path, help="the JSON file; by default one in benchmarks/results")
     given = parser.parse_args()
     options = Options(given.rounds, given.seconds, given.count, given.noise)
+    if given.noise and ALONE.intersection(given.figures):
+        parser.error(f"These have no other side: {', '.join(sorted(ALONE))}")
     names = given.figures or [name for name in FIGURES if not (given.noise and name in ALONE)]
-    for project in PROJECTS:
-        databases.make(project)
-    with ExitStack() as stack:
+    urls = {brokers.url(), *([brokers.RABBITMQ] if "relay-rabbitmq" in names else [])}
+    brokers.need(*urls)
+    with databases.made(*PROJECTS), ExitStack() as stack:
+        for url in urls:
+            stack.callback(brokers.drop_queues, url, *map(databases.name_of, PROJECTS))
         steps = {project: stack.enter_context(Steps(project)) for project in PROJECTS}
         for each in steps.values():
             each.call("prepare")
@@ -65,10 +69,12 @@ def main() -> None:
         for name in names:
             quiet(given.quiet)
             for row in FIGURES[name](Session(options, steps)):
-                report.add(row)
+                # With --noise, what is no ratio says nothing, and no goal is for it.
+                if not given.noise:
+                    report.add(row)
+                elif row.other and row.measure not in web.COUNTED:
+                    report.add(row._replace(goal=""))
         report.write(given.output)
-    for project in PROJECTS:
-        databases.drop(project)
 
 
 if __name__ == "__main__":

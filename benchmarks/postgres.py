@@ -47,6 +47,8 @@ def own_server() -> Iterator[str]:
                     with suppress(psycopg.Error), psycopg.connect(f"{url[:-6]}/postgres", connect_timeout=3):
                         break
                     time.sleep(0.1)
+                else:
+                    raise SystemExit(f"PostgreSQL did not start in {START_SECONDS} s.")
                 yield url
             finally:
                 server.terminate()

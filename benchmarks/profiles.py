@@ -10,24 +10,30 @@ different functions says as much as the number of calls.
 
 import re
 
-from . import databases
+from . import brokers, databases
 from .options import options_parser
 from .steps import Steps
 
+#: The steps that the baseline has, too.
+BY_HAND = ("accept", "poll", "claim and finish")
 STEPS = ("accept", "poll", "poll, 304", "claim and finish", "relay, 100 due")
 
 
 def main() -> None:
     parser = options_parser(__doc__)
-    parser.add_argument("steps", nargs="*", help=" | ".join(STEPS))
+    parser.add_argument("steps", nargs="*", choices=[*STEPS, []], metavar="step", help=" | ".join(STEPS))
+    parser.add_argument("--project", default="ours", choices=["ours", "handwritten"], help="whose steps")
     parser.add_argument("--calls", type=int, default=300, help="calls of each step (default: %(default)s)")
     parser.add_argument("--rows", type=int, default=40, help="functions to show (default: %(default)s)")
     parser.add_argument("--only", default="", metavar="REGEX", help="show only functions whose name matches")
     given = parser.parse_args()
-    databases.make("ours")
-    with Steps("ours") as steps:
+    names = given.steps or (STEPS if given.project == "ours" else BY_HAND)
+    if given.project == "handwritten" and not set(names) <= set(BY_HAND):
+        parser.error(f"By hand there are: {', '.join(BY_HAND)}")
+    brokers.need(brokers.url())
+    with databases.made(given.project), Steps(given.project) as steps:
         steps.call("prepare")
-        for name in given.steps or STEPS:
+        for name in names:
             rows = steps.call("profile", name=name, calls=given.calls)
             whole = sum(own for _, own, _, _ in rows)
             calls = sum(number for _, _, number, _ in rows)
@@ -37,7 +43,6 @@ def main() -> None:
             for cumulative, own, number, function in sorted(rows, reverse=True)[: given.rows]:
                 share = cumulative / whole
                 print(f"{cumulative * 1e6:8.0f}{share:5.0%}{own * 1e6:8.0f}{number:8.4g}  {function}")
-    databases.drop("ours")
 
 
 if __name__ == "__main__":

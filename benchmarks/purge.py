@@ -28,22 +28,20 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=4, help="(default: %(default)s)")
     parser.add_argument("--output", type=Path, help="the JSON file; by default one in benchmarks/results")
     given = parser.parse_args()
-    databases.make(SUFFIX)
-    with Steps("ours", {"BENCH_SUFFIX": SUFFIX}) as steps:
+    with databases.made(SUFFIX), Steps("ours", {"BENCH_SUFFIX": SUFFIX}) as steps:
         steps.call("prepare")
         report = Report("purge", jobs=steps.call("grow", count=given.jobs), rounds=given.rounds)
         for name, count in (("purge_rows", given.count), ("expire", given.results)):
             add(report, name, [steps.call(name, count=count) for _ in range(given.rounds)])
-    report.write(given.output)
-    databases.drop(SUFFIX)
+        report.write(given.output)
 
 
 def add(report: Report, name: str, found: list[dict[str, float]]) -> None:
     figure = {"purge_rows": "purge of rows", "expire": "expiry of results"}[name]
     report.add(Row(figure, "rows/s", "1/s", [each["count"] / each["seconds"] for each in found]))
     report.add(Row(figure, "CPU a row", "µs", [each["cpu"] / each["count"] * 1e6 for each in found]))
-    longest = [each["longest"] * 1000 for each in found]
-    report.add(Row(figure, "longest transaction", "ms", longest, goal="<= 100"))
+    longest = max(each["longest"] * 1000 for each in found)
+    report.add(Row(figure, "longest transaction", "ms", [longest], goal="<= 100"))
 
 
 if __name__ == "__main__":

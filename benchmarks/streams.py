@@ -31,6 +31,15 @@ USERS = 10
 OPEN_SECONDS = 120.0
 #: How long the slowest event may take.
 LATEST_SECONDS = 10.0
+#: The unit and the goal of what is measured.
+MEASURES = {
+    "memory of each": ("KiB", "<= 60"),
+    "CPU of an idle server": ("% core", "<= 1"),
+    "p50 to deliver": ("ms", ""),
+    "p99 to deliver": ("ms", "<= 250"),
+    "until the last": ("s", ""),
+    "server CPU of each": ("ms", ""),
+}
 
 
 class Opened(NamedTuple):
@@ -49,6 +58,7 @@ def main() -> None:
         "--changes", type=int, default=400, help="how many jobs change (default: %(default)s)"
     )
     parser.add_argument("--at-once", type=int, nargs="*", default=[], help="streams to open at once")
+    parser.add_argument("--rounds", type=int, default=3, help="(default: %(default)s)")
     parser.add_argument("--output", type=Path, help="the JSON file; by default one in benchmarks/results")
     given = parser.parse_args()
     most = max(given.streams, *given.at_once, 0) + 100
@@ -58,17 +68,34 @@ def main() -> None:
     with own_server() as url:
         os.environ["DATABASE_URL"] = url
         report = Report("streams", **{k: v for k, v in vars(given).items() if k != "output"})
-        databases.make("ours")
-        with Steps("ours") as steps:
+        with databases.made("ours"), Steps("ours") as steps:
             steps.call("prepare", users=USERS)
-            waiting(steps, report, given.streams, given.seconds, given.changes)
+            add(
+                report,
+                f"{given.streams} streams",
+                [waiting(steps, given.streams, given.seconds, given.changes) for _ in range(given.rounds)],
+                {"opened": str(given.streams), "events told": str(given.changes)},
+            )
             for count in given.at_once:
-                at_once(steps, report, count)
+                found = [at_once(steps, count) for _ in range(given.rounds)]
+                add(report, f"{count} streams at once", found, {"opened": "all"})
         report.write(given.output)
 
 
-def waiting(steps: Steps, report: Report, count: int, seconds: float, changes: int) -> None:
-    """Hold *count* streams, opened a few at a time."""
+def add(report: Report, figure: str, rounds: list[dict[str, float]], goals: dict[str, str]) -> None:
+    """Add a row for each measure, with the figure of each round; 0 where a round has none."""
+    for measure in dict.fromkeys(name for found in rounds for name in found):
+        unit, goal = MEASURES.get(measure, ("", ""))
+        values = [found.get(measure, 0) for found in rounds]
+        report.add(Row(figure, measure[:26], unit, values, [], goals.get(measure, goal)))
+
+
+def waiting(steps: Steps, count: int, seconds: float, changes: int) -> dict[str, float]:
+    """Hold *count* streams, opened a few at a time, and return what was measured.
+
+    Raises:
+        SystemExit: not all of them were opened, or not every change was told.
+    """
     targets = steps.call("streamed", count=count, users=USERS)
     with ASGI({}) as server:
         # What a first stream brings, such as the watcher and its connection, is not the streams' cost.
@@ -76,48 +103,43 @@ def waiting(steps: Steps, report: Report, count: int, seconds: float, changes: i
         empty = server.memory_bytes()
         opened = open_streams(server.port, targets[1:], 20)
         streams = {**first, **opened.streams}
-        figure = f"{count} streams"
-        report.add(Row(figure, "opened", "", [len(streams)], [], str(count)))
-        if not streams:
-            return
-        report.add(
-            Row(
-                figure,
-                "memory of each",
-                "KiB",
-                [(server.memory_bytes() - empty) / 1024 / len(streams)],
-                [],
-                "<= 60",
-            )
-        )
-        report.add(Row(figure, "threads of the server", "", [server.threads()]))
+        if len(streams) != count:
+            raise SystemExit(f"{len(streams)} of {count} streams were opened: {opened.refused}")
+        found = {
+            "opened": len(streams),
+            "memory of each": (server.memory_bytes() - empty) / 1024 / len(streams),
+            "threads of the server": server.threads(),
+        }
         time.sleep(1)
         cpu, began = server.cpu_seconds(), time.monotonic()
         time.sleep(seconds)
         cpu = (server.cpu_seconds() - cpu) / (time.monotonic() - began)
-        report.add(Row(figure, "CPU of an idle server", "% core", [cpu * 100], [], "<= 1"))
         told = sorted(deliver(steps, streams, seconds, changes))
-        report.add(Row(figure, "events told", "", [len(told)], [], str(changes)))
-        if told:
-            report.add(Row(figure, "p50 to deliver", "ms", [percentile(told, 0.5) * 1000]))
-            report.add(Row(figure, "p99 to deliver", "ms", [percentile(told, 0.99) * 1000], [], "<= 250"))
+        if len(told) != min(changes, count):
+            raise SystemExit(f"{len(told)} of {changes} changes were told.")
         close(streams)
+    return found | {
+        "CPU of an idle server": cpu * 100,
+        "events told": len(told),
+        "p50 to deliver": percentile(told, 0.5) * 1000,
+        "p99 to deliver": percentile(told, 0.99) * 1000,
+    }
 
 
-def at_once(steps: Steps, report: Report, count: int) -> None:
-    """Open *count* streams, all at once."""
+def at_once(steps: Steps, count: int) -> dict[str, float]:
+    """Open *count* streams, all at once, and return how that went."""
     targets = steps.call("streamed", count=count, users=USERS)
     with ASGI({}) as server:
         cpu = server.cpu_seconds()
         opened = open_streams(server.port, targets, count)
         cpu = server.cpu_seconds() - cpu
-        figure = f"{count} streams at once"
-        report.add(Row(figure, "opened", "", [len(opened.streams)], [], "all"))
-        for answer, number in sorted(opened.refused.items()):
-            report.add(Row(figure, f"not opened: {answer}"[:26], "", [number], [], "0"))
-        report.add(Row(figure, "until the last", "s", [opened.seconds]))
-        report.add(Row(figure, "server CPU of each", "ms", [cpu * 1000 / count]))
         close(opened.streams)
+    return {
+        "opened": len(opened.streams),
+        **{f"not opened: {answer}": number for answer, number in sorted(opened.refused.items())},
+        "until the last": opened.seconds,
+        "server CPU of each": cpu * 1000 / count,
+    }
 
 
 def open_streams(port: int, targets: list[tuple[str, int]], together: int) -> Opened:

@@ -10,6 +10,7 @@ from django.db.models import Count, Max, Min, Q
 
 from ..common import accept_statements, client, document, post, prepare, purge, statements_of, truncate
 from ..orders import BODY, OrderSerializer
+from ..profiling import Step, answers, profile_of
 from . import relay as relaying
 from .models import Job, Outbox
 from .tasks import process
@@ -22,6 +23,7 @@ __all__ = [
     "paths",
     "poll_statements",
     "prepare",
+    "profile",
     "purge",
     "relay",
     "span",
@@ -37,6 +39,21 @@ def paths(count: int) -> list[list[str]]:
 def poll_statements() -> list[str]:
     [[path, _]] = paths(1)
     return statements_of(lambda: client().get(path))
+
+
+def profile(name: str, calls: int) -> list[list[Any]]:
+    """Return which functions a step calls; the names are those of ours."""
+    [[path, _]], asking = paths(1), client()
+    steps = {
+        "accept": Step(lambda _: post(), answers(202)),
+        "poll": Step(lambda _: asking.get(path), answers(200)),
+        "claim and finish": Step(
+            lambda pk: process.apply(args=[pk], task_id=pk),
+            lambda pk, _: Job.objects.get(pk=pk).state == Job.State.SUCCEEDED,
+            lambda: document(post())["id"],
+        ),
+    }
+    return profile_of(steps[name], calls)
 
 
 def _jobs(count: int) -> list[Job]:

@@ -1,7 +1,5 @@
 """The steps that every job takes, each as a call: what it costs while the table grows, and what it calls."""
 
-import cProfile
-import pstats
 import random
 import time
 from collections.abc import Callable
@@ -20,17 +18,15 @@ from async_accept.jobs.due import publish_due
 from async_accept.jobs.publish import run_here
 from async_accept.jobs.relay import BROKER_SECONDS, Relay
 from async_accept.models import Job
-from async_accept.states import ACTIVE
+from async_accept.states import ACTIVE, State
 
 from ..common import client, document, post, purge
 from ..make_jobs import make_jobs
-from ..processes import ROOT
-from ..statements import recorded
+from ..profiling import Step, answers, profile_of
+from ..statements import timed_statements
 from .copies import copy_into_the_past
 from .tasks import process
 
-#: What prepares a call, and the call, which gets what that returned.
-Step = tuple[Callable[[], Any], Callable[[Any], Any]]
 #: How many jobs the relay publishes in its step.
 DUE = 100
 #: How many jobs are polled in turn. So many that no poll is throttled.
@@ -59,43 +55,26 @@ def measure(calls: int) -> dict[str, dict[str, float]]:
     tomorrow = from_now(timedelta(days=1))
     Job.objects.filter(state__in=ACTIVE, dispatch_at__isnull=False).update(dispatch_at=tomorrow)
     Job.objects.filter(sweep_at__lt=from_now(timedelta(hours=1))).update(sweep_at=tomorrow)
-    found = {name: _measure(*step, calls) for name, step in {**hot_steps(), **cold_steps()}.items()}
+    found = {name: _measure(step, calls) for name, step in {**hot_steps(), **cold_steps()}.items()}
     purge()
     return found
 
 
 def profile(name: str, calls: int) -> list[list[Any]]:
-    """Return which functions a step calls, as rows of seconds with and without what they call, calls, and the name.
-
-    One of them is the step as a whole; the rows are in no order.
-    """
-    prepare, step = hot_steps()[name]
-    step(prepare())
-    profiler = cProfile.Profile()
-    for _ in range(calls):
-        given = prepare()
-        profiler.runcall(step, given)
-    purge()
-    stats: Any = pstats.Stats(profiler)
-    return [
-        [cumulative / calls, own / calls, number / calls, f"{_short(file)}:{function}"]
-        for (file, _, function), (_, number, own, cumulative, _) in stats.stats.items()
-    ]
-
-
-def _short(file: str) -> str:
-    return file.partition("site-packages/")[2] or file.removeprefix(f"{ROOT}/")
+    return profile_of(hot_steps()[name], calls)
 
 
 def hot_steps() -> dict[str, Step]:
     """Return the steps that every job takes, each with what prepares a call of it."""
     polled, asking, broker = cycle(paths(POLLED)), client(), Broker(BROKER_SECONDS, confirmed=True)
     return {
-        "accept": (lambda: None, lambda _: post()),
-        "poll": (lambda: next(polled), lambda job: asking.get(job[0])),
-        "poll, 304": (lambda: next(polled), lambda job: asking.get(job[0], HTTP_IF_NONE_MATCH=job[1])),
-        "claim and finish": (_accepted, run_here),
-        f"relay, {DUE} due": (_due, lambda _: publish_due(broker)),
+        "accept": Step(lambda _: post(), answers(202)),
+        "poll": Step(lambda job: asking.get(job[0]), answers(200), polled.__next__),
+        "poll, 304": Step(
+            lambda job: asking.get(job[0], HTTP_IF_NONE_MATCH=job[1]), answers(304), polled.__next__
+        ),
+        "claim and finish": Step(run_here, _has_succeeded, _accepted),
+        f"relay, {DUE} due": Step(lambda _: publish_due(broker), lambda _, count: count >= DUE, _due),
     }
 
 
@@ -115,9 +94,12 @@ def cold_steps() -> dict[str, Step]:
         "admin, dashboard": "dashboard/",
     }
     return {
-        "relay, nothing due": (lambda: None, lambda _: relay.tick()),
-        "list": (lambda: None, lambda _: asking.get("/jobs/")),
-        **{name: (cache.clear, _getter(browser, LIST + page)) for name, page in pages.items()},
+        "relay, nothing due": Step(lambda _: relay.tick()),
+        "list": Step(lambda _: asking.get("/jobs/"), answers(200)),
+        **{
+            name: Step(_getter(browser, LIST + page), answers(200), cache.clear)
+            for name, page in pages.items()
+        },
     }
 
 
@@ -132,6 +114,10 @@ def paths(count: int) -> list[list[str]]:
     return [[path, asking.get(path)["ETag"]] for path in found]
 
 
+def _has_succeeded(job: Job, returned: None) -> bool:
+    return Job.objects.filter(pk=job.pk, state=State.SUCCEEDED).exists()
+
+
 def _accepted() -> Job:
     return Job.objects.get(pk=document(post())["id"])
 
@@ -144,18 +130,19 @@ def _due() -> None:
     Job.objects.filter(pk__in=ids).update(dispatch_at=from_now(timedelta()), dispatches=0)
 
 
-def _measure(prepare: Callable[[], Any], step: Callable[[Any], Any], calls: int) -> dict[str, float]:
-    step(prepare())
+def _measure(step: Step, calls: int) -> dict[str, float]:
+    step()
     wholes, cpus, sqls, statements = [], [], [], 0
     for _ in range(calls):
-        given = prepare()
+        given = step.prepare()
         whole, cpu = time.perf_counter(), time.process_time()
-        with recorded() as made:
-            step(given)
+        with timed_statements() as times:
+            returned = step.call(given)
         cpus.append(time.process_time() - cpu)
         wholes.append(time.perf_counter() - whole)
-        sqls.append(sum(float(query["time"]) for query in connection.queries_log))
-        statements = len(made)
+        sqls.append(sum(times))
+        statements = len(times)
+        step.check(given, returned)
     return {
         "statements": statements,
         "whole": median(wholes),

@@ -8,6 +8,7 @@ from typing import Any
 
 from django.db import transaction
 from django.db.models import F
+from django_celery_results.models import TaskResult
 
 from async_accept.conf import conf
 from async_accept.db.functions import from_now
@@ -20,28 +21,30 @@ __all__ = ["expire", "purge_rows"]
 
 def purge_rows(count: int) -> dict[str, float]:
     """Let so many jobs, the oldest ones, be past their lifetime, and remove them."""
-    return _measure(Job.objects.ended().order_by("created_at"), count, conf.JOB_LIFETIME)
+    return _measure(Job, Job.objects.ended().order_by("created_at"), count, conf.JOB_LIFETIME)
 
 
 def expire(count: int) -> dict[str, float]:
     """Let so many results, the newest ones, expire, and remove them."""
-    return _measure(Job.objects.ended().order_by("-finished_at"), count, conf.RESULT_LIFETIME)
+    kept = list(TaskResult.objects.order_by("-pk").values_list("task_id", flat=True)[:count])
+    return _measure(TaskResult, Job.objects.ended().filter(pk__in=kept), count, conf.RESULT_LIFETIME)
 
 
-def _measure(jobs: Any, count: int, older: timedelta) -> dict[str, float]:
+def _measure(model: Any, jobs: Any, count: int, older: timedelta) -> dict[str, float]:
+    """Remove the rows of *model* that belong to the first of these *jobs*."""
     ids = list(jobs.values_list("pk", flat=True)[:count])
+    before = model.objects.count()
     now = from_now(timedelta())
     Job.objects.filter(pk__in=ids).update(finished_at=F("finished_at") - older, expires_at=now, sweep_at=now)
-    cpu, began, removed = time.process_time(), time.perf_counter(), 0
+    cpu, began = time.process_time(), time.perf_counter()
     with longest_transaction() as longest:
-        while swept := sweep(BATCH):
-            removed += swept
-    return {
-        "count": removed,
-        "seconds": time.perf_counter() - began,
-        "cpu": time.process_time() - cpu,
-        "longest": longest(),
-    }
+        while sweep(BATCH):
+            pass
+    seconds, cpu = time.perf_counter() - began, time.process_time() - cpu
+    removed = before - model.objects.count()
+    if removed != count:
+        raise SystemExit(f"{removed} rows of {count} were removed.")
+    return {"count": removed, "seconds": seconds, "cpu": cpu, "longest": longest()}
 
 
 @contextmanager

@@ -26,6 +26,7 @@ from .http.negotiation import with_panel
 from .http.options import AcceptOptions
 from .http.outages import passes
 from .http.responses import VARY
+from .jobs.parsed import keep_input
 from .jobs.replay import decorated, job_of
 from .mixins import AcceptingView
 
@@ -118,6 +119,8 @@ def _decorator(
         @wraps(handler)
         def accepting(*args: Any, **kwargs: Any) -> Any:
             request = _request_of(handler, args)
+            if job_of(request) is None:
+                keep_input(request)
             [request.accepted_renderer] = with_panel([request.accepted_renderer])
             view = request.parser_context["view"]
             acceptance = Acceptance(view, request, _named(view, handler, options))

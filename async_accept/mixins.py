@@ -24,6 +24,7 @@ from .http.outages import passes
 from .http.responses import VARY
 from .http.transactions import in_own_transactions
 from .jobs.capture import note_names
+from .jobs.parsed import keep_input
 from .jobs.replay import job_of
 
 __all__ = [
@@ -60,6 +61,10 @@ class AcceptingView(AcceptOptions):
                 setattr(self, name, partial(_accept, acceptance, verb, work))
             elif name in accepting:
                 setattr(self, name, partial(_accept, acceptance, "", work))
+
+    def initialize_request(self, request: Any, *args: Any, **kwargs: Any) -> Request:
+        made: Request = super().initialize_request(request, *args, **kwargs)  # type: ignore[misc]
+        return keep_input(made) if made.method in VERBS and job_of(made) is None else made
 
     def perform_authentication(self, request: Request) -> None:
         super().perform_authentication(request)  # type: ignore[misc]

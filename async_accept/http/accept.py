@@ -10,7 +10,7 @@ from typing import Any
 from django.conf import settings
 from django.contrib.contenttypes.models import ContentType
 from django.core.exceptions import ImproperlyConfigured, PermissionDenied
-from django.db import models, transaction
+from django.db import connections, models, transaction
 from django.http import Http404
 from django.http.response import HttpResponseBase
 from rest_framework.exceptions import APIException, ValidationError
@@ -23,7 +23,7 @@ from ..exceptions import InputTooLarge, Unencodable
 from ..jobs import keys, uploads
 from ..jobs.accept import Terms, accept, active_columns, rerun
 from ..jobs.once import Checks, checks_of, in_use
-from ..jobs.parsed import capture_data, payload
+from ..jobs.parsed import files_of, input_of, payload
 from ..jobs.replay import job_of
 from ..models import OBJECT_ID_CHARS, Job, database, new_id
 from ..querysets import user_model
@@ -102,8 +102,7 @@ class Acceptance:
         if (answer := self.first_answer(if_seen=True)) is not None:
             return answer
         try:
-            with in_use(self.request._request):
-                prepared = prepare()
+            prepared = self._prepared(prepare)
         except (APIException, Http404, PermissionDenied):
             first = self.first_job()
             if first is None:
@@ -113,6 +112,20 @@ class Acceptance:
         if isinstance(prepared, HttpResponseBase):
             return self.first_answer() or prepared
         return self.store(*prepared)
+
+    def _prepared(self, prepare: Callable[[], Prepared]) -> Prepared:
+        """Return what *prepare* returns; called again in a transaction, if it has missed one.
+
+        A view whose handler opens a transaction may lock what it looks up (``select_for_update()``).
+        """
+        with in_use(self.request._request), uploads.held_open(files_of(self.request)):
+            try:
+                return prepare()
+            except transaction.TransactionManagementError:
+                if connections[database()].in_atomic_block:
+                    raise
+            with transaction.atomic(using=database()):
+                return prepare()
 
     def decide_again(self, again: Rerun, prepare: Callable[[], Prepared]) -> HttpResponseBase:
         """Accept a rerun, whatever the mode of the view; a repeat gets the first new job again.
@@ -369,7 +382,7 @@ class Acceptance:
             ImproperlyConfigured: a value in the payload cannot be kept.
             Unencodable: it has no strict JSON form.
         """
-        sent = uploads.fingerprints(payload(capture_data(self.request.data)))
+        sent = uploads.fingerprints(payload(input_of(self.request)))
         return keys.columns(
             self.key or "",
             caller=self.owner_id,

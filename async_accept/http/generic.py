@@ -75,6 +75,8 @@ def validate(view: Any, request: Request, instance: Any = None, serializer_class
         return unchecked
     is_guess = serializer_class is None and not _says_how(view, request)
     try:
+        if is_guess and _is_plain_action(view):
+            return unchecked
         make = _serializer_maker(view, request, serializer_class)
         return unchecked if make is None else _validated(make, request, instance, is_guess)
     except (APIException, Http404, PermissionDenied, Error):
@@ -96,9 +98,17 @@ def _says_how(view: Any, request: Request) -> bool:
     """Whether it is known how the serializer of *view* is used: a task or REST framework's own handlers need it so."""
     if getattr(view, "accept_task", None) is not None:
         return True
-    name = getattr(view, "action", None) or str(request.method).lower()
-    handler = getattr(type(view), name, None)
-    return name in VERBS.values() or str(getattr(handler, "__module__", "")).startswith("rest_framework.")
+    name = getattr(view, "action", None) or VERBS.get(str(request.method), "")
+    handler = getattr(type(view), name, None) or getattr(type(view), str(request.method).lower(), None)
+    return str(getattr(handler, "__module__", "")).startswith("rest_framework.")
+
+
+def _is_plain_action(view: Any) -> bool:
+    """Whether *view* runs an ``@action`` that has no serializer of its own: the view's one is of its objects."""
+    handler: Any = getattr(type(view), getattr(view, "action", None) or "", None)
+    if not hasattr(handler, "mapping") or "serializer_class" in handler.kwargs:
+        return False
+    return not _defines(view, "get_serializer_class") or view.get_serializer_class() is view.serializer_class
 
 
 def _validated(make: Any, request: Request, instance: Any, is_guess: bool) -> Any:

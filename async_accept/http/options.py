@@ -75,6 +75,8 @@ class AcceptOptions:
         Args:
             instance: the object that PUT or PATCH changes.
 
+        It does not run in the worker, which gets ``request.data`` as an override has left it.
+
         Raises:
             ValidationError: the input is not valid (400); no job is stored.
         """

@@ -22,13 +22,13 @@ from rest_framework.reverse import reverse
 from rest_framework.settings import api_settings
 from rest_framework.utils.encoders import JSONEncoder
 
+from ..jobs.parsed import take_field
 from ..problems import OWN, translated
 from .links import job_url
 from .panel import panel
 
 __all__ = [
     "DIALECT",
-    "FORM_KEY",
     "AcceptBrowsableAPIRenderer",
     "DialectRenderer",
     "EventStreamRenderer",
@@ -181,23 +181,16 @@ def adopt_form_key(request: Request) -> None:
     renderer = getattr(request, "accepted_renderer", None)
     if not isinstance(renderer, AcceptBrowsableAPIRenderer) or not is_form_media_type(request.content_type):
         return
-    key = _take(request, FORM_KEY)
+    key = take_field(request, FORM_KEY)
     data = request.data
-    if key and isinstance(data, QueryDict) and "HTTP_IDEMPOTENCY_KEY" not in request.META:
+    if (
+        isinstance(key, str)
+        and key
+        and isinstance(data, QueryDict)
+        and "HTTP_IDEMPOTENCY_KEY" not in request.META
+    ):
         said = [(name, [_said(value) for value in data.getlist(name)]) for name in sorted(data)]
         request.META["HTTP_IDEMPOTENCY_KEY"] = hashlib.sha256(repr((key, said)).encode()).hexdigest()
-
-
-def _take(request: Request, name: str) -> str | None:
-    """Remove *name* from all copies of the form data, REST framework's and Django's, and return its value."""
-    value = None
-    # A form with files has two copies: the fields, and the fields with the files.
-    for data in (request.data, request.POST, request._request.POST):
-        if isinstance(data, QueryDict) and name in data:
-            mutable, data._mutable = data._mutable, True
-            value = data.pop(name)[-1]
-            data._mutable = mutable
-    return value if isinstance(value, str) else None
 
 
 def _said(value: Any) -> Any:

@@ -67,6 +67,7 @@ def accepted(job: Job, request: Any) -> Response:
     }
     response = Promise(document, status=202, headers=headers)
     response.job = job  # type: ignore[attr-defined] # for renderers that show more than the document
+    request._request.accept_promise = request, response
     return response
 
 

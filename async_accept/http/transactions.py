@@ -5,6 +5,7 @@ well: before it, no worker sees the job. So an accepting view tells Django to op
 have. They end as they always did, or a little earlier, before the wait.
 """
 
+import logging
 from collections.abc import Callable
 from contextlib import ExitStack
 from functools import wraps
@@ -12,11 +13,14 @@ from typing import Any
 
 from django.db import connections, transaction
 from django.http import HttpRequest
+from rest_framework.views import APIView
 
 from ..jobs.replay import job_of
 from ..models import database
 
 __all__ = ["can_wait", "commit_early", "in_own_transactions"]
+
+logger = logging.getLogger(__name__)
 
 
 class OptedOut(set[str]):
@@ -57,14 +61,32 @@ def in_own_transactions(view: Callable[..., Any]) -> Callable[..., Any]:
     def accepting(request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
         opted_out = _left_to_us(request)
         if opted_out is None:
-            return view(request, *args, **kwargs)
+            return _kept(view, request, *args, **kwargs)
         with RequestTransactions() as transactions:
             transactions.begin(opted_out)
             request.accept_transactions = transactions  # type: ignore[attr-defined]
-            return view(request, *args, **kwargs)
+            return _kept(view, request, *args, **kwargs)
 
     accepting._non_atomic_requests = OptedOut(getattr(view, "_non_atomic_requests", ()))  # type: ignore[attr-defined]
     return accepting
+
+
+def _kept(view: Callable[..., Any], request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+    """Return the answer of *view*; the 202 as it is, if code of the view's own fails on it.
+
+    A view may make headers or members of its answer (``finalize_response()``, ``dispatch()``) that a 202 cannot give.
+    The job is stored by then, and without the 202 its client would send the request again.
+    """
+    try:
+        return view(request, *args, **kwargs)
+    except Exception:
+        promise = vars(request).get("accept_promise")
+        # A transaction around the view is rolled back, and the job with it.
+        if promise is None or _blocks():
+            raise
+        logger.exception("A view failed on its own 202, which is sent without what the view adds.")
+    asked, response = promise
+    return APIView.finalize_response(asked.parser_context["view"], asked, response, *args, **kwargs)
 
 
 def _left_to_us(request: HttpRequest) -> OptedOut | None:
@@ -84,11 +106,16 @@ def can_wait(request: Any) -> bool:
     Django's are, around a function that has ``@accepts`` below ``@api_view``, and around an action of a view without a
     mixin.
     """
-    blocks: Any = connections[database()].atomic_blocks
     own = getattr(request._request, "accept_transactions", None)
     if own is not None:
-        return bool(len(blocks) == own.depth)
-    return not blocks or bool(blocks[-1]._from_testcase)
+        return len(connections[database()].atomic_blocks) == int(own.depth)
+    return not _blocks()
+
+
+def _blocks() -> list[Any]:
+    """Return the transactions that are open, but for those that a ``TestCase`` opens around its tests."""
+    blocks: Any = connections[database()].atomic_blocks
+    return [] if blocks and blocks[-1]._from_testcase else blocks
 
 
 def commit_early(request: Any) -> bool:

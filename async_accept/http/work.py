@@ -16,10 +16,11 @@ from ..jobs.arguments import check_arguments
 from ..jobs.capture import capture
 from ..jobs.limits import replay_limits, task_limits
 from ..jobs.once import checks_of
-from ..jobs.parsed import capture_data
+from ..jobs.parsed import capture_data, input_of
 from ..jobs.publish import message_options
 from ..jobs.replay import REPLAY
 from .generic import is_unchecked
+from .options import AcceptOptions
 
 if TYPE_CHECKING:
     from .accept import Acceptance
@@ -94,7 +95,7 @@ def _of_replay(asked: "Acceptance") -> dict[str, Any]:
     atomic = asked.option("atomic")
     return {
         "task": REPLAY,
-        "input": capture_data(asked.request.data, asked.request.FILES),
+        "input": _input(asked),
         "request": {
             **capture(asked.request, _headers(asked), _context(asked)),
             "checks": checks_of(asked.request._request).keep(),
@@ -102,6 +103,15 @@ def _of_replay(asked: "Acceptance") -> dict[str, Any]:
         },
         **replay_limits(asked.option("retry_when_lost", atomic)),
     }
+
+
+def _input(asked: "Acceptance") -> dict[str, Any]:
+    """Return what the client sent. What a ``validate_accept()`` of the view's own has changed is changed there, too."""
+    request = asked.request
+    default = AcceptOptions.validate_accept
+    if getattr(type(asked.view), "validate_accept", default) is default:
+        return input_of(request)  # the worker runs whatever else changes it
+    return capture_data(request.data, request.FILES)
 
 
 def _context(asked: "Acceptance") -> Any:

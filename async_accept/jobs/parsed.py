@@ -1,18 +1,37 @@
-"""The parsed data of a request: kept in a job's input, and given back to the replayed view as its parser gave it."""
+"""The parsed data of a request: kept in a job's input, and given back to the replayed view as its parser gave it.
+
+It is kept at the moment at which it is parsed. The view's own code may change it after that, and the replay runs this
+code again.
+"""
 
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from copy import copy
+from functools import partial
 from typing import Any
+from weakref import ref
 
 from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
 from django.core.files.uploadedfile import UploadedFile
 from django.http import QueryDict
 from django.utils.datastructures import MultiValueDict
 from rest_framework.parsers import DataAndFiles
+from rest_framework.request import Empty, Request
 
+from ..exceptions import Unencodable
 from . import values
 
-__all__ = ["capture_data", "payload", "restore_data", "without_csrf_token"]
+__all__ = [
+    "capture_data",
+    "files_of",
+    "input_of",
+    "keep_input",
+    "payload",
+    "restore_data",
+    "take_field",
+    "without_csrf_token",
+]
 
 #: The field of Django's forms that says whose form it is. It was checked, is a secret, and differs each time.
 CSRF_FIELD = "csrfmiddlewaretoken"
@@ -30,6 +49,53 @@ def without_csrf_token(data: Any) -> Any:
     del form[CSRF_FIELD]
     form._mutable = data._mutable
     return form
+
+
+def take_field(request: Request, name: str) -> Any:
+    """Remove the field *name* of a form from *request*, and return its last value; None if it has none."""
+    value = None
+    # A form with files has two copies: the fields, and the fields with the files. Django's request has one, too.
+    for data in (request.data, request.POST, request._request.POST):
+        if isinstance(data, QueryDict) and name in data:
+            mutable, data._mutable = data._mutable, True
+            value = data.pop(name)[-1]
+            data._mutable = mutable
+    kept = vars(request).get("_accept_input", {})
+    if "form" in kept:
+        kept["form"] = [pair for pair in kept["form"] if pair[0] != name]
+    return value
+
+
+def keep_input(request: Request) -> Request:
+    """Let *request* keep what its parser returns; if it is parsed already, what it has now. Return *request*."""
+    if vars(request).get("_full_data", Empty) is Empty:
+        # No cycle: the request shall go when its answer is sent, with what it holds.
+        request._load_data_and_files = partial(_load_and_keep, ref(request))  # type: ignore[attr-defined]
+    else:
+        _keep(request)
+    return request
+
+
+def _load_and_keep(of: "ref[Request]") -> None:
+    request: Any = of()
+    type(request)._load_data_and_files(request)
+    _keep(request)
+
+
+def _keep(request: Any) -> None:
+    if "_accept_input" not in vars(request):
+        with suppress(ImproperlyConfigured, Unencodable, RecursionError):  # told when the input is needed
+            request._accept_input = capture_data(request._full_data, request._files)
+
+
+def input_of(request: Request) -> dict[str, Any]:
+    """Return what the client of *request* sent, in a form that JSON can hold, with its files.
+
+    Raises:
+        ImproperlyConfigured, Unencodable, RecursionError: it has no such form.
+    """
+    kept: dict[str, Any] | None = vars(request).get("_accept_input")
+    return capture_data(request.data, request.FILES) if kept is None else kept
 
 
 def capture_data(data: Any, files: Any = None) -> dict[str, Any]:
@@ -51,6 +117,11 @@ def capture_data(data: Any, files: Any = None) -> dict[str, Any]:
         "data": values.keep(_fields(data, files)),
         "files": kept if type(files) is dict else _pairs(files),
     }
+
+
+def files_of(request: Request) -> list[Any]:
+    """Return the uploaded files of *request*."""
+    return [file for each in _lists(request.FILES) for file in each]
 
 
 def payload(captured: Mapping[str, Any]) -> dict[str, Any]:

@@ -31,6 +31,7 @@ __all__ = [
     "discard",
     "files_by_job",
     "fingerprints",
+    "held_open",
     "is_old",
     "keep",
     "remove_orphans",
@@ -59,6 +60,28 @@ def storage() -> Storage:
 def fingerprints(value: Any) -> Any:
     """Replace files in *value* by hashes of their contents, so that repeats can be compared."""
     return _replace(value, File, _digest)
+
+
+@contextmanager
+def held_open(files: Iterable["File[Any]"]) -> Iterator[None]:
+    """Let nobody close *files* inside the block: a check may (``with file:``, or a ``TextIOWrapper`` that is dropped).
+
+    They are stored after the view's checks. Their own closing at the end of the request is none of this.
+    """
+    held: list[Any] = []
+    for each in (each for file in files for each in (file, getattr(file, "file", None))):
+        with suppress(AttributeError):  # it takes no attributes
+            each.close = _stay_open  # type: ignore[union-attr]
+            held.append(each)
+    try:
+        yield
+    finally:
+        for each in held:
+            vars(each).pop("close", None)
+
+
+def _stay_open() -> None:
+    pass
 
 
 @contextmanager

@@ -28,7 +28,7 @@ from async_accept.http.not_modified import not_modified
 from async_accept.jobs import publish
 from async_accept.jobs.broker import Broker
 from async_accept.models import Job
-from async_accept.problems import TYPES
+from async_accept.problems import TYPES, WEBHOOK_CODES
 from async_accept.progress import checkpoint
 from example_project.shop import trouble
 from example_project.shop.models import Product
@@ -264,8 +264,8 @@ def test_every_problem_has_its_entry():
     page = (FOLDER.parent / "problems.rst").read_text()
     entries = set(re.findall(r"^([a-z-]+)\n~+$", page, re.MULTILINE))
     others = {code.replace("_", "-") for code in _codes(APIException)}
-    assert set(TYPES) | _codes(AcceptRefused) <= entries
-    assert entries <= set(TYPES) | others
+    assert set(TYPES) | _codes(AcceptRefused) | set(WEBHOOK_CODES) <= entries
+    assert entries <= set(TYPES) | others | set(WEBHOOK_CODES)
 
 
 def test_every_exchange_is_shown():

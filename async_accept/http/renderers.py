@@ -183,12 +183,7 @@ def adopt_form_key(request: Request) -> None:
         return
     key = take_field(request, FORM_KEY)
     data = request.data
-    if (
-        isinstance(key, str)
-        and key
-        and isinstance(data, QueryDict)
-        and "HTTP_IDEMPOTENCY_KEY" not in request.META
-    ):
+    if key and isinstance(data, QueryDict) and "HTTP_IDEMPOTENCY_KEY" not in request.META:
         said = [(name, [_said(value) for value in data.getlist(name)]) for name in sorted(data)]
         request.META["HTTP_IDEMPOTENCY_KEY"] = hashlib.sha256(repr((key, said)).encode()).hexdigest()
 

@@ -51,8 +51,8 @@ def without_csrf_token(data: Any) -> Any:
     return form
 
 
-def take_field(request: Request, name: str) -> Any:
-    """Remove the field *name* of a form from *request*, and return its last value; None if it has none."""
+def take_field(request: Request, name: str) -> str | None:
+    """Remove the field *name* of a form from *request*, and return its last value; None if it has none, or a file."""
     value = None
     # A form with files has two copies: the fields, and the fields with the files. Django's request has one, too.
     for data in (request.data, request.POST, request._request.POST):
@@ -63,7 +63,7 @@ def take_field(request: Request, name: str) -> Any:
     kept = vars(request).get("_accept_input", {})
     if "form" in kept:
         kept["form"] = [pair for pair in kept["form"] if pair[0] != name]
-    return value
+    return value if isinstance(value, str) else None
 
 
 def keep_input(request: Request) -> Request:

@@ -69,10 +69,11 @@ def held_open(files: Iterable["File[Any]"]) -> Iterator[None]:
     They are stored after the view's checks. Their own closing at the end of the request is none of this.
     """
     held: list[Any] = []
-    for each in (each for file in files for each in (file, getattr(file, "file", None))):
-        with suppress(AttributeError):  # it takes no attributes
-            each.close = _stay_open  # type: ignore[union-attr]
-            held.append(each)
+    for file in files:
+        for each in (file, getattr(file, "file", None)):
+            with suppress(TypeError):  # it has no attributes
+                vars(each)["close"] = _stay_open
+                held.append(each)
     try:
         yield
     finally:

@@ -15,7 +15,7 @@ from rest_framework.response import Response
 
 from .exceptions import Unavailable
 from .http.accept import Acceptance
-from .http.errors import ExceptionHandler, naming_refusals
+from .http.errors import ExceptionHandler, assume_anonymous, naming_refusals
 from .http.generic import VERBS
 from .http.metadata import add_terms
 from .http.negotiation import with_panel
@@ -85,6 +85,7 @@ class AcceptingView(AcceptOptions):
         The answer has the view's own error format.
         """
         if passes(exc) and job_of(getattr(self, "request", None)) is None:
+            assume_anonymous(self.request, exc)  # type: ignore[attr-defined]
             exc = Unavailable.because(exc)
         return super().handle_exception(exc)  # type: ignore[misc]
 

@@ -12,6 +12,7 @@ from django.http.multipartparser import MultiPartParserError
 from django.utils import translation
 from django.utils.log import log_response
 from rest_framework import exceptions as drf
+from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView, exception_handler
 
@@ -27,6 +28,7 @@ __all__ = [
     "ExceptionHandler",
     "ProblemResponse",
     "ProblemsMixin",
+    "assume_anonymous",
     "naming_refusals",
     "problem_response",
 ]
@@ -58,6 +60,16 @@ def problem_response(code: str) -> ProblemResponse:
     """Return a problem document of the type *code* with its HTTP status."""
     document = problem(code)
     return ProblemResponse(document, status=document["status"])
+
+
+def assume_anonymous(request: Request, exc: Exception) -> None:
+    """Make the caller of *request* anonymous if *exc* came before their user was known.
+
+    The page of an error shows its reader: it would authenticate again, the database is still away, and the 503 would
+    become a 500. REST framework does this for its own exceptions only.
+    """
+    if not isinstance(exc, drf.APIException | Http404) and not hasattr(request, "_user"):
+        request._not_authenticated()  # type: ignore[attr-defined] # the stubs have public names only
 
 
 def naming_refusals(handler: ExceptionHandler) -> ExceptionHandler:
@@ -92,6 +104,7 @@ class ProblemsMixin(APIView):
             SuspiciousOperation: as it is, for Django's security log and its 400.
             Exception: an unexpected one, if DEBUG is on: Django has a page for it.
         """
+        assume_anonymous(self.request, exc)
         match exc:
             case Http404() | Job.DoesNotExist():  # the row may go in the middle of a request
                 return self._answer(problem("not-found"), {})

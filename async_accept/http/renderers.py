@@ -157,6 +157,13 @@ class AcceptBrowsableAPIRenderer(BrowsableAPIRenderer):
             }
         return context
 
+    def show_form_for_method(self, view: Any, method: str, request: Request, obj: Any) -> Any:
+        """Whether the page has this form. An outage has no forms: permissions and choices may need the database."""
+        context: dict[str, Any] = self.renderer_context  # type: ignore[attr-defined] # render() sets it
+        if context["response"].status_code == 503:
+            return False
+        return super().show_form_for_method(view, method, request, obj)
+
     def get_rendered_html_form(self, data: Any, view: Any, method: str, request: Request) -> Any:
         form = super().get_rendered_html_form(data, view, method, request)
         if not isinstance(form, SafeString):

@@ -7,16 +7,18 @@ import time
 from types import SimpleNamespace
 
 import pytest
+from django.contrib.auth import get_user_model
 from django.db import InternalError, OperationalError, connections
 from django.db.backends.utils import CursorWrapper
 from django.db.transaction import Atomic
+from django.test import Client as DjangoClient
 from rest_framework.test import APIClient
 
 from async_accept.jobs import keys
 from async_accept.jobs.broker import broker
 from async_accept.jobs.watcher import watcher
 from async_accept.models import Job
-from tests.contract.cases import SUM, every_view
+from tests.contract.cases import CASES, SUM, every_view
 from tests.testapp.models import Note
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -97,6 +99,38 @@ def test_database_down_at_the_endpoints_of_jobs(alice, no_database, method, endp
             if method != "HEAD":
                 assert response.headers["Content-Type"] == "application/problem+json"
                 assert response.json()["code"] == "unavailable"
+
+
+@pytest.fixture(params=["token", "session"])
+def browser(request, alice):
+    """The headers of a browser; the database knows who it is."""
+    accept = {"Accept": "text/html"}
+    if request.param == "token":
+        return accept | {"Authorization": alice.session.headers["Authorization"]}
+    client = DjangoClient()
+    client.force_login(get_user_model().objects.get(username="alice"))
+    return accept | {"Cookie": f"sessionid={client.cookies['sessionid'].value}"}
+
+
+@pytest.mark.parametrize("endpoint", ["", "result/", None])
+def test_database_down_and_a_browser_asks(alice, browser, no_database, endpoint):
+    """Contract 7, 11: the page of the error does not ask the database who reads it."""
+    monitor = alice.post(URL, SUM).headers["Operation-Location"]
+    no_database()
+    path = "/api/jobs/" if endpoint is None else monitor + endpoint
+    response = alice.again().get(path, headers=browser)
+    _is_503(response)
+    assert response.headers["Content-Type"].startswith("text/html")
+
+
+@pytest.mark.parametrize("case", [CASES[name] for name in ("create", "class", "function-whole")])
+def test_database_down_and_a_browser_submits(case, alice, browser, no_database):
+    """Contract 7: nor does the browsable page of an accepting view, neither for its reader nor for its forms."""
+    url = case.url()
+    no_database()
+    response = alice.again()(case.method, url, case.data, headers=browser)
+    _is_503(response)
+    assert response.headers["Content-Type"].startswith("text/html")
 
 
 def test_the_log_tells_why_without_passwords(alice, monkeypatch, caplog):

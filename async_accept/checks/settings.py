@@ -16,6 +16,7 @@ from django.utils.module_loading import import_string
 from rest_framework.renderers import BaseRenderer, TemplateHTMLRenderer
 
 from ..conf import DEFAULTS, conf
+from ..http.throttling import PollThrottle
 from ..models import ATTEMPTS_CEILING
 from ..redaction import HIDDEN
 from .messages import TAG, error, warning
@@ -84,6 +85,7 @@ def _holds(is_valid: Callable[[Any], bool], value: Any) -> bool:
     try:
         return bool(is_valid(value))
     except (
+        AttributeError,
         ImportError,
         LookupError,
         TypeError,
@@ -179,6 +181,14 @@ def _is_renderer(value: Any) -> bool:
     return issubclass(kind, BaseRenderer) and not issubclass(kind, TemplateHTMLRenderer)
 
 
+def _is_rate(value: Any) -> bool:
+    """Whether REST framework understands *value* as a rate: whoever polls would get a 500 otherwise."""
+    number, _ = PollThrottle.__new__(PollThrottle).parse_rate(
+        value
+    )  # without its __init__(), which reads the setting
+    return number is None or number >= 1
+
+
 RULES: dict[str, Rule] = {
     "AUTHENTICATION_CLASSES": CLASSES,
     "PERMISSION_CLASSES": CLASSES,
@@ -241,7 +251,7 @@ RULES: dict[str, Rule] = {
         "a list of timedeltas above 0",
     ),
     "POLL_RATE": (
-        lambda value: value is None or re.fullmatch(r"[1-9]\d*/\d*[smhd]\w*", value) is not None,
-        "a rate such as '120/min', or None",
+        _is_rate,
+        "a rate such as '120/min', for one of s, min, h and d, or None",
     ),
 }

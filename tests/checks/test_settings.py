@@ -83,6 +83,10 @@ def test_a_value_that_makes_no_sense_is_told_with_the_default():
         ("RENDERER_CLASSES", (5,)),
         ("POLL_RATE", "often"),
         ("POLL_RATE", 5),
+        ("POLL_RATE", "100/10s"),
+        ("POLL_RATE", "100/"),
+        ("POLL_RATE", "0/s"),
+        ("POLL_RATE", "1/2/s"),
     ]:
         with set_to(**{name: value}):
             message = told(check_settings)["E004"]
@@ -102,7 +106,7 @@ def test_a_value_that_makes_sense_is_not_told():
         ("RENDERER_CLASSES", ()),
         ("RENDERER_CLASSES", [JSONRenderer, "rest_framework.renderers.BrowsableAPIRenderer"]),
         ("POLL_RATE", None),
-        ("POLL_RATE", "3/min"),
+        *(("POLL_RATE", f"3/{period}") for period in ("s", "sec", "min", "hour", "d")),
         ("WEBHOOK_RETRY_DELAYS", [DAY]),
         ("WEBHOOK_RETRY_DELAYS", ()),
         ("RETRY_AFTER", ((None, 5),)),

@@ -2,13 +2,15 @@
 
 A stream costs a coroutine on ASGI: neither a thread nor a connection. On WSGI it would cost a thread, so it is not
 offered there. All streams of a process share one watcher, which reads all their jobs in one query. A stream ends with
-its job, or when its reader may not see the job any more.
+its job, when its reader may not see the job any more, or after some minutes: its client connects again, so it must
+authenticate again, and may come to another process.
 """
 
 import asyncio
 from collections.abc import AsyncIterator, Collection
 from copy import copy
 from functools import partial
+from random import random
 from typing import Any
 from uuid import UUID
 from weakref import finalize
@@ -39,6 +41,10 @@ HEARTBEAT_SECONDS = 15.0
 BEATS = 15
 #: How long a client should wait before it connects again.
 RETRY_MILLISECONDS = 2000
+#: The longest life of a stream: a log-out and a revoked token are noticed after it at the latest.
+LIFE_SECONDS = 600.0
+#: By how much of that a stream may end earlier, so that those that were opened together do not come back together.
+JITTER = 0.2
 
 
 def event_id(job: Job) -> str:
@@ -57,7 +63,9 @@ def last_event_id(request: Request) -> str | None:
 
 
 def stream(job: Job, view: Any) -> HttpResponseBase:
-    """Return the stream of *job*: the present state if the client has not seen it, then every change, until the end.
+    """Return the stream of *job*: the present state if the client has not seen it, then every change.
+
+    It ends with the job, or after ``LIFE_SECONDS``; what its client has missed is told when it connects again.
 
     HEAD gets the headers only: an ASGI server would run the stream to its end, and throw it away.
 
@@ -101,6 +109,8 @@ async def _told(job: Job, view: Any) -> AsyncIterator[bytes]:
     yield f"retry: {RETRY_MILLISECONDS}\n\n".encode()
     told = last_event_id(request)
     now: Job | None = job
+    clock = asyncio.get_running_loop().time
+    ends_at = clock() + _life_seconds()
     while now is not None:
         if event_id(now) != told:
             told = event_id(now)
@@ -109,10 +119,16 @@ async def _told(job: Job, view: Any) -> AsyncIterator[bytes]:
             return
         with watcher.follow(now, reader) as change:
             while not change.done():
-                await asyncio.wait([change], timeout=_until_heartbeat(asyncio.get_running_loop().time()))
+                if clock() >= ends_at:  # not before a beat: to wake for each stream alone costs more
+                    return
+                await asyncio.wait([change], timeout=_until_heartbeat(clock()))
                 if not change.done():
                     yield b": still here\n\n"
             now = change.result()
+
+
+def _life_seconds() -> float:
+    return LIFE_SECONDS * (1 - JITTER * random())  # noqa: S311 nobody gains by guessing it
 
 
 def _until_heartbeat(now: float) -> float:

@@ -3,6 +3,10 @@
 import asyncio
 import json
 import threading
+from contextlib import contextmanager
+from datetime import timedelta
+from itertools import count
+from types import SimpleNamespace
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -13,6 +17,7 @@ from django.contrib.auth.models import Group
 from django.db import connection
 from django.db.backends.utils import CursorWrapper
 from django.utils import timezone
+from rest_framework.authtoken.models import Token
 from rest_framework.permissions import BasePermission
 
 from async_accept.http import streaming
@@ -218,6 +223,100 @@ def test_heartbeats_of_many_streams_come_together(now):
     wait = streaming._until_heartbeat(now)
     assert 14 < wait <= 15
     assert (now + wait) % 1 == pytest.approx(0)
+
+
+# --- The longest life ----------
+
+
+@pytest.fixture
+def short(monkeypatch):
+    """A stream ends as soon as it would wait."""
+    monkeypatch.setattr(streaming, "LIFE_SECONDS", 0)
+
+
+def test_a_stream_ends_after_some_minutes(caller, monitor, short):
+    """Contract 14: with everything told, and it leaves nothing behind; 204 is for the end of the job alone."""
+    eventually(lambda: not _seats_taken(), "no stream of another test")
+    stream = Stream(caller, monitor + "events/")
+    last, document = stream.event()
+    assert document["status"] == "accepted"
+    assert stream.block() == []
+    eventually(lambda: not _seats_taken() and not watcher.waiting, "no stream")
+    again = Stream(caller, monitor + "events/", **{"Last-Event-ID": last})
+    assert again.response.status_code == 200
+    assert (again.block(), again.block()) == (["retry: 2000"], [])
+
+
+def test_an_event_source_that_comes_back_misses_nothing(caller, monitor, short):
+    """Contract 14: what happened while it was away is told, the end as well, and then 204."""
+    last, seen = "", []
+    for change in (
+        lambda: Job.objects.get().claim("w", 1),
+        lambda: Job.objects.update(progress={"current": 1, "message": "half"}, updated_at=timezone.now()),
+        lambda: Job.objects.get().fail(problem("failed")),
+        lambda: None,
+    ):
+        stream = Stream(caller, monitor + "events/", **({"Last-Event-ID": last} if last else {}))
+        last, document = stream.event()
+        seen.append((document["status"], document["message"]))
+        assert stream.block() == []
+        change()
+    assert seen == [("accepted", ""), ("running", ""), ("running", "half"), ("failed", "half")]
+    headers = {"Last-Event-ID": last, "Accept": "text/event-stream"}
+    assert caller.get(monitor + "events/", headers=headers).status_code == 204
+
+
+def test_who_comes_back_must_still_have_the_token(caller, monitor, short):
+    """Contract 0, 14: a stream does not outlive a log-out by more than its life."""
+    stream = Stream(caller, monitor + "events/")
+    last, _ = stream.event()
+    Token.objects.all().delete()
+    assert stream.block() == []
+    headers = {"Last-Event-ID": last, "Accept": "text/event-stream"}
+    assert caller.get(monitor + "events/", headers=headers).status_code == 401
+
+
+def test_a_stream_that_is_told_much_ends_as_well(monkeypatch):
+    """Contract 14: after its time, and not before; it does not wait for silence."""
+    told = []
+
+    async def run() -> None:
+        loop = asyncio.get_running_loop()
+        now = loop.time()
+        monkeypatch.setattr(loop, "time", lambda: now + 100 * len(told))
+        view = SimpleNamespace(request=SimpleNamespace(user=None, META={}, query_params={}))
+        view.owners_see_theirs = True
+        async for event in streaming._told(_changed(), view):
+            told.append(event)
+
+    @contextmanager
+    def follow(job, reader):
+        change = asyncio.get_running_loop().create_future()
+        asyncio.get_running_loop().call_soon(change.set_result, _changed())
+        yield change
+
+    moments = (timezone.now() + timedelta(seconds=number) for number in count())
+    monkeypatch.setattr(streaming, "_life_seconds", lambda: 550)
+    monkeypatch.setattr(streaming.watcher, "follow", follow)
+    monkeypatch.setattr(streaming, "_event", lambda job, *_: streaming.event_id(job))
+    monkeypatch.setattr(streaming, "spoken", lambda request: None)
+
+    def _changed() -> Job:
+        return Job(state="running", updated_at=next(moments))
+
+    asyncio.run(run())
+    assert len(told) == 1 + 6  # the pause, then an event each hundred seconds
+
+
+def test_streams_that_were_opened_together_end_apart():
+    """Contract 14: after eight to ten minutes."""
+    lives = {streaming._life_seconds() for _ in range(100)}
+    assert len(lives) > 90
+    assert min(lives) > 8 * 60
+    assert max(lives) <= 10 * 60
+
+
+# --- Those who leave ----------
 
 
 def test_a_deleted_job_ends_its_stream(caller, monitor):

@@ -96,6 +96,7 @@ def stream(job: Job, view: Any) -> HttpResponseBase:
 
 async def _events(job: Job, view: Any, seat: Seat) -> AsyncIterator[bytes]:
     leave_thread()
+    seat.begin()
     try:
         async for event in _told(job, view):
             yield event

@@ -1,6 +1,7 @@
 """Opening streams: turns, and the threads and connections that are given back."""
 
 import asyncio
+import gc
 import inspect
 import threading
 from contextlib import suppress
@@ -17,10 +18,13 @@ from django.urls import resolve, reverse
 from rest_framework.authtoken.models import Token
 
 from async_accept.http import openings as module
+from async_accept.http import streaming
 from async_accept.http.openings import Openings, in_turn, leave_thread
+from async_accept.http.seats import UNREAD_SECONDS, Seats
 from async_accept.http.views import JobViewSet
 from async_accept.jobs.watcher import watcher
 from async_accept.testing import make_job
+from tests.clocks import Clock
 from tests.contract.conftest import eventually
 from tests.forks import in_child
 
@@ -395,3 +399,45 @@ def test_a_client_that_waits_has_no_thread_and_is_forgotten_when_it_leaves(clien
 
     asyncio.run(run())
     assert openings.under_way == 0
+
+
+def test_a_client_that_leaves_while_its_stream_is_opened_keeps_no_seat(
+    client, openings, settings, monkeypatch
+):
+    """Nobody reads its response, and nobody closes it: without this, only the garbage collector finds its seat."""
+    settings.ASYNC_ACCEPT = settings.ASYNC_ACCEPT | {"MAX_STREAMS_PER_CALLER": 1}
+    seats = Seats(Clock())
+    monkeypatch.setattr(streaming, "seats", seats)
+    taken, go_on = threading.Event(), threading.Event()
+    take = seats.take
+
+    def take_slowly(request):
+        seat = take(request)
+        taken.set()
+        assert go_on.wait(20)
+        return seat
+
+    async def run():
+        monkeypatch.setattr(seats, "take", take_slowly)
+        early = client(ASGIHandler())
+        await early.ask()
+        await until(taken.is_set)
+        await early.leave()
+        monkeypatch.setattr(seats, "take", take)
+        go_on.set()
+        await until(lambda: not openings.under_way)
+        assert await refused(client(ASGIHandler())) == 429
+        seats.clock.go_on(UNREAD_SECONDS)
+        late = client(ASGIHandler())
+        assert (await late.open())[0] == 200
+        await late.leave()
+
+    async def refused(another):
+        await another.ask()
+        return (await another.peer.receive_output(60))["status"]
+
+    gc.disable()
+    try:
+        asyncio.run(run())
+    finally:
+        gc.enable()

@@ -8,14 +8,15 @@ from rest_framework.exceptions import Throttled
 from rest_framework.test import APIRequestFactory
 
 from async_accept.exceptions import Unavailable
-from async_accept.http.seats import Seats
+from async_accept.http.seats import UNREAD_SECONDS, Seats
+from tests.clocks import Clock
 from tests.forks import in_child
 
 
 @pytest.fixture
 def seats(settings):
     settings.ASYNC_ACCEPT = {"MAX_STREAMS": 4, "MAX_STREAMS_PER_CALLER": 2}
-    return Seats()
+    return Seats(Clock())
 
 
 def of(user=None, address="10.0.0.1"):
@@ -83,6 +84,42 @@ def test_a_seat_may_be_left_while_the_lock_is_held(seats):
         seat.leave()
     assert seats.take(of(BOB))
     assert seats.total == 1
+
+
+def test_a_seat_whose_stream_nobody_reads_is_lost(seats):
+    """The client went away while the stream was opened, and the response was dropped somewhere."""
+    read, lost = seats.take(of(ALICE)), seats.take(of(ALICE))
+    read.begin()
+    seats.clock.go_on(UNREAD_SECONDS - 1)
+    with pytest.raises(Throttled):
+        seats.take(of(ALICE))
+    seats.clock.go_on(1)
+    third = seats.take(of(ALICE))
+    with pytest.raises(Throttled):
+        seats.take(of(ALICE))
+    lost.leave()  # the garbage collector has found it
+    with pytest.raises(Throttled):
+        seats.take(of(ALICE))
+    read.leave()
+    third.leave()
+    assert seats.take(of(BOB))
+    assert (seats.total, dict(seats.taken)) == (1, {"user 2": 1})
+
+
+def test_who_begins_late_has_a_seat_all_the_same(seats):
+    """A process that is very busy opens slowly."""
+    late, other = seats.take(of(ALICE)), seats.take(of(BOB))
+    seats.clock.go_on(UNREAD_SECONDS)
+    seats.take(of(ALICE))
+    late.begin()
+    assert dict(seats.taken) == {"user 1": 2}
+    with pytest.raises(Throttled):
+        seats.take(of(ALICE))
+    for _ in range(2):
+        late.leave()
+        other.leave()
+    seats.take(of(ALICE))
+    assert dict(seats.taken) == {"user 1": 2}
 
 
 def test_a_forked_process_has_none_taken(seats):

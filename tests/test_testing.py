@@ -5,9 +5,10 @@ from celery import current_app, group, shared_task
 from celery.contrib.django.task import DjangoTask
 from django.db import transaction
 from django.http import HttpResponse
-from django.test import TestCase, override_settings
+from django.test import Client, TestCase, override_settings
 from kombu import Producer
-from rest_framework.test import APIClient
+from rest_framework.authtoken.models import Token
+from rest_framework.test import APIClient, RequestsClient
 
 from async_accept.jobs.accept import accept
 from async_accept.jobs.broker import Broker, broker
@@ -320,6 +321,41 @@ def test_follow_returns_the_problem_of_a_failure(client):
     assert follow(client, accepted).status_code == 400
 
 
+def test_follow_asks_where_the_answer_leads(client, settings):
+    """A project that redirects to https, and whose hosts have different URLs, is followed as any other."""
+    settings.SECURE_SSL_REDIRECT = True
+    settings.ALLOWED_HOSTS = ["shop.example"]
+    settings.MIDDLEWARE = [*settings.MIDDLEWARE, f"{__name__}.only_shop_example"]
+    body = {"slug": "a", "title": "A"}
+    accepted = client.post("/api/notes/", body, secure=True, headers={"host": "shop.example:8443"})
+    assert accepted["Location"].startswith("https://shop.example:8443/")
+    assert follow(client, accepted).status_code == 201
+
+
+def only_shop_example(get_response):
+    return lambda request: (
+        get_response(request) if request.get_host() == "shop.example:8443" else HttpResponse()
+    )
+
+
+@pytest.mark.parametrize("kind", [Client, APIClient])
+def test_follow_is_the_same_caller(kind, django_user_model):
+    token = Token.objects.create(user=django_user_model.objects.create(username="alice"))
+    headers = {"Authorization": f"Token {token.key}"}
+    note = '{"slug": "a", "title": "A"}'
+    accepted = kind().post("/api/notes/", note, content_type="application/json", headers=headers)
+    assert Job.objects.get().owner == token.user
+    assert follow(kind(), accepted).status_code == 201
+
+
+def test_follow_takes_a_client_that_is_not_djangos(django_user_model):
+    token = Token.objects.create(user=django_user_model.objects.create(username="alice"))
+    client = RequestsClient()
+    client.headers["Authorization"] = f"Token {token.key}"
+    accepted = client.post("http://testserver/api/notes/", json={"slug": "a", "title": "A"})
+    assert follow(client, accepted).status_code == 201
+
+
 def test_assert_accepted_returns_the_job(client):
     response = client.post("/api/sums/", {"x": 1, "y": 2})
     job = assert_accepted(response, operation="sums.create", input={"x": 1, "y": 2})
@@ -335,6 +371,12 @@ def test_assert_accepted_knows_a_url_with_a_version_in_its_query():
 def test_assert_accepted_shows_what_came_instead(client):
     with pytest.raises(AssertionError, match=r"Expected a 202, got 400: .*not a slug|400: .*slug"):
         assert_accepted(client.post("/api/notes/", {"slug": "not a slug"}))
+
+
+@pytest.mark.parametrize("headers", [{}, {"Operation-Location": "https://azure.example/operations/17"}])
+def test_assert_accepted_knows_a_202_of_somebody_else(headers):
+    with pytest.raises(AssertionError, match="This 202 is none of ours"):
+        assert_accepted(HttpResponse(status=202, headers=headers))
 
 
 def test_assert_accepted_shows_what_is_different(client):

@@ -3,6 +3,7 @@
 from typing import Any
 from urllib.parse import urlsplit
 
+from ..http.links import job_id
 from ..models import Job
 from ..states import State
 
@@ -30,9 +31,10 @@ def assert_accepted(response: Any, **expected: Any) -> Job:
     if response.status_code != 202:
         raise AssertionError(f"Expected a 202, got {response.status_code}: {_shown(response)}")
     monitor = response.headers.get("Operation-Location", "")
-    pk = urlsplit(monitor).path.rstrip("/").rpartition("/")[2]  # a version may stand in its query
-    if not pk:
-        raise AssertionError(f"This 202 has no Operation-Location, so it is none of ours: {_shown(response)}")
+    pk = job_id(urlsplit(monitor).path.rstrip("/").rpartition("/")[2])  # a version may stand in its query
+    if pk is None:
+        what = f"Its Operation-Location is {monitor}" if monitor else "It has no Operation-Location"
+        raise AssertionError(f"This 202 is none of ours. {what}: {_shown(response)}")
     job = Job.objects.filter(pk=pk).first()
     if job is None:
         stored = ", ".join(map(str, Job.objects.all()[:5])) or "none at all"

@@ -5,8 +5,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 from unittest.mock import patch
+from urllib.parse import urlsplit
 
 from django.db import connections
+from django.test import RequestFactory
 
 from .. import encoding
 from ..jobs import publish, results, values
@@ -106,17 +108,30 @@ def run_job(task: Any, *, raises: bool = True, owner: Any = None, **kwargs: Any)
 def follow(client: Any, response: Any, *, raises: bool = True) -> Any:
     """Run the job behind a 202, follow its URLs as a client does, and return the final response.
 
+    The second request has the scheme and the host of ``Location``, and the ``Authorization`` of the first one.
+
     Args:
-        client: the test client that got *response*.
+        client: the test client that got *response*, Django's or REST framework's.
         raises: as in ``run_accepted_jobs()``.
     """
     job = assert_accepted(response)
     run_accepted_jobs(raises, pk=job.pk)
-    final = client.get(response.headers["Location"])
+    final = _get(client, response)
     if final.status_code == 202:
         job.refresh_from_db()
         raise AssertionError(f"Job {job} has not ended: it is {job.state}.")
     return final
+
+
+def _get(client: Any, response: Any) -> Any:
+    """Get the ``Location`` of *response*."""
+    location = response.headers["Location"]
+    if not isinstance(client, RequestFactory):
+        return client.get(location)  # such as REST framework's RequestsClient
+    # Django's clients take the path of a URL and nothing else.
+    url = urlsplit(location)
+    sent = {name: value for name, value in response.request.items() if name == "HTTP_AUTHORIZATION"}
+    return client.get(location, secure=url.scheme == "https", HTTP_HOST=url.netloc, **sent)
 
 
 @contextmanager

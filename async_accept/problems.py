@@ -103,6 +103,7 @@ FRAMEWORK_CODES = (
     "parse-error",
     "permission-denied",
     "throttled",
+    "unknown-format",
     "unsupported-media-type",
 )
 #: The codes of received events, and of the endpoints of webhooks.

@@ -36,6 +36,7 @@ from .renderers import (
 
 __all__ = [
     "AnyNegotiation",
+    "UnknownFormat",
     "WeighedNegotiation",
     "admits",
     "can_stream",
@@ -110,6 +111,14 @@ def can_stream(request: Any) -> bool:
 # --- What the client gets ----------------------------------------------------------------------------------
 
 
+class UnknownFormat(NotAcceptable):
+    """404, as REST framework answers: the URL with that format does not exist. The job may."""
+
+    status_code = 404
+    default_code = "unknown_format"
+    default_detail = "There is no such format."
+
+
 class WeighedNegotiation(DefaultContentNegotiation):
     """Chooses the renderer with the highest weight; among equals the one named most precisely, then the first.
 
@@ -117,6 +126,7 @@ class WeighedNegotiation(DefaultContentNegotiation):
 
     Raises:
         NotAcceptable: the client rules out every renderer (406).
+        UnknownFormat: it asks for a format that none of them has (404).
     """
 
     def select_renderer(
@@ -129,7 +139,10 @@ class WeighedNegotiation(DefaultContentNegotiation):
                     return renderer, renderer.media_type
         override = self.settings.URL_FORMAT_OVERRIDE
         if name := format_suffix or (override and request.query_params.get(override)):
-            renderers = self.filter_renderers(renderers, name)
+            try:
+                renderers = self.filter_renderers(renderers, name)
+            except Http404:
+                raise UnknownFormat from None
         return _by_accept(request, renderers)
 
     def get_accept_list(self, request: Request) -> list[str]:
@@ -149,7 +162,7 @@ class AnyNegotiation(WeighedNegotiation):
         self, request: Request, renderers: Iterable[BaseRenderer], format_suffix: str | None = None
     ) -> tuple[BaseRenderer, str]:
         renderers = list(renderers)
-        with suppress(NotAcceptable, Http404):
+        with suppress(NotAcceptable):
             return super().select_renderer(request, renderers, format_suffix)
         with suppress(NotAcceptable):
             return _by_accept(request, renderers)  # without a format, which is the view's

@@ -103,7 +103,10 @@ def test_format_parameter(job, alice):
     """Contract 11: ``?format=json`` as anywhere; an unknown one is 404."""
     running = job("running")
     assert alice.get(url(running, "?format=json")).status_code == 200
-    assert alice.get(url(running, "?format=nonsense")).status_code == 404
+    for path in (url(running), url(UNKNOWN), "/api/jobs/"):
+        unknown = alice.get(path, params={"format": "nonsense"})
+        assert (unknown.status_code, unknown.json()["code"]) == (404, "unknown-format")
+        assert unknown.json()["title"] == "There is no such format"
 
 
 class Csv(renderers.BaseRenderer):

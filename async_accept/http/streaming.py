@@ -17,7 +17,7 @@ from weakref import finalize
 
 from django.contrib.auth import get_user_model
 from django.core.exceptions import PermissionDenied
-from django.http import Http404, HttpResponse, StreamingHttpResponse
+from django.http import Http404, StreamingHttpResponse
 from django.http.response import HttpResponseBase
 from rest_framework.exceptions import APIException
 from rest_framework.renderers import BaseRenderer
@@ -67,7 +67,8 @@ def stream(job: Job, view: Any) -> HttpResponseBase:
 
     It ends with the job, or after ``LIFE_SECONDS``; what its client has missed is told when it connects again.
 
-    HEAD gets the headers only: an ASGI server would run the stream to its end, and throw it away.
+    HEAD gets the headers only: an ASGI server would run the stream to its end, and throw it away. It is empty, and a
+    stream all the same, because ``CommonMiddleware`` would say that the stream of GET has no bytes.
 
     Raises:
         Throttled: the caller has as many streams in this process as one may have (429).
@@ -76,7 +77,7 @@ def stream(job: Job, view: Any) -> HttpResponseBase:
     request = view.request
     response: HttpResponseBase
     if request.method == "HEAD":
-        response = HttpResponse(content_type=EventStreamRenderer.media_type)
+        response = StreamingHttpResponse(_nothing(), content_type=EventStreamRenderer.media_type)
     else:
         seat = seats.take(request)
         events = _events(job, view, seat)
@@ -92,6 +93,12 @@ def stream(job: Job, view: Any) -> HttpResponseBase:
     # Django's GZipMiddleware would compress each event alone, and a reader would wait for more.
     response["Content-Encoding"] = "identity"
     return response
+
+
+async def _nothing() -> AsyncIterator[bytes]:
+    nothing: tuple[bytes, ...] = ()
+    for each in nothing:
+        yield each
 
 
 async def _events(job: Job, view: Any, seat: Seat) -> AsyncIterator[bytes]:

@@ -163,6 +163,7 @@ def test_head_opens_no_stream(caller, monitor, monkeypatch, endpoint, state):
     assert (head.status_code, head.content) == (200, b"")
     for name in ("Content-Type", "Cache-Control", "Vary", "X-Accel-Buffering"):
         assert head.headers[name] == stream.response.headers[name]
+    assert "Content-Length" not in head.headers
     stream.response.close()
 
 

@@ -15,6 +15,7 @@ from django.utils import timezone
 
 from async_accept.checks.doctor import Doctor
 from async_accept.conf import conf
+from async_accept.health import Health
 from async_accept.jobs.relay import Relay
 from async_accept.management.commands import async_accept as command
 from async_accept.testing import make_job
@@ -129,6 +130,27 @@ def test_health_ends_with_an_error_if_a_job_is_stalled(words):
     assert ended.value.code == 1
 
 
+def test_health_tells_a_database_that_lacks_its_tables_from_one_that_is_away(monkeypatch):
+    monkeypatch.setattr(command, "examine", lambda: Health(ok=False))
+    for missing, told in (
+        (
+            lambda: ["async_accept.0001_initial"],
+            "not migrated: async_accept.0001_initial. Run manage.py migrate",
+        ),
+        (_away, "does not answer"),
+        (list, "does not answer"),
+    ):
+        monkeypatch.setattr(command, "missing_migrations", missing)
+        out = StringIO()
+        with pytest.raises(SystemExit):
+            call_command("async_accept", "health", stdout=out)
+        assert told in out.getvalue()
+
+
+def _away():
+    raise OperationalError("hunter2")
+
+
 # --- doctor: its words -----------------------------------------------------------------------------------------
 
 
@@ -155,6 +177,12 @@ def test_the_doctor_speaks_json(no_workers):
         "jobs",
         "broker",
     }
+
+
+@pytest.mark.parametrize("text", ["-1", "0", "nan", "inf", "1e300", "soon"])
+def test_the_doctor_waits_for_a_time_that_there_is(text):
+    with pytest.raises(CommandError, match="no number of seconds above 0"):
+        call_command("async_accept", "doctor", f"--timeout={text}")
 
 
 def test_every_failure_says_what_to_do(no_workers, broker_down, monkeypatch):

@@ -10,7 +10,9 @@ import time
 from typing import NamedTuple
 
 import pytest
+from django.core.management import CommandError
 
+from example_project.shop.management.commands.demo import _listen
 from example_project.shop.seed import ACCOUNTS
 from tests.test_readme import ENVIRONMENT, README, ROOT, agrees, curl_lines
 
@@ -133,3 +135,9 @@ def test_busy_port_is_named(tmp_path):
     assert done.returncode == 1
     assert f"Port {port} is in use" in done.stdout + done.stderr
     assert not (tmp_path / "shop.sqlite3").exists()
+
+
+@pytest.mark.parametrize("port", [99999, -1])
+def test_the_demo_knows_what_is_no_port(port):
+    with pytest.raises(CommandError, match=rf"^{port} is no port"):
+        _listen("127.0.0.1", port)

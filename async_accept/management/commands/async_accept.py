@@ -2,9 +2,11 @@
 
 import json
 import signal
+from argparse import ArgumentTypeError
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from threading import TIMEOUT_MAX
 from typing import Any
 
 from celery import current_app
@@ -13,6 +15,7 @@ from django.db import Error
 
 from async_accept.checks import TAG
 from async_accept.checks.doctor import Doctor, Finding
+from async_accept.checks.servers import missing_migrations
 from async_accept.conf import conf
 from async_accept.health import examine
 from async_accept.jobs.relay import Relay
@@ -42,7 +45,10 @@ class Command(BaseCommand):
         )
         doctor.add_argument("--json", action="store_true", help="Print JSON.")
         doctor.add_argument(
-            "--timeout", type=float, default=10.0, help="Seconds to wait for a worker, and for the probe job."
+            "--timeout",
+            type=seconds,
+            default=10.0,
+            help="Seconds to wait for a worker, and for the probe job.",
         )
         health = words.add_parser("health", help="Tell whether any job is stalled; exit with 1 if so.")
         health.add_argument("--json", action="store_true", help="Print JSON.")
@@ -97,7 +103,7 @@ class Command(BaseCommand):
         if as_json:
             self.stdout.write(json.dumps(health._asdict()))
         elif health.stalled is None:
-            self.stdout.write("The database does not answer.")
+            self.stdout.write(why_unknown())
         else:
             self.stdout.write(f"{health.stalled} jobs are stalled.")
         if not health.ok:
@@ -125,6 +131,26 @@ class Command(BaseCommand):
         self.stdout.write(f"{style(f'{finding.level:<4}')}  {finding.subject:<8}  {finding.message}")
         if finding.hint:
             self.stdout.write(f"{'':<16}→ {finding.hint}")
+
+
+def seconds(text: str) -> float:
+    """Return *text* as a number of seconds above 0 that a thread can wait.
+
+    Raises:
+        ArgumentTypeError: it is none.
+    """
+    with suppress(ValueError):
+        if 0 < (number := float(text)) <= TIMEOUT_MAX:
+            return number
+    raise ArgumentTypeError(f"{text!r} is no number of seconds above 0")
+
+
+def why_unknown() -> str:
+    """Return in a sentence why the database did not tell of the jobs."""
+    with suppress(Error):
+        if missing := missing_migrations():
+            return f"The database is not migrated: {', '.join(missing)}. Run manage.py migrate."
+    return "The database does not answer."
 
 
 @contextmanager

@@ -90,7 +90,7 @@ def _listen(host: str, port: int) -> ThreadedWSGIServer:
     """Return a server that listens at this address.
 
     Raises:
-        CommandError: the port is in use, or the address is not one of this machine.
+        CommandError: the port is in use or is none, or the address is not one of this machine.
     """
     try:
         server = ThreadedWSGIServer((host, port), WSGIRequestHandler)
@@ -98,6 +98,8 @@ def _listen(host: str, port: int) -> ThreadedWSGIServer:
         if error.errno == errno.EADDRINUSE:
             raise CommandError(f"Port {port} is in use. Try: manage.py demo --port {port + 1}") from error
         raise CommandError(f"Cannot listen on {host}:{port}: {error.strerror or error}") from error
+    except OverflowError as error:
+        raise CommandError(f"{port} is no port; those are the numbers from 0 to 65535.") from error
     server.set_app(StaticFilesHandler(get_internal_wsgi_application()))
     return server
 

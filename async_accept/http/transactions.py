@@ -59,6 +59,8 @@ def in_own_transactions(view: Callable[..., Any]) -> Callable[..., Any]:
 
     @wraps(view)
     def accepting(request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+        # For the worker, which runs the view's code on them again: that may take some out, or add others.
+        request.accept_kwargs = kwargs  # type: ignore[attr-defined]
         opted_out = _left_to_us(request)
         if opted_out is None:
             return _kept(view, request, *args, **kwargs)

@@ -1,7 +1,8 @@
 """Keep at accept what the worker needs to rebuild the request: its address, its headers and what is global then."""
 
 from collections.abc import Iterable
-from typing import Any
+from functools import cache
+from typing import Any, cast
 
 from django.core.exceptions import ImproperlyConfigured
 from django.http.request import HttpHeaders
@@ -81,18 +82,37 @@ def _meta_name(header: str) -> str:
 
 
 def _kwargs(request: Request) -> dict[str, Any]:
-    """Return the view's keyword arguments; the ``process_view()`` of a middleware may have changed those of the path.
+    """Return what the view was called with; the ``process_view()`` of a middleware may have changed those of the path.
 
     None stands for one that cannot be kept: the path tells it again.
     """
     kept: dict[str, Any] = {}
-    for name, value in (request.parser_context or {}).get("kwargs", {}).items():
+    for name, value in _given_kwargs(request).items():
         try:
             kept[name] = [values.keep(value)]
             encoding.dumps(kept[name])
         except (ImproperlyConfigured, Unencodable):
             kept[name] = None
     return kept
+
+
+def _given_kwargs(request: Request) -> dict[str, Any]:
+    """Return the keyword arguments that the view's function got, before code of the view changed them."""
+    noted = vars(request._request).get("accept_kwargs")
+    if noted is not None:
+        return cast(dict[str, Any], noted)
+    # ``@accepts`` in a view without a mixin.
+    match, context = request._request.resolver_match, request.parser_context or {}
+    if match is not None and "view" in context and _may_change_kwargs(type(context["view"])):
+        return match.kwargs
+    return cast(dict[str, Any], context.get("kwargs", {}))
+
+
+@cache
+def _may_change_kwargs(view: type) -> bool:
+    """Whether code of *view* gets its arguments before the handler does. If not, a decorator may have added some."""
+    functions = [getattr(view, name) for name in ("setup", "dispatch", "initial")]
+    return any(each.__module__.partition(".")[0] not in ("django", "rest_framework") for each in functions)
 
 
 def _found_on(request: Request) -> dict[str, Any]:

@@ -47,7 +47,7 @@ THEIRS = frozenset(
             "_upload_handlers",
         ),
         *("accepted_renderer", "accepted_media_type", "version", "versioning_scheme"),
-        *("accept_job", "accept_checks", "accept_transactions"),
+        *("accept_job", "accept_checks", "accept_transactions", "accept_kwargs"),
     }
 )
 

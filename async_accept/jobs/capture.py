@@ -53,9 +53,10 @@ def capture(request: Request, headers: Iterable[str] = (), context: Any = None) 
         context: what the view keeps of its request, in a form that JSON can hold.
 
     Raises:
-        ImproperlyConfigured: the time zone or a URLconf cannot be kept.
+        ImproperlyConfigured: the time zone or a URLconf cannot be kept, or the path leads to another view.
     """
     django_request = request._request
+    _check_route(request)
     kept = [*KEPT_META, *map(_meta_name, headers)]
     found = {name: django_request.META[name] for name in kept if name in django_request.META}
     meta = {name: value if isinstance(value, str | int) else str(value) for name, value in found.items()}
@@ -75,6 +76,28 @@ def capture(request: Request, headers: Iterable[str] = (), context: Any = None) 
         "context": context,
         "variables": variables(),
     }
+
+
+def _check_route(request: Request) -> None:
+    """See that the path of *request* leads to its view: in the worker, nothing else does.
+
+    Raises:
+        ImproperlyConfigured: it leads to something that has called the view; the text names the mend.
+    """
+    match, view = request._request.resolver_match, (request.parser_context or {}).get("view")
+    if match is None or view is None:  # a test calls the view
+        return
+    kind, found = type(view), getattr(match.func, "cls", None)
+    if found is kind:
+        return
+    leads_to = match.func if found is None else found
+    name = getattr(leads_to, "__qualname__", type(leads_to).__qualname__)
+    raise ImproperlyConfigured(
+        f"The path of the request leads to {leads_to.__module__}.{name}, which calls {kind.__name__}. "
+        "A worker could not find that view again. "
+        "Put @functools.wraps(view) above the function that a decorator returns; "
+        f"otherwise give the view a path of its own: path(..., {kind.__name__}.as_view())"
+    )
 
 
 def _meta_name(header: str) -> str:
@@ -103,7 +126,8 @@ def _given_kwargs(request: Request) -> dict[str, Any]:
         return cast(dict[str, Any], noted)
     # ``@accepts`` in a view without a mixin.
     match, context = request._request.resolver_match, request.parser_context or {}
-    if match is not None and "view" in context and _may_change_kwargs(type(context["view"])):
+    kind: Any = type(context.get("view"))
+    if match is not None and _may_change_kwargs(kind):
         return match.kwargs
     return cast(dict[str, Any], context.get("kwargs", {}))
 
@@ -111,8 +135,9 @@ def _given_kwargs(request: Request) -> dict[str, Any]:
 @cache
 def _may_change_kwargs(view: type) -> bool:
     """Whether code of *view* gets its arguments before the handler does. If not, a decorator may have added some."""
-    functions = [getattr(view, name) for name in ("setup", "dispatch", "initial")]
-    return any(each.__module__.partition(".")[0] not in ("django", "rest_framework") for each in functions)
+    functions = [getattr(view, name, None) for name in ("setup", "dispatch", "initial")]
+    packages = {each.__module__.partition(".")[0] for each in functions if each is not None}
+    return not packages <= {"django", "rest_framework"}
 
 
 def _found_on(request: Request) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from ..exceptions import Unencodable
 from ..querysets import user_model
 from . import values
 from .circumstances import capture_circumstances
-from .rebuilt import missing_from, names_on
+from .rebuilt import OF_USER, missing_from, names_on, names_on_user
 from .variables import variables
 
 __all__ = ["authenticator_path", "capture", "note_names"]
@@ -41,8 +41,16 @@ KEPT_META = (
 
 
 def note_names(request: Request) -> None:
-    """Remember what middleware and authentication have put on *request*. Call it right after the authentication."""
-    request._accept_names = names_on(request)  # type: ignore[attr-defined]
+    """Remember what middleware and authentication have put on *request* and its user. Call it after the authentication.
+
+    Nothing is remembered if the view authenticates later, when somebody asks for the user.
+    """
+    if "_user" in vars(request):
+        request._accept_names = _names(request)  # type: ignore[attr-defined]
+
+
+def _names(request: Request) -> list[str]:
+    return [*names_on(request), *(f"{OF_USER}{name}" for name in names_on_user(request.user))]
 
 
 def capture(request: Request, headers: Iterable[str] = (), context: Any = None) -> dict[str, Any]:
@@ -70,7 +78,7 @@ def capture(request: Request, headers: Iterable[str] = (), context: Any = None) 
         "meta": meta,
         "kwargs": _kwargs(request),
         **capture_circumstances(django_request),
-        "missing": missing_from(request, names_on(request) if names is None else names),
+        "missing": missing_from(request, _names(request) if names is None else names),
         "found": _found_on(request),
         "authenticator": authenticator_path(request.successful_authenticator),
         "context": context,

@@ -1,24 +1,28 @@
 """The request that a replayed view gets in the worker. Reading what it lacks is an error.
 
-Middleware and authentication do not run in the worker. What they had put on the accepting request is known by name
-only, unless the view keeps it (``get_accept_context()``). To read such a name raises ``NotKept``, which is no
-AttributeError: ``getattr(request, "tenant", "public")`` must not mean another tenant.
+Middleware and authentication do not run in the worker. What they had put on the accepting request and on its user is
+known by name only, unless the view keeps it (``get_accept_context()``). To read such a name raises ``NotKept``. That is
+no AttributeError: ``getattr(request, "tenant", "public")`` must not mean another tenant.
 """
 
 import sys
-from collections.abc import Mapping
-from functools import cache
+from collections.abc import Iterable, Mapping
+from functools import cache, lru_cache
+from inspect import getattr_static
 from io import BytesIO
+from itertools import takewhile
+from types import FunctionType
 from typing import Any, cast
 
 from django.core.handlers.asgi import ASGIRequest
 from django.core.handlers.wsgi import WSGIRequest
+from django.utils.functional import LazyObject
 from rest_framework.request import Request
 
 from ..exceptions import NotKept
 from .circumstances import set_own_urlconf
 
-__all__ = ["missing_from", "names_on", "rebuild", "without_auth"]
+__all__ = ["OF_USER", "missing_from", "names_on", "names_on_user", "rebuild", "without", "without_auth"]
 
 #: What Django and REST framework put on a request for themselves. The replay sets what a view may read of it.
 THEIRS = frozenset(
@@ -51,6 +55,9 @@ THEIRS = frozenset(
     }
 )
 
+#: In the list of what is missing, the names of what was on the user begin with this.
+OF_USER = "user."
+
 
 # --- At accept ------------------------------------------------------------------------------------------------
 
@@ -58,12 +65,12 @@ THEIRS = frozenset(
 def names_on(request: Request) -> list[str]:
     """Return the names of what middleware and authentication have put on *request*, beside what Django puts there.
 
-    Those on REST framework's own request are the authentication's, if this is called right after it: later, permissions
-    and the view put theirs there, and do so again in the replay. Names that begin with an underscore count on Django's
-    request only.
+    Permissions and the view put theirs there later, and do so again in the replay. On REST framework's own request they
+    stand after what authentication sets last. On Django's, only a call right after the authentication tells them apart.
+    Names that begin with an underscore count on Django's request only.
     """
     django_request, blank = request._request, _blank()
-    own = vars(request).keys() - vars(blank).keys() - THEIRS
+    own = set(takewhile(lambda name: name != "_auth", vars(request))) - vars(blank).keys() - THEIRS
     names = vars(django_request).keys() - vars(blank._request).keys() - THEIRS
     names |= {name for name in own if not name.startswith("_")}
     return sorted(name for name in names if not hasattr(type(django_request), name))
@@ -76,6 +83,32 @@ def _blank() -> Any:
     asgi = ASGIRequest(scope, BytesIO())
     asgi.__dict__.update(vars(WSGIRequest({"REQUEST_METHOD": "GET", "wsgi.input": BytesIO()})))
     return Request(asgi)
+
+
+def names_on_user(user: Any) -> list[str]:
+    """Return the names of what middleware and authentication have put on *user*.
+
+    What the class keeps there itself is none of it: fields, ``cached_property``, and names that begin with an
+    underscore, which are caches.
+    """
+    if isinstance(user, LazyObject):
+        user = user._wrapped
+    kind: Any = type(user)
+    names = getattr(user, "__dict__", {}).keys() - _fields(kind)
+    return sorted(name for name in names if not (name.startswith("_") or _is_made_again(kind, name)))
+
+
+@cache
+def _fields(user: Any) -> frozenset[str]:
+    fields = user._meta.concrete_fields if hasattr(user, "_meta") else ()
+    # The last one is django.contrib.auth's.
+    return frozenset({*(field.attname for field in fields), "backend"})
+
+
+def _is_made_again(kind: type, name: str) -> bool:
+    """Whether *kind* has a descriptor of that name, such as a ``cached_property``, and no method."""
+    found = getattr_static(kind, name, None)
+    return hasattr(type(found), "__get__") and not isinstance(found, FunctionType)
 
 
 def missing_from(request: Request, names: list[str]) -> list[str]:
@@ -209,3 +242,33 @@ def _without_auth(kind: Any) -> Any:
 
     members = {"__module__": kind.__module__, "auth": property(read, kind.auth.fset)}
     return type(kind.__name__, (kind,), members)
+
+
+def without(user: Any, missing: Iterable[str]) -> Any:
+    """Let reading these names on *user* raise ``NotKept``, until somebody sets them. It stays of its class."""
+    names, kind = tuple(missing), cast(Any, type(user))
+    if names and user is not None and kind is not Missing:
+        user.__class__ = _without(kind, names)
+    return user
+
+
+@lru_cache(maxsize=256)
+def _without(kind: Any, names: tuple[str, ...]) -> Any:
+    members: dict[str, Any] = {name: NotKeptAttribute(name) for name in names}
+    members |= {name: getattr(kind, name) for name in ("__module__", "__qualname__", "__doc__")}
+    # Django asks an instance for its class, to send signals and to delete rows, and projects compare it.
+    members["__class__"] = property(lambda self: kind, vars(object)["__class__"].__set__)
+    # Not type(kind)(...), by which it would become a model of its own.
+    return type.__new__(type(kind), kind.__name__, (kind,), members)
+
+
+class NotKeptAttribute:
+    """An attribute of the user that is not kept. It has no ``__set__``: what an instance has itself comes first."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __get__(self, instance: Any, kind: Any = None) -> Any:
+        if instance is None:
+            return self
+        raise NotKept(f"request.user.{self.name}")

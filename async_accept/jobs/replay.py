@@ -36,7 +36,7 @@ from .circumstances import circumstances, resolved
 from .control import is_control
 from .once import Checks, in_use
 from .parsed import restore_data
-from .rebuilt import Missing, rebuild, without_auth
+from .rebuilt import OF_USER, Missing, rebuild, without, without_auth
 from .rendering import render
 from .variables import restore_variables
 
@@ -214,14 +214,16 @@ def _site(request: HttpRequest, pk: Any) -> Any:
 
 def owner(job: Job) -> Any:
     """Load the owner again: one who was deleted or locked out meanwhile may not act any more."""
-    found = (job.request or {}).get("found", {})
+    stored: Mapping[str, Any] = job.request or {}
+    found = stored.get("found", {})
+    missing = [name.removeprefix(OF_USER) for name in stored.get("missing", ()) if name.startswith(OF_USER)]
     if job.anonymous:
-        return _nobody(found)
+        return without(_nobody(found), missing)
     model: Any = apps.get_model(found["user"]) if "user" in found else get_user_model()
     user = model._default_manager.filter(pk=job.owner_id).first() if job.owner_id else None
     if user is None or not getattr(user, "is_active", True):
         raise PermissionDenied("The account that made this request may not act any more.")
-    return user
+    return without(user, missing)
 
 
 def _nobody(found: Mapping[str, Any]) -> Any:

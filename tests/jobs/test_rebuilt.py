@@ -6,25 +6,30 @@ import sysconfig
 import types
 from contextlib import contextmanager
 from contextvars import ContextVar
+from copy import copy
 from decimal import Decimal
 from enum import StrEnum
 from uuid import UUID
 
 import pytest
 from django.contrib import messages
+from django.contrib.auth import get_user_model
+from django.contrib.auth.models import AnonymousUser
 from django.contrib.sites.requests import RequestSite
 from django.core.exceptions import ImproperlyConfigured
 from django.db import transaction
+from django.db.models.signals import post_save
 from django.urls import include, path
-from rest_framework.authentication import TokenAuthentication
+from rest_framework.authentication import SessionAuthentication, TokenAuthentication
 from rest_framework.authtoken.models import Token
-from rest_framework.decorators import api_view, permission_classes
+from rest_framework.decorators import action, api_view, authentication_classes, permission_classes
 from rest_framework.parsers import FormParser, JSONParser
 from rest_framework.permissions import BasePermission
 from rest_framework.request import clone_request
 from rest_framework.response import Response
 from rest_framework.test import APIClient
 from rest_framework.views import APIView, exception_handler
+from rest_framework.viewsets import ViewSet
 
 from async_accept.decorators import accepts
 from async_accept.exceptions import NotKept
@@ -75,12 +80,24 @@ def middleware(get_response):
     return call
 
 
+def put_on(user):
+    """Put on *user* what authentication and middleware put there, such as django-otp's."""
+    user.org = SECRET
+    user.is_verified = lambda: True
+    user.get_short_name = lambda: "Al"
+    user.backend = "django.contrib.auth.backends.ModelBackend"
+    user._answers = {}
+
+
 class ClaimsAuthentication(TokenAuthentication):
     """Puts claims on REST framework's request, too."""
 
     def authenticate(self, request):
         request.claims = {"scope": "orders"}
-        return super().authenticate(request)
+        found = super().authenticate(request)
+        if found is not None:
+            put_on(found[0])
+        return found
 
 
 class Cached(BasePermission):
@@ -92,11 +109,18 @@ class Cached(BasePermission):
         return True
 
 
+class CachedOnUser(BasePermission):
+    def has_permission(self, request, view):
+        if not hasattr(request.user, "role"):
+            request.user.role = "owner"
+        return True
+
+
 class Ask(AcceptMixin, APIView):
     """Answers with what it is asked for."""
 
     authentication_classes = (ClaimsAuthentication,)
-    permission_classes = (Cached,)
+    permission_classes = (Cached, CachedOnUser)
     parser_classes = (JSONParser, FormParser)
 
     def post(self, request, name):
@@ -174,6 +198,39 @@ def bare_function(request):
     return Response({"told": getattr(request, "tenant", "public")})
 
 
+@api_view(["POST"])
+@authentication_classes([ClaimsAuthentication])
+@permission_classes([Cached])
+@accepts()
+def remembering(request):
+    return Response({"told": [request.membership, getattr(request, "claims", "none")]})
+
+
+class Actions(ViewSet):
+    authentication_classes = (TokenAuthentication,)
+    permission_classes = (Cached,)
+
+    @action(detail=False, methods=["post"])
+    @accepts()
+    def act(self, request):
+        return Response({"told": request.membership})
+
+
+def saved_by(user):
+    """Return which classes the receivers of the model's signal hear of, when *user* is saved."""
+    heard = []
+
+    def hear(sender, **kwargs):
+        heard.append(sender.__name__)
+
+    post_save.connect(hear, sender=get_user_model())
+    try:
+        user.save()
+    finally:
+        post_save.disconnect(hear, sender=get_user_model())
+    return heard
+
+
 def stubborn_handler(exc, context):
     """Turn every exception into an answer, as some projects do."""
     return exception_handler(exc, context) or Response({"oops": True}, status=500)
@@ -202,6 +259,10 @@ ASKS = {
     "django's POST": lambda request: dict(request._request.POST),
     "message": lambda request: messages.success(request, "Done."),
     "quiet message": lambda request: messages.success(request, "Done.", fail_silently=True),
+    "the user's org": lambda request: request.user.org,
+    "the user's org or public": lambda request: getattr(request.user, "org", "public"),
+    "verified": lambda request: request.user.is_verified(),
+    "the user's name": lambda request: request.user.get_short_name(),
     "holder": lambda request: getattr(holder.get(), "tenant", "public"),
     "the user later": lambda request: str(asyncio.run(request.auser())),
     "holder's text": lambda request: f"{holder.get()}",
@@ -229,6 +290,10 @@ MISSING = {
     "lines": "request.body",
     "message": "messages",
     "quiet message": "messages",
+    "the user's org": "request.user.org",
+    "the user's org or public": "request.user.org",
+    "verified": "request.user.is_verified",
+    "the user's name": "request.user.get_short_name",
     "holder": "tests.jobs.test_rebuilt.holder",
     "holder's text": "tests.jobs.test_rebuilt.holder",
     "api token": "tests.jobs.test_rebuilt.api_token",
@@ -248,6 +313,20 @@ WORKS = {
         str(request._request.user),
         request.user.is_authenticated,
     ],
+    "what nobody has put on the user": lambda request: getattr(request.user, "basket", 1),
+    "what the permission has put on the user": lambda request: request.user.role,
+    "what is set on the user": lambda request: [setattr(request.user, "org", 1), request.user.org],
+    "the user's caches": lambda request: [
+        getattr(request.user, "_answers", {}),
+        request.user.has_perm("a.b"),
+    ],
+    "the user's class": lambda request: [
+        isinstance(request.user, get_user_model()),
+        request.user.__class__ is get_user_model(),
+        request.user == get_user_model().objects.get(),
+        str(copy(request.user)),
+    ],
+    "what hears that the user is saved": lambda request: saved_by(request.user),
     "the language": lambda request: request.LANGUAGE_CODE,
     "the site": lambda request: request.site.domain,
     "another method": lambda request: clone_request(request, "PUT").method,
@@ -267,6 +346,8 @@ urlpatterns = [
     path("function/", function),
     path("whole/", whole_function),
     path("bare/", bare_function),
+    path("remembering/", remembering),
+    path("actions/act/", Actions.as_view({"post": "act"})),
     path("api/jobs/", include("async_accept.urls")),
 ]
 
@@ -329,6 +410,34 @@ def test_the_user_is_there_for_coroutines(client):
     assert ask(client, "/ask/the user later/").json() == {"told": "alice"}
 
 
+def test_what_middleware_puts_on_a_lazy_user_is_missed_aloud(alice, monkeypatch):
+    def session(get_response):
+        def call(request):
+            put_on(request.user)
+            return get_response(request)
+
+        return call
+
+    monkeypatch.setattr(sys.modules[__name__], "middleware", session)
+    monkeypatch.setattr(Ask, "authentication_classes", (SessionAuthentication,))
+    client = APIClient()
+    client.force_login(alice)
+    answer = ask(client, "/ask/the user's org or public/")
+    assert (answer.status_code, "request.user.org" in answer.json()["detail"]) == (409, True)
+
+
+def test_what_is_put_on_nobody_is_missed_aloud(monkeypatch):
+    def nobody(self, request):
+        user = AnonymousUser()
+        put_on(user)
+        return user, None
+
+    monkeypatch.setattr(ClaimsAuthentication, "authenticate", nobody)
+    answer = ask(APIClient(), "/ask/the user's org or public/")
+    assert (answer.status_code, "request.user.org" in answer.json()["detail"]) == (409, True)
+    assert ask(APIClient(), "/ask/the user/").json()["told"][2] is False
+
+
 def test_what_was_never_there_is_not_missed(alice):
     """Without a cookie, credentials or a body, there is nothing to be kept."""
     client = APIClient()
@@ -352,6 +461,15 @@ def test_it_is_no_attribute_error():
 
 def test_a_function_view_misses_it_too(client):
     assert "request.tenant" in ask(client, "/bare/").json()["detail"]
+
+
+@pytest.mark.parametrize(("url", "told"), [("/remembering/", "claims"), ("/actions/act/", None)])
+def test_what_a_permission_has_set_is_set_again_without_a_mixin(url, told, client):
+    answer = ask(client, url)
+    if told is None:
+        assert answer.json() == {"told": "member"}
+    else:  # the authentication's is missed all the same
+        assert (answer.status_code, f"request.{told}" in answer.json()["detail"]) == (409, True)
 
 
 # --- Kept ------------------------------------------------------------------------------------------------------------

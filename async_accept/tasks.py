@@ -6,7 +6,7 @@ is an ordinary task.
 
 import logging
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import datetime
 from functools import partial
 from time import monotonic
@@ -21,7 +21,7 @@ from django.db.transaction import TransactionManagementError
 from .conf import conf
 from .db.errors import again_after_outage, is_passing
 from .exceptions import AttemptLost, JobCanceled, JobFailed, NotInJob, ViewFailed, WorkEnded
-from .jobs import answers, events, turns, uploads
+from .jobs import answers, events, results, turns, uploads
 from .jobs.attempt import Attempt, begin, current_attempt, end
 from .jobs.control import hidden_by, is_control
 from .jobs.events import ReceivedEvent
@@ -194,11 +194,13 @@ class JobTask(BaseTask, metaclass=JobTaskType):
         """Do the work; if it is atomic and returns, end the attempt in its transaction."""
         job = attempt.job
         failed: Failure | None = None
-        try:
+        with ExitStack() as at_last:
+            at_last.callback(uploads.close, job)
             with attempt.transaction:
                 if self.is_atomic(job):
                     attempt.begin_transaction()
                 value = self.work(job)
+                at_last.callback(results.close, value)
                 if not (attempt.atomic or attempt.inside):
                     check_connections()
                 attempt.returned = True
@@ -209,13 +211,11 @@ class JobTask(BaseTask, metaclass=JobTaskType):
                     failed = failure(error, job)
                 if attempt.atomic:
                     finish_together(attempt, failed)
-        finally:
-            uploads.close(job)
-        if attempt.atomic:
-            leave(attempt)
-        if failed is not None:
-            raise failed from failed.error
-        return value
+            if attempt.atomic:
+                leave(attempt)
+            if failed is not None:
+                raise failed from failed.error
+            return value
 
     def retry(
         self,

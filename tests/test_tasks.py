@@ -2,12 +2,14 @@
 
 import signal
 from datetime import timedelta
+from io import BytesIO
 from types import SimpleNamespace
 
 import pytest
 from celery import shared_task
 from celery.exceptions import Ignore, Reject, Retry, WorkerShutdown, WorkerTerminate
 from django.db import OperationalError, connection, transaction
+from django.http import FileResponse
 from django.test import override_settings
 from django.utils import timezone
 from django_celery_results.models import TaskResult
@@ -101,6 +103,25 @@ def test_what_a_task_returns_is_the_result():
 def test_a_response_keeps_its_status_and_headers():
     job = do(lambda: Response({"id": 7}, status=201, headers={"Location": "/things/7/"}))
     assert (job.response["status"], job.response["headers"]) == (201, {"Location": "/things/7/"})
+
+
+class Temporary(FileResponse):
+    """Deletes its file when it is closed; here, it leaves a note."""
+
+    def close(self):
+        super().close()
+        Note.objects.create(slug="closed", title=Job.objects.get().state)
+
+
+@pytest.mark.parametrize(("task", "state"), [(call, "running"), (call_atomic, "succeeded")])
+@pytest.mark.parametrize("status", [200, 422])
+def test_a_response_is_closed_when_it_is_kept(task, state, status):
+    file = BytesIO(b"abc")
+    job = do(lambda: Temporary(file, status=status), task)
+    is_kept = status == 200
+    assert job.state == ("succeeded" if is_kept else "failed")
+    assert file.closed
+    assert Note.objects.get(slug="closed").title == (state if is_kept else "running")
 
 
 def test_a_task_gets_the_input_as_keyword_arguments():

@@ -10,6 +10,7 @@ import logging
 from base64 import b64decode, b64encode
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext, suppress
+from functools import lru_cache
 from json import JSONDecodeError
 from tempfile import SpooledTemporaryFile
 from typing import Any, NamedTuple
@@ -34,7 +35,7 @@ from ..problems import Problem
 from ..words import words
 from . import files
 
-__all__ = ["Result", "encode", "fail", "load", "read", "stored", "succeed"]
+__all__ = ["Result", "close", "encode", "fail", "load", "read", "stored", "succeed"]
 
 logger = logging.getLogger(__name__)
 
@@ -105,7 +106,7 @@ class Result(NamedTuple):
 
 
 def encode(value: Any) -> Result:
-    """Return the result for what a task or a view returned.
+    """Return the result for what a task or a view returned; ``close()`` that afterwards.
 
     A response that is rendered keeps its status, headers and bytes. The data of one that is not becomes plain JSON, and
     so does any other value: the body of a 200. None is a 204.
@@ -197,10 +198,6 @@ def _read(response: Any) -> "bytes | File[Any]":
     except BaseException:
         spool.close()
         raise
-    finally:
-        # Not response.close(): it says that a request has finished, and the worker's connections would be closed.
-        for close in response._resource_closers:
-            close()
     spool.seek(0)
     if size > conf.MAX_RESULT_BYTES:
         return SizedFile(spool, size)
@@ -214,6 +211,41 @@ class SizedFile(File):  # type: ignore[type-arg] # it is generic in stubs only
     def __init__(self, file: Any, size: int) -> None:
         super().__init__(file, name="result")
         self.size = size
+
+
+def close(value: Any) -> None:
+    """Close *value* if it is a response, as a server does that has sent it: it may own files, or delete them.
+
+    What goes wrong is logged: the work is done.
+    """
+    if not isinstance(value, HttpResponseBase):
+        return
+    kind: Any = type(value)
+    try:
+        value.__class__ = _without_signal(kind)
+        value.close()
+    except Exception as error:  # anybody's code
+        logger.warning("A %s could not be closed: %s", kind.__qualname__, type(error).__name__)
+
+
+@lru_cache(maxsize=256)
+def _without_signal(kind: Any) -> Any:
+    same = {name: getattr(kind, name) for name in ("__module__", "__qualname__", "__doc__")}
+    return type(kind.__name__, (kind, NoRequest), same)
+
+
+class NoRequest(HttpResponseBase):
+    """Comes right before Django's base of all responses, which would say that a request has finished.
+
+    Django would close the worker's connections.
+    """
+
+    def close(self) -> None:
+        for closer in self._resource_closers:  # type: ignore[attr-defined]
+            with suppress(Exception):  # as Django does
+                closer()
+        self._resource_closers.clear()  # type: ignore[attr-defined]
+        self.closed = True
 
 
 def _created(response: Any) -> Model | None:

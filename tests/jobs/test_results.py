@@ -4,6 +4,7 @@ from io import BytesIO
 
 import pytest
 from django.contrib.contenttypes.models import ContentType
+from django.core.signals import request_finished
 from django.db import connection, transaction
 from django.http import FileResponse, HttpResponse, JsonResponse
 from django.test import override_settings
@@ -147,9 +148,41 @@ def test_headers_that_matter_are_kept():
 def test_of_a_stream_no_more_is_read_than_can_be_kept():
     """Contract 13: its file is closed either way."""
     file = BytesIO(b"x" * 500_000)
+    response = FileResponse(file)
     with pytest.raises(ResultTooLarge):
-        encode(FileResponse(file))
+        encode(response)
+    results.close(response)
     assert file.closed
+
+
+class Held(HttpResponse):
+    def close(self):
+        super().close()
+        raise KeyError("s3cret")
+
+
+@pytest.mark.parametrize("value", [Held("x"), FileResponse(BytesIO(b"x")), Response([])])
+def test_a_response_is_closed_and_no_request_has_finished(value, caplog):
+    heard, closed = [], []
+
+    def hear(**kwargs):
+        heard.append(kwargs)
+
+    value._resource_closers.append(lambda: closed.append(1))
+    kind = type(value)
+    request_finished.connect(hear)
+    try:
+        results.close(value)
+    finally:
+        request_finished.disconnect(hear)
+    assert (heard, closed, value.closed, isinstance(value, kind)) == ([], [1], True, True)
+    assert ("A Held could not be closed: KeyError" in caplog.text) == (kind is Held)
+    assert "s3cret" not in caplog.text
+
+
+def test_what_is_no_response_is_not_closed():
+    for value in (None, 1, BytesIO()):
+        results.close(value)
 
 
 @pytest.mark.parametrize("status", [400, 404, 500])

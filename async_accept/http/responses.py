@@ -116,14 +116,16 @@ def _stored(job: Job, request: Any) -> Any:
     if isinstance(result.body, File):
         chunks = _chunks if not can_stream(request) else _chunks_async
         response: Any = StreamingHttpResponse(
-            chunks(result.body), status=result.status, headers=result.headers
+            chunks(result.body), status=result.status, headers=result.headers, reason=result.reason
         )
         response["Content-Length"] = str(result.body.size)
         response._resource_closers.append(
             result.body.close
         )  # nobody may read it: HEAD, a client that is gone
     else:
-        response = HttpResponse(result.body or b"", status=result.status, headers=result.headers)
+        response = HttpResponse(
+            result.body or b"", status=result.status, headers=result.headers, reason=result.reason
+        )
     _set_type(response, result.content_type)
     return response
 
@@ -151,6 +153,8 @@ class JSONAnswer(Response):
 
     def __init__(self, result: results.Result) -> None:
         super().__init__(status=result.status, headers=result.headers)
+        if result.reason is not None:
+            self.reason_phrase = result.reason
         self.result = result
 
     @property

@@ -11,6 +11,7 @@ from base64 import b64decode, b64encode
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext, suppress
 from functools import lru_cache
+from http.client import responses as usual_reasons
 from json import JSONDecodeError
 from tempfile import SpooledTemporaryFile
 from typing import Any, NamedTuple
@@ -78,6 +79,8 @@ TRANSIENT_HEADERS = frozenset(
 )
 
 
+#: A reason phrase is cut to this length.
+REASON_CHARS = 200
 #: Statuses that have no body (RFC 9110, section 15).
 BODILESS = frozenset({204, 205, 304})
 JSON = "application/json"
@@ -87,7 +90,8 @@ class Result(NamedTuple):
     """What the work answered, byte for byte: status, headers and body.
 
     A ``str`` is JSON, as it is sent; ``bytes`` are anything else, and a file is what is too large for the database.
-    ``content_type`` is None if the answer has none. ``created`` is the object that the work has created.
+    ``content_type`` is None if the answer has none. ``created`` is the object that the work has created. ``reason`` is
+    the reason phrase, if it is not the usual one of the status.
     """
 
     status: int
@@ -95,6 +99,7 @@ class Result(NamedTuple):
     body: "str | bytes | File[Any] | None"
     content_type: str | None = JSON
     created: Model | None = None
+    reason: str | None = None
 
     def __repr__(self) -> str:
         # Celery logs what a task returns.
@@ -130,18 +135,25 @@ def _of(response: Any) -> Result:
     if status >= 400:
         answer = None
         with suppress(ResultTooLarge, Unencodable):  # then a problem tells of it
-            answer = Result(status, headers, *_content(response))
+            answer = Result(status, headers, *_content(response), reason=_reason(response))
         is_final = status < 500 and status not in NOT_FINAL
         raise ViewFailed(status, _data(response, answer), answer if is_final else None)
     if status < 200 or status == HTTP_304_NOT_MODIFIED:
         raise ResultNotFinal(status)
     body, content_type = _content(response)
+    reason = _reason(response)
     if status == 202:
-        status = 200  # a result is never 202: clients would follow it for ever
+        status, reason = 200, None  # a result is never 202: clients would follow it for ever
     if body is None and status == 200 and (response.status_code == 202 or not _is_rendered(response)):
         status, content_type = 204, None
     body = None if status in BODILESS else body
-    return Result(status, headers, body, content_type, _created(response))
+    return Result(status, headers, body, content_type, _created(response), reason)
+
+
+def _reason(response: Any) -> str | None:
+    """Return the reason phrase of *response*; None if it is what Django says for the status."""
+    usual = usual_reasons.get(response.status_code, "Unknown Status Code")
+    return None if response.reason_phrase == usual else encoding.text(response.reason_phrase, REASON_CHARS)
 
 
 def _is_rendered(response: Any) -> bool:
@@ -322,6 +334,8 @@ def _kept(job: Job, result: Result) -> "Iterator[tuple[dict[str, Any], str | Non
     """
     response: dict[str, Any] = {"status": result.status, "headers": result.headers}
     response["content_type"] = result.content_type
+    if result.reason is not None:
+        response["reason"] = result.reason
     match result.body:
         case None:
             yield response, None
@@ -362,7 +376,8 @@ def load(job: Job) -> Result:
     if job.problem is not None and text is not None:
         text = encoding.loads(text).get("answer")
     kind = response.get("content_type", JSON)
-    return Result(response["status"], response["headers"], _body(response, text), kind)
+    reason = response.get("reason")
+    return Result(response["status"], response["headers"], _body(response, text), kind, reason=reason)
 
 
 def _body(response: Mapping[str, Any], text: str | None) -> "str | bytes | File[Any] | None":

@@ -194,6 +194,9 @@ class Spoken(AcceptMixin, APIView):
         "odd": lambda: HttpResponse("{", content_type="application/json"),
         "redirect": lambda: HttpResponseRedirect("/elsewhere/"),
         "rendered": lambda: Response(["a", "b"]),
+        "reason": lambda: HttpResponse("plain", status=201, reason="Made By Hand"),
+        "JSON with a reason": lambda: JsonResponse([1], status=299, reason="Fine By Me", safe=False),
+        "refused with a reason": lambda: JsonResponse([1], status=422, reason="No By Me", safe=False),
         "none": lambda: Response(None, status=201),
         "empty": lambda: Response(status=204),
     }
@@ -350,6 +353,7 @@ def test_every_kind_of_response_is_replayed(alices, kind):
         kept = {name: answer.get(name) for name in ("Content-Disposition", "Location", "X-Kind")}
         return (
             answer.status_code,
+            answer.reason_phrase,
             json.loads(body) if kind == "json" else body,
             kept,
             body and answer["Content-Type"],

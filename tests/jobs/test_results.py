@@ -144,6 +144,13 @@ def test_headers_that_matter_are_kept():
     assert encode(Response({}, headers=headers)).headers == headers
 
 
+def test_a_reason_phrase_of_its_own_is_kept():
+    assert encode(HttpResponse("x", status=299, reason="Fine By Me")).reason == "Fine By Me"
+    assert encode(HttpResponse("x", status=202, reason="Queued")).reason is None
+    for response in (HttpResponse(status=299), HttpResponse(status=201), Response([], status=203)):
+        assert encode(response).reason is None
+
+
 @override_settings(ASYNC_ACCEPT={"MAX_RESULT_BYTES": 100_000, "MAX_RESULT_FILE_BYTES": 300_000})
 def test_of_a_stream_no_more_is_read_than_can_be_kept():
     """Contract 13: its file is closed either way."""

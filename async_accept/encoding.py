@@ -7,10 +7,13 @@ has none), and values that are nested too deeply for some readers.
 
 import json
 import re
+from copy import copy
 from functools import cache
 from typing import Any
 
+from django.core.exceptions import ImproperlyConfigured
 from django.db import models
+from django.utils.datastructures import MultiValueDict
 
 from .exceptions import Unencodable
 
@@ -164,14 +167,55 @@ def is_deep(data: Any) -> bool:
 
 
 def with_keys(value: Any) -> Any:
-    """Replace model instances in dicts, lists, tuples and sets by their primary keys, query sets by lists of them."""
+    """Replace model instances in dicts, lists, tuples and sets by their primary keys, query sets by lists.
+
+    Subclasses stay what they are, such as ``OrderedDict`` and named tuples; keys of dicts are replaced as well.
+
+    Raises:
+        ImproperlyConfigured: an instance is not saved, so that its key would lead to no row.
+    """
     kind = type(value)
     if kind in SCALARS:
         return value
     if kind is dict:
-        return {key: item if type(item) in SCALARS else with_keys(item) for key, item in value.items()}
+        return {
+            key if type(key) is str else with_keys(key): item if type(item) in SCALARS else with_keys(item)
+            for key, item in value.items()
+        }
     if kind in (list, tuple, set, frozenset):
         return kind(map(with_keys, value))
-    if isinstance(value, models.QuerySet):
-        return [item.pk for item in value]
-    return value.pk if isinstance(value, models.Model) else value
+    if isinstance(value, models.QuerySet):  # of rows, or of what values() and values_list() make
+        return [with_keys(item) for item in value]
+    if isinstance(value, models.Model):
+        return _key(value)
+    if isinstance(value, dict | list | tuple | set | frozenset) and not isinstance(value, MultiValueDict):
+        return _of_its_kind(value)
+    return value
+
+
+def _key(instance: models.Model) -> Any:
+    if instance.pk is None or instance._state.adding:
+        raise ImproperlyConfigured(
+            f"A {instance._meta.label} that is not saved has no primary key which a worker could find it by. "
+            "Save it first, or give the worker what it is made of."
+        )
+    return instance.pk
+
+
+def _of_its_kind(value: Any) -> Any:
+    """Return *value*, an instance of a subclass, with keys in the place of rows; itself if there are none."""
+    replaced: Any
+    if isinstance(value, dict):
+        replaced = with_keys(dict(value))
+        same = replaced.keys() == value.keys() and all(replaced[key] is value[key] for key in replaced)
+    else:
+        replaced = [with_keys(item) for item in value]
+        same = all(one is other for one, other in zip(replaced, value, strict=True))
+    if same:
+        return value
+    if isinstance(value, dict | list):
+        made = copy(value)
+        made.clear()
+        (made.update if isinstance(made, dict) else made.extend)(replaced)
+        return made
+    return value._make(replaced) if hasattr(value, "_make") else type(value)(replaced)

@@ -3,9 +3,13 @@
 import datetime
 import json
 import uuid
+from collections import Counter, OrderedDict
 from decimal import Decimal
+from typing import NamedTuple
 
 import pytest
+from django.core.exceptions import ImproperlyConfigured
+from django.http import QueryDict
 from django.utils.translation import gettext_lazy
 from hypothesis import given
 from hypothesis import strategies as st
@@ -178,12 +182,65 @@ def test_text_is_cut():
 # --- Validated data on its way to a task ----------
 
 
+class UserList(list):
+    """A list of a project's own class."""
+
+
+class Pair(NamedTuple):
+    left: object
+    right: object
+
+
+def row(pk):
+    note = Note(pk=pk)
+    note._state.adding = False
+    return note
+
+
 def test_rows_become_their_keys_and_nothing_else_changes():
-    value = {"note": Note(pk=7), "price": [Decimal("1.50")], "pair": (Note(pk=8), {"x"})}
+    value = {"note": row(7), "price": [Decimal("1.50")], "pair": (row(8), {"x"})}
     assert encoding.with_keys(value) == {"note": 7, "price": [Decimal("1.50")], "pair": (8, {"x"})}
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (
+            OrderedDict(note=row(7), deep=[OrderedDict(a=row(8))]),
+            OrderedDict(note=7, deep=[OrderedDict(a=8)]),
+        ),
+        (Pair(row(7), "b"), Pair(7, "b")),
+        (Counter({row(7): 2}), Counter({7: 2})),
+        ({row(7): 1, 5: row(8)}, {7: 1, 5: 8}),
+        (UserList([row(7)]), UserList([7])),
+    ],
+)
+def test_rows_become_their_keys_in_subclasses_and_as_keys_too(value, expected):
+    replaced = encoding.with_keys(value)
+    assert (type(replaced), replaced) == (type(expected), expected)
+
+
+def test_a_value_without_rows_stays_itself():
+    for value in (OrderedDict(a=1), Pair(1, "b"), QueryDict("a=1&a=2"), Counter("aab")):
+        assert encoding.with_keys(value) is value
+
+
+@pytest.mark.parametrize("note", [Note(pk=7), Note()])
+def test_a_row_that_is_not_saved_has_no_key(note):
+    with pytest.raises(ImproperlyConfigured, match=r"testapp\.Note that is not saved"):
+        encoding.with_keys({"note": [note]})
 
 
 @pytest.mark.django_db
 def test_a_query_set_becomes_its_keys():
     note = Note.objects.create(slug="a", title="A")
     assert encoding.with_keys(Note.objects.all()) == [note.pk]
+
+
+@pytest.mark.django_db
+def test_a_query_set_of_values_becomes_a_list_of_them():
+    Note.objects.create(slug="a", title="A")
+    notes = Note.objects.all()
+    assert encoding.with_keys(notes.values("slug", "title")) == [{"slug": "a", "title": "A"}]
+    assert encoding.with_keys(notes.values_list("slug", "title")) == [("a", "A")]
+    assert encoding.with_keys({"slugs": notes.values_list("slug", flat=True)}) == {"slugs": ["a"]}

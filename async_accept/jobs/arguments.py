@@ -18,6 +18,8 @@ def check_arguments(task: Any, kwargs: Any) -> None:
         raise TypeError(f"a {type(kwargs).__name__} is no mapping of keyword arguments")
     signature, needed, known = _arguments(task.run)
     names = kwargs.keys()
+    if "self" in names:
+        raise TypeError("got multiple values for argument 'self'")  # of Celery's own Task.__call__()
     is_known = set(map(type, names)) <= {str} if known is None else names <= known
     if not (needed <= names and is_known):
         signature.bind(**kwargs)  # says what is wrong

@@ -71,10 +71,12 @@ DEFAULTS: dict[str, Any] = {
     "JOB_LIFETIME": timedelta(days=30),
     # --- Showing -----------------------------------------------------------------------------------
     # A regular expression, searched in the keys of stored data; what stands under a matching key is hidden
-    # wherever that data is shown to staff.
+    # wherever that data is shown to staff. Short words match as words of a name only: card_cvv and userPin, but not
+    # shipping.
     "REDACT_KEYS": (
-        r"(?i)passw|passphrase|passcode|secret|token|api[-_]?key|private[-_]?key|access[-_]?key|authorization"
-        r"|credential|cookie|session|signature|card[-_]?number|\b(pin|cvv|cvc|otp|iban|ssn)\b"
+        r"(?i:passw|passphrase|passcode|pwd|secret|token|jwt|api[-_]?key|private[-_]?key|access[-_]?key|authorization"
+        r"|credential|cookie|session|signature|card[-_]?number)"
+        r"|(?:(?<![A-Za-z])|(?<=[a-z])(?=[A-Z])|(?=[A-Z][a-z]))(?i:pin|cvv|cvc|otp|iban|ssn|bearer)(?![a-z])"
     ),
     # --- Following ---------------------------------------------------------------------------------
     # The authentication, permission and throttle classes of the jobs' URLs, or their dotted paths. Whoever may send a

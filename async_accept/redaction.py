@@ -6,7 +6,7 @@ from urllib.parse import parse_qsl, quote_plus, urlencode
 
 from .conf import conf
 
-__all__ = ["HIDDEN", "redact", "redact_query", "redact_text"]
+__all__ = ["HIDDEN", "redact", "redact_query", "redact_text", "redact_url"]
 
 #: Shown in place of a secret.
 HIDDEN = "••••••"
@@ -27,6 +27,13 @@ def redact_query(query: str) -> str:
     pairs = parse_qsl(query, keep_blank_values=True)
     hidden = [(key, HIDDEN if pattern.search(key) else value) for key, value in pairs]
     return urlencode(hidden).replace(quote_plus(HIDDEN), HIDDEN) if hidden != pairs else query
+
+
+def redact_url(url: str) -> str:
+    """Return a URL without its credentials, and with each such value of its query and its fragment hidden."""
+    main, hash_mark, fragment = redact_text(url).partition("#")
+    path, question_mark, query = main.partition("?")
+    return f"{path}{question_mark}{redact_query(query)}{hash_mark}{redact_query(fragment)}"
 
 
 def redact_text(text: str) -> str:

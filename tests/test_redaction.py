@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from async_accept.redaction import HIDDEN, redact, redact_query, redact_text
+from async_accept.redaction import HIDDEN, redact, redact_query, redact_text, redact_url
 
 
 def test_secrets_are_hidden():
@@ -22,6 +22,36 @@ def test_secrets_are_hidden():
         ),
     )
     assert redact(dict.fromkeys(secrets, "s3cret")) == dict.fromkeys(secrets, HIDDEN)
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        *("card_cvv", "pin_code", "customer_ssn", "iban_number", "otp_code", "bank_iban", "cvc2", "user-pin"),
+        *("userPin", "PinCode", "userPIN", "PINCode", "PIN", "CardCvv", "customerSSN", "IBAN"),
+        *("pwd", "db_pwd", "jwt", "idJwt", "bearer", "Bearer"),
+    ],
+)
+def test_short_words_are_found_as_words_of_a_name(key):
+    assert redact({key: "s3cret"}) == {key: HIDDEN}
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        *("spinner", "shipping", "opinion", "pinned", "pins", "isPinned", "Shipping", "shippingAddress"),
+        *("SPINNER", "OPINION", "ibanez", "bearerless", "user_opinion"),
+    ],
+)
+def test_short_words_are_not_found_inside_of_others(key):
+    assert redact({key: "value"}) == {key: "value"}
+
+
+@pytest.mark.parametrize("key", ["pin" * 50_000, "aA" * 50_000, "A" * 100_000, "api_" * 50_000])
+def test_a_long_key_takes_no_longer_than_its_length(key):
+    began = time.process_time()
+    redact({key: "value"})
+    assert time.process_time() - began < 5
 
 
 def test_the_time_grows_with_the_length_and_not_with_its_square():
@@ -53,6 +83,20 @@ def test_a_missing_secret_is_seen_to_be_missing():
 def test_query_strings():
     assert redact_query("page=2&token=s3cret") == f"page=2&token={HIDDEN}"
     assert redact_query("page=2&q=a%20b") == "page=2&q=a%20b"
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("/x/?page=2&token=s3cret", f"/x/?page=2&token={HIDDEN}"),
+        ("https://a:s3cret@x/y#access_token=s3cret&n=1", f"https://{HIDDEN}@x/y#access_token={HIDDEN}&n=1"),
+        ("/x?q=a%20b#part", "/x?q=a%20b#part"),
+        ("/token/1/", "/token/1/"),
+        ("", ""),
+    ],
+)
+def test_urls(url, shown):
+    assert redact_url(url) == shown
 
 
 def test_the_pattern_is_a_setting(settings):

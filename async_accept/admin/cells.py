@@ -17,7 +17,7 @@ from django.utils.translation import gettext
 from ..db.clock import aware, local
 from ..models import Job, database_now
 from ..states import State
-from .formatting import LOOKS, ago, duration, exactly, percent, progress_words
+from .formatting import LOOKS, ago, duration, exactly, percent, progress_of, progress_words
 from .pages import model_url
 
 __all__ = [
@@ -63,7 +63,7 @@ def badge(state: str) -> SafeString:
 
 def bar(job: Job, now: datetime | None = None) -> SafeString:
     """Return the progress bar of a running job with its figures; empty if the job does not run or has no progress."""
-    if job.state not in (State.RUNNING, State.CANCELING) or not job.progress:
+    if job.state not in (State.RUNNING, State.CANCELING) or not progress_of(job):
         return SafeString("")
     words = progress_words(job, now)
     done = percent(job)
@@ -128,7 +128,7 @@ def object_link(job: Job, site: admin.AdminSite, request: HttpRequest | None) ->
 
 def message(job: Job) -> SafeString:
     """Return the stage and the message of the last progress report."""
-    progress = job.progress or {}
+    progress = progress_of(job)
     said = SafeString("")
     if progress.get("stage"):
         said += format_html("<strong><bdi>{}</bdi></strong> ", progress["stage"])

@@ -7,6 +7,7 @@ from uuid import UUID
 
 from django.contrib.admin.views.main import ORDER_VAR, ChangeList
 from django.contrib.auth import get_user_model
+from django.core.exceptions import ValidationError
 from django.core.paginator import Paginator
 from django.db.models import Q
 from django.http import HttpRequest
@@ -16,6 +17,7 @@ from ..db.functions import CountOf
 from ..models import Job
 from ..querysets import JobQuerySet
 from .filters import MineFilter, of_owner, operations
+from .reading import read
 from .statistics import stalled_for
 
 __all__ = ["CappedPaginator", "JobChangeList", "search"]
@@ -57,7 +59,7 @@ class CappedPaginator(Paginator):  # type: ignore[type-arg]
             return []
         jobs: Any = self.object_list
         page = jobs.annotate(counted=CountOf(jobs, self.cap + 1))
-        found: list[Any] = list(page[first : min(first + size, self.cap)])
+        found = read(page[first : min(first + size, self.cap)])
         self.counted = found[0].counted if found else 0
         return found
 
@@ -113,7 +115,7 @@ class JobChangeList(ChangeList):
         return stalled_for(self.result_list)
 
 
-def search(request: HttpRequest, jobs: JobQuerySet, text: str) -> JobQuerySet:
+def search(request: HttpRequest, jobs: JobQuerySet, text: str, model_admin: Any) -> JobQuerySet:
     """Return those of *jobs* that match every word of *text*.
 
     A word is a job's id, an operation or an owner's name, or begins with ``owner:``, ``op:`` or ``key:``. Texts are not
@@ -121,7 +123,7 @@ def search(request: HttpRequest, jobs: JobQuerySet, text: str) -> JobQuerySet:
     """
     for word in text.split():
         qualified = _QUALIFIED.fullmatch(word)
-        kind, value = qualified.groups() if qualified else (_kind(request, word), word)
+        kind, value = qualified.groups() if qualified else (_kind(request, word, model_admin), word)
         match kind:
             case "id":
                 jobs = jobs.filter(pk=UUID(value))
@@ -129,22 +131,31 @@ def search(request: HttpRequest, jobs: JobQuerySet, text: str) -> JobQuerySet:
                 jobs = jobs.filter(operation=value)
             case "op":
                 # By full names, not by a range of the index: how names sort depends on the column's collation.
-                names = [name for name in operations(request) if name.startswith(value)]
+                names = [name for name in operations(request, model_admin) if name.startswith(value)]
                 jobs = jobs.filter(operation__in=names)
             case "key":
                 # The columns hold hashes: many owners and routes may use the same key.
                 jobs = jobs.filter(Q(idempotency_key=value) | Q(active_hash=value))
             case _:
-                jobs = of_owner(jobs, **{get_user_model().USERNAME_FIELD: value})
+                jobs = _of_name(jobs, value)
                 if ORDER_VAR not in request.GET:
                     jobs = jobs.order_by(*BY_ID)
     return jobs
 
 
-def _kind(request: HttpRequest, word: str) -> str:
+def _of_name(jobs: JobQuerySet, name: str) -> JobQuerySet:
+    """Return those of *jobs* whose owner has this name; none if no user can have it, such as a word for a number."""
+    field: Any = get_user_model()._meta.get_field(get_user_model().USERNAME_FIELD)
+    try:
+        return of_owner(jobs, **{field.name: field.to_python(name)})
+    except ValidationError:
+        return jobs.none()
+
+
+def _kind(request: HttpRequest, word: str, model_admin: Any) -> str:
     """Return what a word without a prefix is: id, operation or owner."""
     try:
         UUID(word)
     except ValueError:
-        return "operation" if word in operations(request) else "owner"
+        return "operation" if word in operations(request, model_admin) else "owner"
     return "id"

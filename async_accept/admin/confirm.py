@@ -5,6 +5,7 @@ The list of jobs offers all actions, and the page of a job those that suit it.
 
 from collections.abc import Iterable
 from typing import Any
+from uuid import uuid4
 
 from django.contrib import admin
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
@@ -25,6 +26,7 @@ class ActionsMixin(SiteMixin):
 
     confirm_template = "admin/async_accept/job/confirm.html"
     actions: Any = ("cancel", "rerun", "purge", "export")
+    get_queryset: Any
     find_job: Any
     missing_job: Any
 
@@ -75,7 +77,7 @@ class ActionsMixin(SiteMixin):
         job = self.find_job(request, object_id)
         if job is None:
             return self.missing_job(request, object_id)  # type: ignore[no-any-return]
-        rows: Any = Job.objects.filter(pk=job.pk)
+        rows = self.get_queryset(request).filter(pk=job.pk)
         back = self.url_to("change", job.pk)
         response = self.run_action(request, ACTIONS[action], rows, job, back)
         if response is not None:
@@ -101,13 +103,13 @@ class ActionsMixin(SiteMixin):
         """
         if not self.may(request, action):
             raise PermissionDenied
-        eligible = action.eligible(jobs)
+        by_button = job is not None
+        eligible = action.eligible(jobs, by_button=by_button)
         if request.method == "POST" and request.POST.get("confirmed"):
             return action.run(request, eligible)
+        left = action.left_alone(jobs, by_button=by_button)
         context = {"job": job, "back": back or self._list_url(request)}
-        return self._ask(
-            request, action, count_up_to_cap(eligible), count_up_to_cap(action.left_alone(jobs)), context
-        )
+        return self._ask(request, action, count_up_to_cap(eligible), count_up_to_cap(left), context)
 
     def _ask(
         self, request: HttpRequest, action: JobAction, eligible: int, left: int, context: dict[str, Any]
@@ -121,6 +123,7 @@ class ActionsMixin(SiteMixin):
             "left_alone": count_text(left) if left else "",
             "limited": action.limit_note(eligible),
             "hidden": list(self._hidden(request)),
+            "key": uuid4().hex,
         }
         return self.render_page(request, self.confirm_template, context)
 

@@ -1,4 +1,4 @@
-"""The dashboard: the figures of all jobs, formatted for people."""
+"""The dashboard: the figures of jobs, formatted for people."""
 
 from collections.abc import Callable
 from datetime import timedelta
@@ -7,6 +7,7 @@ from urllib.parse import urlencode
 
 from django.utils.translation import gettext as _
 
+from ..querysets import JobQuerySet
 from ..states import State
 from .cells import NOTHING
 from .charts import hourly_chart
@@ -16,13 +17,14 @@ from .statistics import COUNT_CAP, figures
 __all__ = ["dashboard_context"]
 
 
-def dashboard_context(url: Callable[..., str]) -> dict[str, Any]:
+def dashboard_context(shown: JobQuerySet, url: Callable[..., str]) -> dict[str, Any]:
     """Return the context of the dashboard's template. Each figure links to the list of exactly the jobs that it counts.
 
     Args:
+        shown: the jobs that the list may show.
         url: returns the URL of a page of jobs, given its name and arguments.
     """
-    found = figures()
+    found = figures(shown)
     jobs = url("changelist")
     oldest = url("change", found["oldest"]) if found["oldest"] else ""
     return {

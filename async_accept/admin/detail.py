@@ -23,16 +23,17 @@ from django_celery_results.models import TaskResult
 from ..jobs import events, results
 from ..models import Job
 from ..problems import translated
-from ..redaction import redact, redact_query
+from ..redaction import redact, redact_query, redact_url
 from ..states import State
 from .actions import ACTIONS
 from .cells import object_link
 from .live import live, page_parts, parse_id, version
 from .pages import SiteMixin, model_url
+from .reading import read
 from .statistics import stalled_for, with_stalled
 from .timeline import timeline, waited
 
-__all__ = ["BLOCKS", "DetailMixin", "pretty"]
+__all__ = ["BLOCKS", "SENSITIVE", "DetailMixin", "pretty"]
 
 #: Further blocks of the page of a job: another app adds its own when its admin is imported. Each gets the request, the
 #: job and the admin site, and returns HTML.
@@ -42,6 +43,8 @@ BLOCKS: list[Callable[[HttpRequest, Job, Any], SafeString]] = []
 SHOWN_CHARS = 64 * 1024
 #: A stored result that is longer is not parsed for the page; it can only be downloaded.
 PARSED_CHARS = 2_000_000
+#: Headers of a result whose value is a URL.
+URL_HEADERS = frozenset({"Location", "Content-Location"})
 #: Columns that need the permission ``view_input``.
 SENSITIVE = ("input", "request")
 
@@ -66,6 +69,12 @@ def _shown(value: Any, kept: str) -> Shown | None:
     return Shown(value[:SHOWN_CHARS], len(value) > SHOWN_CHARS) if isinstance(value, str) else None
 
 
+def _headers(response: dict[str, Any]) -> dict[str, Any]:
+    """Return the headers of a result with their secrets hidden, also those in a URL."""
+    headers = redact(response.get("headers") or {})
+    return {name: redact_url(value) if name in URL_HEADERS else value for name, value in headers.items()}
+
+
 def _live_parts(job: Job) -> dict[str, SafeString]:
     """Return the parts that change with each progress report, marked for the live updates."""
     elements: dict[str, tuple[str, dict[str, str]]] = {
@@ -79,6 +88,7 @@ class DetailMixin(SiteMixin):
     """Shows the page of a job, and its result as a file."""
 
     detail_template = "admin/async_accept/job/detail.html"
+    get_queryset: Any
     may: Any
     has_delete_permission: Any
     has_purge_permission: Any
@@ -114,14 +124,18 @@ class DetailMixin(SiteMixin):
         return self.download(job)
 
     def find_job(self, request: HttpRequest, object_id: Any) -> Job | None:
-        """Return the job, or None if there is none.
+        """Return the job; None if there is none among those of ``get_queryset()``.
 
         Raises:
-            PermissionDenied: the user may not see jobs (403), whether this one exists or not.
+            PermissionDenied: the user may not view jobs (403), whether this one exists or not; or not this one.
         """
         self.demand_view(request)
         pk = parse_id(str(object_id))
-        return self.detail_queryset(request).filter(pk=pk).first() if pk else None
+        found = read(self.detail_queryset(request).filter(pk=pk)[:1]) if pk else []
+        job: Job | None = found[0] if found else None
+        if job is not None:
+            self.demand_view(request, job)
+        return job
 
     def missing_job(self, request: HttpRequest, object_id: str) -> HttpResponse:
         """Return Django's redirect for an object that does not exist."""
@@ -157,9 +171,10 @@ class DetailMixin(SiteMixin):
         }
 
     def detail_queryset(self, request: HttpRequest) -> Any:
-        """Return the jobs, with the columns that the user may see."""
+        """Return the jobs of ``get_queryset()``, with all columns that the user may see."""
         user: Any = request.user
-        jobs = with_stalled(Job.objects.select_related("owner", "object_type"))
+        jobs = self.get_queryset(request).defer(None).order_by()
+        jobs = with_stalled(jobs.select_related("owner", "object_type"))
         # Who may not see the input may still rerun the job, if there is an input.
         kept = ExpressionWrapper(Q(input__isnull=False), output_field=BooleanField())
         jobs = jobs.annotate(input_kept=kept)
@@ -208,7 +223,7 @@ class DetailMixin(SiteMixin):
         response = job.response or {"status": 200, "headers": {}}
         shown: dict[str, Any] = {
             "status": response.get("status"),
-            "headers": redact(response.get("headers") or {}),
+            "headers": _headers(response),
             "gone": job.is_expired or stored is None,
             "content_type": response.get("content_type"),
             "size": response.get("size", stored["size"] if stored else None),

@@ -15,7 +15,7 @@ from ..db.functions import DatabaseNow
 from ..models import Job, database, database_now
 from ..querysets import JobQuerySet
 from ..states import ACTIVE, LEASED, State
-from .statistics import failed_lately
+from .statistics import failed_lately, is_narrowed
 
 __all__ = [
     "AttentionFilter",
@@ -50,19 +50,29 @@ SELECT name FROM found WHERE name IS NOT NULL LIMIT %s
 """  # noqa: S608 the table's own name
 
 
-def operations(request: HttpRequest) -> list[str]:
-    """Return the operations that jobs have, sorted by name.
+def operations(request: HttpRequest, model_admin: Any) -> list[str]:
+    """Return the operations of the jobs that the admin shows, sorted by name.
 
     They are kept for one request only, so that an operation is found as soon as it has its first job.
     """
     names: list[str] | None = getattr(request, "_async_accept_operations", None)
     if names is None:
-        connection = connections[database()]
-        with connection.cursor() as cursor:
-            cursor.execute(DISTINCT if connection.vendor == "mysql" else LOOSE_SCAN, [MOST_NAMES])
-            names = [name for (name,) in cursor.fetchall()]
+        jobs = model_admin.get_queryset(request)
+        names = _operations_of(jobs) if is_narrowed(jobs) else _all_operations()
         request._async_accept_operations = names  # type: ignore[attr-defined]
     return names
+
+
+def _operations_of(jobs: JobQuerySet) -> list[str]:
+    """Return the operations of *jobs*."""
+    return list(jobs.order_by("operation").values_list("operation", flat=True).distinct()[:MOST_NAMES])
+
+
+def _all_operations() -> list[str]:
+    connection = connections[database()]
+    with connection.cursor() as cursor:
+        cursor.execute(DISTINCT if connection.vendor == "mysql" else LOOSE_SCAN, [MOST_NAMES])
+        return [name for (name,) in cursor.fetchall()]
 
 
 def of_owner(jobs: JobQuerySet, **who: Any) -> JobQuerySet:
@@ -156,7 +166,7 @@ class OperationFilter(admin.SimpleListFilter):
     parameter_name = "operation"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        names = operations(request)[:MOST_OPERATIONS]
+        names = operations(request, model_admin)[:MOST_OPERATIONS]
         if (chosen := self._chosen()) and chosen not in names:  # a URL may name any operation
             names.append(chosen)
         return [(name, name) for name in names]

@@ -3,8 +3,9 @@
 Every page that shows a job uses this module, so that a state looks the same everywhere.
 """
 
+import math
 from datetime import datetime, timedelta
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from django.utils import formats
 from django.utils.translation import gettext, pgettext
@@ -23,6 +24,7 @@ __all__ = [
     "number",
     "number_up_to",
     "percent",
+    "progress_of",
     "progress_words",
 ]
 
@@ -52,10 +54,19 @@ ETA_FROM_PERCENT = 1.0
 MINUTE, HOUR, DAY = 60, 3600, 86400
 
 
+def progress_of(job: Job) -> dict[str, Any]:
+    """Return the last progress report; empty if there is none, or somebody has stored something else by hand."""
+    return job.progress if isinstance(job.progress, dict) else {}
+
+
 def percent(job: Job) -> float | None:
     """Return the progress of a job in percent, 0 to 100; None if it is not known."""
-    value = (job.progress or {}).get("percent")
-    return min(max(float(value), 0.0), 100.0) if isinstance(value, int | float) else None
+    value = _figure(progress_of(job).get("percent"))
+    return None if value is None else min(max(float(value), 0.0), 100.0)
+
+
+def _figure(value: Any) -> float | None:
+    return value if isinstance(value, int | float) and math.isfinite(value) else None
 
 
 def eta(job: Job, now: datetime | None = None) -> timedelta | None:
@@ -71,8 +82,9 @@ def eta(job: Job, now: datetime | None = None) -> timedelta | None:
 
 def progress_words(job: Job, now: datetime | None = None) -> str:
     """Return the progress as people say it, such as "30/100 orders, about 40 s"; empty if there is none."""
-    progress = job.progress or {}
-    current, total, unit = progress.get("current"), progress.get("total"), progress.get("unit")
+    progress = progress_of(job)
+    current, total = (_figure(progress.get(name)) for name in ("current", "total"))
+    unit = progress.get("unit")
     words = []
     if total:
         amount = f"{number(current or 0)}/{number(total)}"

@@ -17,6 +17,7 @@ from django.utils.safestring import SafeString
 from ..models import Job
 from .cells import elapsed, message, moment, state_cell
 from .pages import SiteMixin
+from .reading import read
 
 __all__ = ["LiveMixin", "live", "page_parts", "parse_id", "version"]
 
@@ -70,22 +71,21 @@ class LiveMixin(SiteMixin):
         """Return the current cells of the jobs in ``?ids=``, at most 100; one statement."""
         self.demand_view(request)
         ids = [pk for text in request.GET.get("ids", "").split(",")[:LIVE_JOBS] if (pk := parse_id(text))]
-        jobs = self.get_queryset(request).filter(pk__in=ids).order_by() if ids else []
+        jobs = read(self.get_queryset(request).filter(pk__in=ids).order_by()) if ids else []
         current = {job.pk.hex: {"active": job.is_active, "parts": row_parts(job)} for job in jobs}
         return JsonResponse({"jobs": current})
 
     def live_page_view(self, request: HttpRequest, object_id: UUID) -> HttpResponse:
         """Return the current parts and version of one job's page; one statement."""
         self.demand_view(request)
-        jobs = self.detail_queryset(request).defer(*UNREAD).filter(pk=object_id)
-        current = {
-            job.pk.hex: {
+        current = {}
+        for job in read(self.detail_queryset(request).defer(*UNREAD).filter(pk=object_id)[:1]):
+            self.demand_view(request, job)
+            current[job.pk.hex] = {
                 "active": job.is_active,
                 "parts": page_parts(job),
                 "version": version(job),
             }
-            for job in jobs
-        }
         return JsonResponse({"jobs": current})
 
 

@@ -28,8 +28,9 @@ from .changelist import COLUMNS_VAR, CappedPaginator, JobChangeList, search
 from .columns import ColumnsMixin
 from .confirm import ActionsMixin
 from .dashboard import dashboard_context
-from .detail import DetailMixin
+from .detail import SENSITIVE, DetailMixin
 from .live import LiveMixin
+from .lookups import LookupsMixin
 from .statistics import with_stalled
 
 if TYPE_CHECKING:
@@ -40,13 +41,13 @@ else:
 __all__ = ["JobAdmin", "JobAdminMixin"]
 
 #: Columns that the list does not read, besides the large ones.
-UNLISTED = ("response", "problem", "fingerprint", "idempotency_key", "active_key", "active_hash")
-#: The lookups that a list's URL may have, besides the filters. With any other, staff could guess stored inputs bit by
-#: bit.
-LOOKUPS = frozenset({"id", "owner", "operation", "state", "object_type", "object_id"})
+UNLISTED = (
+    *("response", "problem", "uploads", "message_options"),
+    *("fingerprint", "idempotency_key", "active_key", "active_hash"),
+)
 
 
-class JobAdminMixin(ColumnsMixin, ActionsMixin, DetailMixin, LiveMixin, ModelAdmin):
+class JobAdminMixin(ColumnsMixin, LookupsMixin, ActionsMixin, DetailMixin, LiveMixin, ModelAdmin):
     """Makes a ``ModelAdmin`` the admin of jobs."""
 
     #: Always shown; with ``?columns=all``, ``more_columns`` are shown as well.
@@ -68,6 +69,8 @@ class JobAdminMixin(ColumnsMixin, ActionsMixin, DetailMixin, LiveMixin, ModelAdm
         filters.CreatedFilter,
         filters.MineFilter,
     )
+    lookups = frozenset({"id", "owner", "operation", "state", "object_type", "object_id"})
+    guarded = SENSITIVE
     #: Django caches object types, but a new process would need one statement for each.
     list_select_related = ("owner", "object_type")
     list_per_page = 50
@@ -105,13 +108,13 @@ class JobAdminMixin(ColumnsMixin, ActionsMixin, DetailMixin, LiveMixin, ModelAdm
         """Only a job that has ended can be deleted; an active one is a promise."""
         return super().has_delete_permission(request, obj) and (obj is None or obj.is_final)
 
-    def lookup_allowed(self, lookup: str, value: Any, request: Any = None) -> bool:
-        filters = {getattr(entry, "parameter_name", None) for entry in self.list_filter}
-        return lookup in filters or lookup.removesuffix("__exact") in LOOKUPS
-
     # --- The list -----------------------------------------------------------------------------------------
 
     def get_queryset(self, request: HttpRequest) -> JobQuerySet:
+        """Return the jobs that exist in this admin: in the list, its filters, the dashboard, and at every URL.
+
+        Override it to narrow them.
+        """
         jobs: JobQuerySet = super().get_queryset(request)
         return with_stalled(jobs.light().defer(*UNLISTED))
 
@@ -123,7 +126,7 @@ class JobAdminMixin(ColumnsMixin, ActionsMixin, DetailMixin, LiveMixin, ModelAdm
         return JobChangeList
 
     def get_search_results(self, request: HttpRequest, queryset: Any, search_term: str) -> tuple[Any, bool]:
-        return search(request, queryset, search_term), False
+        return search(request, queryset, search_term, self), False
 
     # --- One job: see also detail.py and confirm.py ---------------------------------------------------------
 
@@ -139,9 +142,10 @@ class JobAdminMixin(ColumnsMixin, ActionsMixin, DetailMixin, LiveMixin, ModelAdm
     # --- All jobs -------------------------------------------------------------------------------------------
 
     def dashboard_view(self, request: HttpRequest) -> HttpResponse:
-        """Show the figures of all jobs."""
+        """Show the figures of the jobs of ``get_queryset()``."""
         self.demand_view(request)
-        context = {**dashboard_context(self.url_to), "title": _("Dashboard of jobs")}
+        figures = dashboard_context(self.get_queryset(request), self.url_to)
+        context = {**figures, "title": _("Dashboard of jobs")}
         return self.render_page(request, self.dashboard_template, context)
 
     # --- URLs -----------------------------------------------------------------------------------------------

@@ -38,11 +38,11 @@ class SiteMixin:
         frame = {**self.admin_site.each_context(request), "opts": self.opts, "media": self.media}
         return TemplateResponse(request, template, frame | context)
 
-    def demand_view(self, request: HttpRequest) -> None:
-        """Check that the user may view jobs.
+    def demand_view(self, request: HttpRequest, job: Any = None) -> None:
+        """Check that the user may view jobs, or this *job*.
 
         Raises:
             PermissionDenied: the user may not (403).
         """
-        if not self.has_view_permission(request):
+        if not self.has_view_permission(request, job):
             raise PermissionDenied

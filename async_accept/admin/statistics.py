@@ -1,4 +1,4 @@
-"""Figures about all jobs: how many wait, run and fail, and whether any worker works.
+"""Figures about jobs: how many wait, run and fail, and whether any worker works.
 
 Each reads a bounded range of an index, so that a million jobs cost no more than a few. Jobs that their owners deleted
 while they ran count as well, until they have ended: they use a worker.
@@ -29,7 +29,7 @@ from ..models import Job, database_now
 from ..querysets import JobQuerySet
 from ..states import LEASED, State
 
-__all__ = ["HOURS", "collect", "failed_lately", "figures", "stalled_for", "with_stalled"]
+__all__ = ["HOURS", "collect", "failed_lately", "figures", "is_narrowed", "stalled_for", "with_stalled"]
 
 #: The hours that the dashboard covers.
 HOURS = 24
@@ -43,8 +43,10 @@ SAMPLE = 2_000
 QUIET = timedelta(minutes=1)
 
 
-def figures() -> dict[str, Any]:
-    """Return the figures of the dashboard, at most 15 seconds old."""
+def figures(jobs: JobQuerySet) -> dict[str, Any]:
+    """Return the figures of the dashboard about *jobs*; at most 15 seconds old if these are all jobs."""
+    if is_narrowed(jobs):  # perhaps for this user only
+        return collect(database_now(), jobs)
     found: dict[str, Any] | None = cache.get("async_accept.admin.statistics")
     if found is None:
         found = collect(database_now())
@@ -52,16 +54,30 @@ def figures() -> dict[str, Any]:
     return found
 
 
-def collect(now: datetime) -> dict[str, Any]:
-    """Read every figure from the database, in four statements."""
-    failing = _failing(now)
+def is_narrowed(jobs: JobQuerySet) -> bool:
+    """Whether *jobs* are not all jobs, because an admin of the project's own narrows ``get_queryset()``."""
+    return bool(jobs.query.where)
+
+
+def collect(now: datetime, jobs: JobQuerySet | None = None) -> dict[str, Any]:
+    """Read every figure from the database, in four statements.
+
+    Args:
+        jobs: those that are counted; None: all.
+    """
+    if jobs is None:
+        jobs = Job.objects.all()
+    elif jobs.query.distinct:  # a join may find a job several times, which would count as often
+        jobs = Job.objects.filter(pk__in=jobs.order_by().values("pk"))
+    jobs = jobs.order_by()
+    failing = _failing(jobs, now)
     return {
         "at": now,
-        **_active(now),
+        **_active(jobs, now),
         "failed": sum(row["count"] for row in failing),
         "failing": failing[:10],
-        "hours": _hours(now),
-        **_percentiles(now - timedelta(hours=HOURS)),
+        "hours": _hours(jobs, now),
+        **_percentiles(jobs, now - timedelta(hours=HOURS)),
     }
 
 
@@ -94,7 +110,10 @@ def stalled_for(jobs: Iterable[Job], now: datetime | None = None) -> timedelta |
 
 
 def _no_worker_seen(now: datetime) -> Case:
-    """Return an expression: no worker holds a job, and no job has ended since ``QUIET`` ago."""
+    """Return an expression: no worker holds a job, and no job has ended since ``QUIET`` ago.
+
+    Whichever jobs an admin shows: a worker is seen by any job.
+    """
     since = now - QUIET
     holds = Exists(Job.objects.filter(lease_until__gt=DatabaseNow()))
     failed = Exists(Job.objects.filter(state=State.FAILED, finished_at__gt=since))
@@ -109,14 +128,14 @@ def _no_worker_seen(now: datetime) -> Case:
 # --- The figures -----------------------------------------------------------------------------------------
 
 
-def _active(now: datetime) -> dict[str, Any]:
+def _active(jobs: JobQuerySet, now: datetime) -> dict[str, Any]:
     """Return the figures of active jobs: how many wait and run, the one that waits longest, whether a worker works."""
-    waiting = Job.objects.filter(state=State.ACCEPTED)
+    waiting = jobs.filter(state=State.ACCEPTED)
     oldest = waiting.filter(attempt=0).order_by("created_at")
     # Subqueries need a row to be selected with, and any job will do. Without a job, all figures are 0.
     rows = Job.objects.order_by("-pk").values(
         waiting=CountOf(waiting, COUNT_CAP + 1),
-        running=CountOf(Job.objects.filter(state__in=LEASED), COUNT_CAP + 1),
+        running=CountOf(jobs.filter(state__in=LEASED), COUNT_CAP + 1),
         oldest=Subquery(oldest.values("pk")[:1]),
         since=Subquery(oldest.values("created_at")[:1]),
         no_worker_seen=_no_worker_seen(now),
@@ -132,20 +151,20 @@ def _active(now: datetime) -> dict[str, Any]:
     }
 
 
-def _failing(now: datetime) -> list[dict[str, Any]]:
+def _failing(jobs: JobQuerySet, now: datetime) -> list[dict[str, Any]]:
     """Return the operations of jobs that failed lately, the most frequent first."""
-    failed = Job.objects.filter(failed_lately(now)).order_by()
+    failed = jobs.filter(failed_lately(now))
     rows = failed.values("operation").annotate(count=Count("pk"), last=Max("finished_at"))
     return sorted(map(dict, rows), key=lambda row: (-row["count"], row["operation"]))
 
 
-def _hours(now: datetime) -> list[dict[str, Any]]:
+def _hours(jobs: JobQuerySet, now: datetime) -> list[dict[str, Any]]:
     """Return the number of jobs by the hour when they were accepted and by their state now, oldest hour first."""
     # In UTC, because MariaDB knows other time zones only if somebody loaded their tables. Without USE_TZ, as stored.
     this = (now.astimezone(UTC) if settings.USE_TZ else now).replace(minute=0, second=0, microsecond=0)
     first = this - timedelta(hours=HOURS - 1)
     # With all states named, the index on (state, created_at) is enough, and the table is not read.
-    jobs = Job.objects.filter(state__in=State.values, created_at__gte=first).order_by()
+    jobs = jobs.filter(state__in=State.values, created_at__gte=first)
     hour = TruncHour("created_at", tzinfo=UTC)
     counts = {
         (row["hour"], row["state"]): row["count"]
@@ -155,9 +174,9 @@ def _hours(now: datetime) -> list[dict[str, Any]]:
     return [{"hour": h, "counts": {str(s): counts.get((h, s), 0) for s in State}} for h in hours]
 
 
-def _percentiles(since: datetime) -> dict[str, Any]:
+def _percentiles(jobs: JobQuerySet, since: datetime) -> dict[str, Any]:
     """Return median and 95th percentile of how long the newest jobs that succeeded waited and ran."""
-    jobs = Job.objects.filter(state=State.SUCCEEDED, created_at__gte=since).order_by("-created_at")
+    jobs = jobs.filter(state=State.SUCCEEDED, created_at__gte=since).order_by("-created_at")
     rows = list(jobs.values_list("created_at", "started_at", "finished_at", "attempt")[:SAMPLE])
     waits = sorted(started - created for created, started, _, attempt in rows if started and attempt == 1)
     runs = sorted(finished - started for _, started, finished, _ in rows if started and finished)

@@ -21,6 +21,7 @@ from ..admin.actions import count_text
 from ..admin.cells import NOTHING, moment, soft
 from ..admin.changelist import CAP, CappedPaginator, JobChangeList
 from ..admin.confirm import ActionsMixin
+from ..admin.lookups import LookupsMixin
 from ..admin.pages import model_url
 from ..db.functions import CountOf
 from ..models import Job
@@ -58,13 +59,14 @@ def badge(state: str) -> SafeString:
 # --- What both have in common ----------------------------------------------------------------------------------
 
 
-class WebhookAdmin(ActionsMixin, admin.ModelAdmin):  # type: ignore[type-arg]
+class WebhookAdmin(LookupsMixin, ActionsMixin, admin.ModelAdmin):  # type: ignore[type-arg]
     """Rows that nobody adds, edits or deletes by hand."""
 
     confirm_template = "admin/async_accept_webhooks/confirm.html"
     list_per_page = 50
     list_max_show_all = 100
     sortable_by = ("created",)
+    guarded = ("body", "url", "secret", "previous_secret")
     search_fields = ("id",)  # shows the search box; get_search_results() decides what is found
     show_facets = admin.ShowFacets.NEVER
     show_full_result_count = False
@@ -84,9 +86,6 @@ class WebhookAdmin(ActionsMixin, admin.ModelAdmin):  # type: ignore[type-arg]
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
-
-    def lookup_allowed(self, lookup: str, value: Any, request: Any = None) -> bool:
-        return lookup in {getattr(entry, "parameter_name", None) for entry in self.list_filter}
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[JobChangeList]:
         return JobChangeList

@@ -3,12 +3,11 @@
 from collections.abc import Sequence
 from typing import Any
 
-from django.contrib.admin.models import CHANGE, LogEntry
 from django.db.models import Q
 from django.http import HttpRequest
-from django.utils.translation import gettext, gettext_lazy, ngettext, pgettext_lazy
+from django.utils.translation import gettext_lazy, ngettext, pgettext_lazy
 
-from ..admin.actions import PerJobAction
+from ..admin.actions import Outcome, PerJobAction
 from .models import Delivery, Endpoint
 from .resending import LIMIT, resend
 from .states import DeliveryState, DisabledBy
@@ -36,6 +35,7 @@ class Resend(WebhookAction):
         endpoint__deleted_at=None,
     )
     excuse = gettext_lazy("Left alone, because they did not fail or their endpoint is disabled")
+    entry = gettext_lazy("Sent again.")
 
     def question(self, count: int) -> str:
         return ngettext("Send %(count)s delivery again?", "Send %(count)s deliveries again?", count)
@@ -43,14 +43,15 @@ class Resend(WebhookAction):
     def done(self, count: int) -> str:
         return ngettext("%(count)s delivery is sent again.", "%(count)s deliveries are sent again.", count)
 
-    def perform(self, request: HttpRequest, rows: Sequence[Any]) -> Sequence[Any]:
+    def perform(self, request: HttpRequest, rows: Sequence[Any]) -> Outcome:
         chosen = set(resend(Delivery.objects.filter(pk__in=[row.pk for row in rows])))
-        return _logged(request, [row for row in rows if row.pk in chosen], gettext("Sent again."))
+        return Outcome([row for row in rows if row.pk in chosen])
 
 
 class Disable(WebhookAction):
     name, button, yes = "disable", gettext_lazy("Disable"), pgettext_lazy("answer", "Yes, disable")
     condition = Q(disabled_at=None)
+    entry = gettext_lazy("Disabled.")
 
     def question(self, count: int) -> str:
         return ngettext("Disable %(count)s endpoint?", "Disable %(count)s endpoints?", count)
@@ -58,14 +59,14 @@ class Disable(WebhookAction):
     def done(self, count: int) -> str:
         return ngettext("%(count)s endpoint was disabled.", "%(count)s endpoints were disabled.", count)
 
-    def perform(self, request: HttpRequest, rows: Sequence[Any]) -> Sequence[Any]:
-        done = [endpoint for endpoint in rows if endpoint.disable(DisabledBy.STAFF)]
-        return _logged(request, done, gettext("Disabled."))
+    def do(self, request: HttpRequest, endpoint: Any) -> bool:
+        return bool(endpoint.disable(DisabledBy.STAFF))
 
 
 class Enable(WebhookAction):
     name, button, yes = "enable", gettext_lazy("Enable"), pgettext_lazy("answer", "Yes, enable")
     condition = Q(disabled_at__isnull=False)
+    entry = gettext_lazy("Enabled.")
 
     def question(self, count: int) -> str:
         return ngettext("Enable %(count)s endpoint?", "Enable %(count)s endpoints?", count)
@@ -73,16 +74,9 @@ class Enable(WebhookAction):
     def done(self, count: int) -> str:
         return ngettext("%(count)s endpoint was enabled.", "%(count)s endpoints were enabled.", count)
 
-    def perform(self, request: HttpRequest, rows: Sequence[Any]) -> Sequence[Any]:
+    def perform(self, request: HttpRequest, rows: Sequence[Any]) -> Outcome:
         Endpoint.objects.filter(pk__in=[endpoint.pk for endpoint in rows]).enable()
-        return _logged(request, rows, gettext("Enabled."))
-
-
-def _logged(request: HttpRequest, rows: Sequence[Any], message: str) -> Sequence[Any]:
-    if rows:
-        user: Any = request.user
-        LogEntry.objects.log_actions(user.pk, rows, CHANGE, message)
-    return rows
+        return Outcome(rows)
 
 
 RESEND, DISABLE, ENABLE = Resend(), Disable(), Enable()

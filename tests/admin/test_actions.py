@@ -1,17 +1,22 @@
 """What staff do with jobs: each with its permission, a question first, and a line in the log."""
 
+import re
 from uuid import uuid4
 
 import pytest
 from django.contrib.admin.models import CHANGE, DELETION, LogEntry
 from django.contrib.auth.models import Permission
 from django.contrib.messages import get_messages
+from django.db import connection
+from django.db.models.signals import pre_delete
+from django.test.utils import CaptureQueriesContext
 from django_celery_results.models import TaskResult
 
 from async_accept.admin import actions
 from async_accept.admin.actions import ACTIONS
 from async_accept.models import Job
-from async_accept.states import State
+from async_accept.signals import job_ending
+from async_accept.states import FINAL, State
 from async_accept.testing import make_job
 from tests.admin.conftest import LIST, page, post
 from tests.testapp import tasks
@@ -75,7 +80,7 @@ def test_the_buttons_of_a_page_fit_its_state(staff, state):
     everything = page(staff("cancel_job", "rerun_job", "purge_job"), job)
     nothing = page(staff("view_input", "view_traceback"), job)
     for name in ("cancel", "rerun", "purge"):
-        fits = (name == "cancel") == (state in ("accepted", "running", "canceling"))
+        fits = state in {"cancel": ("accepted", "running")}.get(name, FINAL)
         assert ACTIONS[name].applies(job) == fits
         assert (f"{LIST}{job.pk}/{name}/" in everything) == fits
         assert f"{LIST}{job.pk}/{name}/" not in nothing
@@ -305,6 +310,147 @@ def test_one_go_is_bounded_and_says_so(staff, monkeypatch):
     assert "at most 2 jobs" in post(client, "cancel", *jobs, confirmed=False).content.decode()
     post(client, "cancel", *jobs)
     assert Job.objects.filter(state="canceled").count() == 2
+
+
+# --- Doing it for the rest ---------------------------------------------------------------------------------
+
+
+def repeat(client, action, jobs, times=2):
+    """Confirm an action for the same jobs several times; return what is said each time."""
+    return [said(post(client, action, *jobs))[-1] for _ in range(times)]
+
+
+def test_a_repeated_rerun_reaches_the_rest_and_reruns_none_again(staff, monkeypatch):
+    monkeypatch.setattr(actions.JobAction, "limit", 2)
+    jobs = [make_job(state="failed", input={}) for _ in range(3)]
+    told = repeat(staff("rerun_job"), "rerun", jobs, times=3)
+    assert told == ["2 jobs run again.", "1 job runs again.", "0 jobs run again."]
+    assert sorted(Job.objects.filter(rerun_of__isnull=False).values_list("rerun_of", flat=True)) == sorted(
+        job.pk for job in jobs
+    )
+
+
+def test_a_repeated_cancel_reaches_the_rest(staff, monkeypatch):
+    monkeypatch.setattr(actions.JobAction, "limit", 2)
+    jobs = [make_job(state="running") for _ in range(3)]
+    told = repeat(staff("cancel_job"), "cancel", jobs)
+    assert told == ["2 jobs were asked to stop.", "1 job was asked to stop."]
+    assert LogEntry.objects.count() == 3
+
+
+@pytest.mark.parametrize(
+    ("name", "job", "excuse"),
+    [
+        ("cancel", {"state": "canceling"}, "were asked to stop already"),
+        ("rerun", {"state": "failed", "input": {}, "rerun_as": uuid4()}, "were run again already"),
+    ],
+)
+def test_what_was_done_already_is_left_alone(staff, name, job, excuse):
+    asked = post(staff(f"{name}_job"), name, make_job(**job), confirmed=False)
+    assert asked.context["left_alone"] == "1"
+    assert excuse in asked.content.decode()
+
+
+def test_a_button_runs_a_job_again_that_was_run_again(staff):
+    client = staff("rerun_job")
+    job = make_job(state="failed", input={})
+    for _ in range(2):
+        client.post(f"{LIST}{job.pk}/rerun/", {"confirmed": "yes"})
+    assert Job.objects.filter(rerun_of=job.pk).count() == 2
+
+
+@pytest.mark.parametrize("by_button", [True, False])
+def test_an_answer_that_is_sent_twice_makes_one_new_job(staff, by_button):
+    client = staff("rerun_job")
+    job = make_job(state="failed", input={})
+    url = f"{LIST}{job.pk}/rerun/" if by_button else LIST
+    form = {"action": "rerun", "_selected_action": str(job.pk)}
+    key = client.post(url, form).context["key"]
+    told = [said(client.post(url, {**form, "confirmed": "yes", "key": key})) for _ in range(2)]
+    assert told[0] == ["1 job runs again."]
+    assert Job.objects.filter(rerun_of=job.pk).count() == LogEntry.objects.count() == 1
+
+
+@pytest.fixture
+def protected():
+    """Let the project protect jobs of one operation."""
+
+    def refuse(sender, instance, **kwargs):
+        if instance.operation == "protected":
+            raise RuntimeError("s3cret")
+
+    pre_delete.connect(refuse, sender=Job)
+    yield
+    pre_delete.disconnect(refuse, sender=Job)
+
+
+def test_jobs_that_cannot_be_purged_do_not_keep_the_rest(staff, protected, monkeypatch):
+    monkeypatch.setattr(actions.JobAction, "limit", 2)
+    kept = [make_job(operation="protected", state="failed") for _ in range(3)]
+    rest = [make_job(state="failed") for _ in range(2)]
+    told = said(post(staff("purge_job"), "purge", *kept, *rest))
+    assert told == [
+        "2 jobs were purged.",
+        "3 were left as they are because of errors, which the server’s log names.",
+    ]
+    assert set(Job.objects.all()) == set(kept)
+    assert LogEntry.objects.count() == 2
+
+
+def test_jobs_whose_rerun_is_refused_do_not_keep_the_rest(staff, monkeypatch):
+    monkeypatch.setattr(actions.JobAction, "limit", 1)
+    refused = make_job(state="failed", input={}, active_hash="k")
+    make_job(active_key="k", active_hash="k")
+    other = make_job(state="failed", input={})
+    post(staff("rerun_job"), "rerun", refused, other)
+    assert Job.objects.get(rerun_of__isnull=False).rerun_of == other.pk
+
+
+# --- Doing it although something fails -----------------------------------------------------------------------
+
+
+def test_an_error_with_one_job_does_not_keep_the_others_and_is_told(staff, caplog):
+    jobs = [make_job() for _ in range(3)]
+
+    def refuse(sender, job, **kwargs):
+        if job.pk == jobs[1].pk:
+            raise RuntimeError("s3cret")
+
+    job_ending.connect(refuse, sender=Job)
+    try:
+        told = said(post(staff("cancel_job"), "cancel", *jobs))
+    finally:
+        job_ending.disconnect(refuse, sender=Job)
+    assert told == [
+        "2 jobs were asked to stop.",
+        "1 was left as it is because of an error, which the server’s log names.",
+    ]
+    assert [Job.objects.get(pk=job.pk).state for job in jobs] == ["canceled", "accepted", "canceled"]
+    assert set(LogEntry.objects.values_list("object_id", flat=True)) == {str(jobs[0].pk), str(jobs[2].pk)}
+    assert f"Action cancel failed with {jobs[1]}: RuntimeError" in caplog.text
+    assert "s3cret" not in caplog.text
+
+
+@pytest.mark.parametrize("name", ["cancel", "purge"])
+def test_no_large_column_is_read(staff, name):
+    jobs = [make_job(state="accepted" if name == "cancel" else "failed", input={"a": 1}) for _ in range(2)]
+    client = staff(f"{name}_job")
+    with CaptureQueriesContext(connection) as captured:
+        post(client, name, *jobs)
+    read = [re.sub(r'"input" IS (NOT )?NULL', "", q["sql"].replace("`", '"')) for q in captured]
+    for column in ("input", "request", "history", "log"):
+        assert not [sql for sql in read if sql.startswith("SELECT") and f'"{column}"' in sql]
+
+
+def test_inputs_are_read_one_at_a_time(staff):
+    jobs = [make_job(state="failed", input={"a": 1}) for _ in range(2)]
+    client = staff("rerun_job")
+    with CaptureQueriesContext(connection) as captured:
+        post(client, "rerun", *jobs)
+    read = [re.sub(r'"input" IS (NOT )?NULL', "", q["sql"].replace("`", '"')) for q in captured]
+    whole = [sql for sql in read if sql.startswith("SELECT") and '"input"' in sql]
+    assert len(whole) == 2
+    assert all(sql.endswith("LIMIT 1") for sql in whole)
 
 
 def test_staff_stop_what_its_owner_has_deleted_and_do_not_run_it_again(staff):

@@ -296,6 +296,40 @@ def test_the_list_reads_no_large_column(boss):
         assert f'job"."{name}",' not in rows.replace("`", '"')
 
 
+# --- Rows that somebody has changed by hand ----------
+
+
+def damage(job: Job, column: str, text: str) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"UPDATE async_accept_job SET {column} = %s WHERE operation = %s",
+            [text, job.operation],
+        )
+
+
+@pytest.mark.parametrize("column", ["progress", "uploads", "message_options", "input", "problem", "history"])
+@pytest.mark.parametrize("text", ["{bad", '"text"', '["a"]', '{"percent": "x", "current": "y", "total": []}'])
+def test_a_damaged_row_is_shown_and_spoils_no_other(boss, column, text):
+    job = make_job(operation="damaged", state="running")
+    other = make_job(state="running", progress={"current": 3, "total": 9, "percent": 33.3})
+    damage(job, column, text)
+    html = page(boss)
+    assert "damaged" in html
+    assert "3/<wbr>9" in html
+    live = boss.get(f"{LIST}live/?ids={job.pk},{other.pk}").json()["jobs"]
+    assert live.keys() == {job.pk.hex, other.pk.hex}
+
+
+@pytest.mark.parametrize("column", ["progress", "uploads", "input", "request", "response", "problem"])
+def test_staff_look_at_a_damaged_row_and_purge_it(boss, column):
+    job = make_job(operation="damaged", state="failed")
+    damage(job, column, "{bad")
+    assert "damaged" in page(boss, job)
+    assert boss.get(f"{LIST}{job.pk}/live/").status_code == 200
+    boss.post(f"{LIST}{job.pk}/purge/", {"confirmed": "yes"})
+    assert not Job.objects.exists()
+
+
 # --- A warning if nobody works ----------
 
 

@@ -216,6 +216,16 @@ def test_secrets_in_the_input_are_hidden_from_everybody(boss):
     assert "POST /api/x/?q=1&amp;token=••••••" in html
 
 
+def test_secrets_in_the_location_of_a_result_are_hidden(boss):
+    response = {
+        "status": 201,
+        "headers": {"Location": "https://a:s3cret@x/y/?page=2&token=s3cret#token=s3cret"},
+    }
+    html = page(boss, make_job(state="succeeded", result={}, response=response))
+    assert "s3cret" not in html
+    assert "x/y/?page=2&amp;token=••••••#token=••••••" in html
+
+
 def test_what_is_hidden_is_a_setting(boss, settings):
     settings.ASYNC_ACCEPT = {"REDACT_KEYS": "^sku$"}
     html = page(boss, make_job(input={"sku": "TEA-1", "password": "shown"}))

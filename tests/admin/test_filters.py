@@ -165,6 +165,15 @@ def test_search_by_owner_operation_and_key(boss, alice):
     assert listed(boss, "?q=nobody") == []
 
 
+@pytest.mark.parametrize(("name", "count"), [("7", 1), ("8", 0), ("alice", 0), ("9" * 30, 0)])
+def test_the_name_of_an_owner_may_be_a_number(boss, django_user_model, monkeypatch, name, count):
+    make_job(owner=django_user_model.objects.create_user("alice", pk=7))
+    monkeypatch.setattr(django_user_model, "USERNAME_FIELD", "id")
+    monkeypatch.setattr(django_user_model, "__str__", lambda user: str(user.pk))
+    for query in (f"?q={name}", f"?q=owner:{name}"):
+        assert len(listed(boss, query)) == count
+
+
 def test_a_search_that_finds_nothing_says_how_to_search(boss):
     make_job()
     assert "Give an id, an operation or a name in full" in page(boss, f"{LIST}?q=nobody")

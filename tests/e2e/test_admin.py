@@ -200,6 +200,26 @@ def test_the_focus_stays_near_a_button_that_is_gone(browser, job):
     assert browser.run("return document.activeElement.dataset.aaRegion") == "header"
 
 
+def test_a_job_that_is_gone_is_shown_and_told_as_gone(browser, job):
+    """The page keeps what it showed of the job, and offers nothing that cannot work any more."""
+    running = job()
+    for url in (LIST, at(running)):
+        browser.visit(url)
+        assert "running" in browser.text("[data-aa-part=state]")
+        if url != LIST:
+            browser.run("document.querySelector('.aa-buttons a[href$=\"/cancel/\"]').focus()")
+        kept = Job.objects.filter(pk=running.pk).values().get()
+        Job.objects.filter(pk=running.pk).delete()
+        browser.wait(
+            lambda: browser.text("[data-aa-part=state]") == "This job is gone.", "It should be told as gone"
+        )
+        assert browser.find_all("[data-aa-active]") == []
+        Job.objects.create(**kept)
+    assert browser.find_all(".aa-buttons a") == []
+    assert browser.run("return document.querySelector('[data-aa-spoken]').textContent") == "This job is gone."
+    assert browser.run("return 'aaButtons' in document.activeElement.dataset")
+
+
 def test_what_somebody_selects_is_not_pulled_away(browser, job):
     waiting = job("accepted")
     browser.visit(at(waiting))
@@ -266,7 +286,8 @@ def test_cancel_asks_first(browser, job, scripting):
     browser.scripting(scripting)
     choose(browser, "cancel", running, ended)
     assert browser.text(".aa-question") == "Cancel 1 job?"
-    assert browser.text(".aa-facts").split("\n") == ["Chosen", "2", "Left alone, because of their state", "1"]
+    left = "Left alone, because they have ended or were asked to stop already"
+    assert browser.text(".aa-facts").split("\n") == ["Chosen", "2", left, "1"]
     browser.press(".cancel-link")
     browser.wait(lambda: browser.find_all("#result_list"), "No should lead back")
     running.refresh_from_db()

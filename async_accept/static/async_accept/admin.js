@@ -90,10 +90,20 @@
             });
         }
 
+        // The row was deleted: say so in place of the state, and offer nothing that cannot work any more.
         function gone(id) {
             cells(id).forEach(function (cell) {
                 cell.removeAttribute("data-aa-active");
+                if (cell.dataset.aaPart === "state") {
+                    cell.textContent = root.dataset.aaGone;
+                }
             });
+            if (isPage) {
+                root.querySelectorAll("[data-aa-buttons]").forEach(function (buttons) {
+                    replace(buttons, document.createElement("div"));
+                });
+                root.querySelector("[data-aa-spoken]").textContent = root.dataset.aaGone;
+            }
         }
 
         // Fetch this page again and replace what has changed; false if a selection of the reader prevents a part of it.

@@ -141,13 +141,15 @@ class InsideTestCase(TestCase):
         assert committed == []
 
     def test_a_failing_callback_fails_the_test(self):
-        @shared_task(base=JobTask, name="tests.fail_at_commit")
-        def fail_at_commit():
-            transaction.on_commit(lambda: 1 / 0)
+        for atomic in (False, True):
 
-        make_job(fail_at_commit)
-        with pytest.raises(ZeroDivisionError):
-            run_accepted_jobs()
+            @shared_task(base=JobTask, name=f"tests.fail_at_commit_{atomic}", atomic=atomic)
+            def fail_at_commit():
+                transaction.on_commit(lambda: 1 / 0)
+
+            make_job(fail_at_commit)
+            with self.subTest(atomic=atomic), pytest.raises(ZeroDivisionError):
+                run_accepted_jobs()
 
 
 @pytest.mark.django_db(transaction=True)

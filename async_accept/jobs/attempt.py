@@ -25,6 +25,7 @@ class Attempt:
         "atomic",
         "before_end",
         "began",
+        "callbacks",
         "canceling",
         "depth",
         "ended",
@@ -70,6 +71,8 @@ class Attempt:
         #: Commits the work together with the end, if the work is *atomic*; else empty.
         self.transaction = ExitStack()
         self.atomic = False
+        #: How many callbacks waited for the commit before that transaction began.
+        self.callbacks = 0
         #: What the job's instance knew before its end was stored in that transaction.
         self.before_end: dict[str, Any] = {}
         #: The work sees nothing of that transaction (``db.autocommit``).
@@ -106,6 +109,7 @@ class Attempt:
         using = database()
         if len(connections[using].atomic_blocks) != self.depth:
             raise RuntimeError("atomic_from_here() cannot begin inside another transaction of the work.")
+        self.callbacks = len(connections[using].run_on_commit)
         self.transaction.push(self._undo_end)
         self.transaction.enter_context(transaction.atomic(using=using))
         if connections[using].vendor == "mysql":

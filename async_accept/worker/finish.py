@@ -14,7 +14,8 @@ store   ``finish()`` stores that by one UPDATE, which matches only if this attem
         ``finish_together()`` in its place, inside the transaction of the work. For everything else Celery reports to
         ``JobBackend`` (worker/backend.py), which calls it; then a store that fails is tried again while the database
         is away. Any other fault costs the progress or the result, but never the end.
-tell    The job's signal is sent after the commit, and an error of the work is logged. ``leave()`` stops the heartbeat.
+tell    The job's signal is sent after the commit, whatever the work's own callbacks do then (worker/callbacks.py). An
+        error of the work is logged. ``leave()`` stops the heartbeat.
 
 If the process is gone, worker/parent.py ends the attempt for it, and if the whole worker is gone, jobs/relay.py does.
 """
@@ -39,6 +40,7 @@ from ..jobs import results
 from ..jobs.attempt import Attempt, end
 from ..models import Job, database
 from ..states import State
+from .callbacks import tolerate
 from .errors import Failure, failure
 from .failure_log import celery_logs, show_traceback
 from .heartbeat import heartbeat
@@ -91,6 +93,8 @@ def finish(attempt: Attempt, raised: Failure | Retry | None = None) -> None:
 def finish_together(attempt: Attempt, failed: Failure | None = None) -> None:
     """End *attempt* inside the transaction of its work; the caller commits it, and then leaves the attempt.
 
+    What the work has left to ``on_commit()`` may fail then, which is logged, and changes nothing.
+
     Args:
         failed: the error that the work returned, if it did; what it has written stays.
 
@@ -104,6 +108,7 @@ def finish_together(attempt: Attempt, failed: Failure | None = None) -> None:
     attempt.before_end = dict(vars(attempt.job))
     if not store(**attempt.progress.snapshot()):
         raise AttemptLost("This attempt was given up for lost.")
+    tolerate(attempt)
     if failed is None:
         _hint(attempt.job, attempt.result)
 

@@ -1,4 +1,4 @@
-"""Results that are too large for the database: files in the storage of uploads, one folder for each job.
+"""Results that are too large for the database: files in the storage of uploads, each job has a folder.
 
 A file's name cannot be guessed, because a project may serve its storage to everybody. The job's row has the name.
 """
@@ -11,19 +11,19 @@ from typing import Any
 from django.core.files.base import File
 
 from ..models import Job
-from . import uploads
+from . import folders, uploads
 from .uploads import delete, files_by_job, is_old, storage
 
 __all__ = ["delete", "names", "open", "remove_orphans", "save"]
 
-#: The folder in the storage; it has one folder for each job.
+#: The folder in the storage; it has one folder for each installation, and that one for each job.
 FOLDER = "async_accept/results"
 
 
 def save(job: Job, file: "File[Any]") -> str:
     """Save *file* and return its name in the storage; on an error nothing of it stays."""
     file.seek(0)
-    return uploads.save(f"{FOLDER}/{job.pk.hex}/{token_hex(16)}", file)
+    return uploads.save(f"{folders.own(FOLDER)}/{job.pk.hex}/{token_hex(16)}", file)
 
 
 def open(name: str) -> "File[Any]":

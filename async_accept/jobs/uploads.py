@@ -23,7 +23,7 @@ from ..db.errors import is_outage
 from ..encoding import SCALARS
 from ..exceptions import Unavailable
 from ..models import Job, database_now
-from . import values
+from . import folders, values
 
 __all__ = [
     "close",
@@ -42,7 +42,7 @@ __all__ = [
 
 logger = logging.getLogger(__name__)
 
-#: The folder in the storage; it has one folder for each job.
+#: The folder in the storage; it has one folder for each installation, and that one for each job.
 FOLDER = "async_accept/uploads"
 #: The member that marks a reference to a file in a job's input.
 MARK = "async_accept.upload"
@@ -101,7 +101,7 @@ def keep(job: Job) -> Iterator[None]:
         # One file may be in two places: among the data and among the files.
         if id(file) not in references:
             try:
-                name = save(f"{FOLDER}/{job.pk.hex}/{len(saved)}", file)
+                name = save(f"{folders.own(FOLDER)}/{job.pk.hex}/{len(saved)}", file)
             except OSError as error:
                 raise Unavailable.because(error) from error
             saved.append(name)
@@ -167,17 +167,21 @@ def remove_orphans() -> int:
     return removed
 
 
-def files_by_job(folder: str) -> Iterator[tuple[UUID, list[str]]]:
-    """Yield for each job that has a folder in *folder* its id and the names of its files in the storage.
+def files_by_job(kind: str) -> Iterator[tuple[UUID, list[str]]]:
+    """Yield for each job that has a folder of this installation its id and the names of its files in the storage.
 
     Nothing if the storage cannot list its folders; folders that are no job's are skipped.
+
+    Args:
+        kind: the folder of uploads, or of results.
     """
     store = storage()
-    with suppress(NotImplementedError, FileNotFoundError):
-        for job in store.listdir(folder)[0]:
-            with suppress(ValueError):
-                pk = UUID(job)
-                yield pk, [f"{folder}/{job}/{name}" for name in store.listdir(f"{folder}/{job}")[1]]
+    for folder in folders.all_own(kind):
+        with suppress(NotImplementedError, FileNotFoundError):
+            for job in store.listdir(folder)[0]:
+                with suppress(ValueError):
+                    pk = UUID(job)
+                    yield pk, [f"{folder}/{job}/{name}" for name in store.listdir(f"{folder}/{job}")[1]]
 
 
 class _Reference(dict[str, Any]):
@@ -234,18 +238,18 @@ def delete(names: Iterable[str]) -> Exception | None:
     Returns:
         The error of a file that cannot be removed; it is logged, and stays.
     """
-    failed, folders = None, set()
+    failed, emptied = None, set()
     for name in names:
-        folders.add(name.rpartition("/")[0])
+        emptied.add(name.rpartition("/")[0])
         try:
             storage().delete(name)
         except Exception as error:  # storages are anybody's code
             failed = error
-    for folder in folders:
+    for folder in emptied:
         with suppress(Exception):  # object storages have no folders
             storage().delete(folder)
     if failed is not None:
         # Not its message, which may name the storage's address and key.
-        place, kind = ", ".join(sorted(folders)), type(failed).__name__
+        place, kind = ", ".join(sorted(emptied)), type(failed).__name__
         logger.warning("Stored files could not be removed from %s: %s", place, kind)
     return failed

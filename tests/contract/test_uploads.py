@@ -14,10 +14,9 @@ from rest_framework.test import APIClient
 
 from async_accept.db.compiled import insert_if_free
 from async_accept.exceptions import Unavailable
-from async_accept.jobs import accept, uploads
+from async_accept.jobs import accept, folders, uploads
 from async_accept.jobs.relay import Relay
 from async_accept.jobs.retention import sweep
-from async_accept.jobs.uploads import FOLDER
 from async_accept.models import Job
 from tests.contract.conftest import url
 
@@ -27,13 +26,12 @@ RAW = {"Content-Disposition": "attachment; filename=raw.txt", "Content-Type": "t
 
 
 def _kept() -> list[str]:
+    ours = folders.own(uploads.FOLDER)
     try:
-        folders = default_storage.listdir(FOLDER)[0]
+        jobs = default_storage.listdir(ours)[0]
     except FileNotFoundError:
         return []
-    return [
-        f"{folder}/{name}" for folder in folders for name in default_storage.listdir(f"{FOLDER}/{folder}")[1]
-    ]
+    return [f"{job}/{name}" for job in jobs for name in default_storage.listdir(f"{ours}/{job}")[1]]
 
 
 @pytest.fixture(autouse=True)

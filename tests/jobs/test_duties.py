@@ -13,8 +13,8 @@ from django.utils import timezone
 from django_celery_results.models import TaskResult
 
 from async_accept.jobs import due as due_module
+from async_accept.jobs import folders, retention, uploads
 from async_accept.jobs import relay as module
-from async_accept.jobs import retention, uploads
 from async_accept.jobs.broker import Broker
 from async_accept.jobs.duties import Once, act_on
 from async_accept.jobs.lost import BATCH, PAUSE
@@ -392,7 +392,7 @@ def storage(tmp_path, monkeypatch):
 
 def with_upload(**columns):
     job = make_job(tasks.echo, state="succeeded", **columns)
-    name = uploads.storage().save(f"{uploads.FOLDER}/{job.pk.hex}/0", ContentFile(b"x"))
+    name = uploads.storage().save(f"{folders.own(uploads.FOLDER)}/{job.pk.hex}/0", ContentFile(b"x"))
     Job.objects.filter(pk=job.pk).update(uploads=[name], sweep_at=timezone.now() - AGO)
     return job
 
@@ -495,7 +495,10 @@ def test_a_file_that_cannot_be_removed_is_tried_again_until_its_row_is_purged(st
     assert job.uploads
     assert job.sweep_at > timezone.now() + timedelta(hours=23)
     assert not exists(gone)
-    assert f"could not be removed from {uploads.FOLDER}/{job.pk.hex}: PermissionError" in caplog.text
+    assert (
+        f"could not be removed from {folders.own(uploads.FOLDER)}/{job.pk.hex}: PermissionError"
+        in caplog.text
+    )
     assert "hunter2" not in caplog.text
     Storage.before = staticmethod(lambda name: None)
     Job.objects.filter(pk=job.pk).update(sweep_at=timezone.now() - AGO)

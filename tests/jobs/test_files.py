@@ -16,7 +16,7 @@ from django_celery_results.models import TaskResult
 
 from async_accept.db.updates import Upsert
 from async_accept.exceptions import ResultTooLarge, ViewFailed
-from async_accept.jobs import files, retention
+from async_accept.jobs import files, folders, retention
 from async_accept.jobs.results import encode, fail, load, succeed
 from async_accept.models import Job
 from async_accept.problems import from_exception
@@ -192,12 +192,12 @@ def test_a_file_stays_if_the_end_may_be_stored(media, monkeypatch):
 
 def test_old_files_that_no_job_names_are_orphans(media):
     job, other = large(), large()
-    folder = media / "async_accept/results" / job.pk.hex
+    folder = media / folders.own(files.FOLDER) / job.pk.hex
     (folder / "lost").write_bytes(b"of an attempt that was lost")
-    purged = media / "async_accept/results" / ("0" * 32)
+    purged = media / folders.own(files.FOLDER) / ("0" * 32)
     purged.mkdir()
     (purged / "x").write_bytes(b"of a job that is gone")
-    strange = media / "async_accept/results/strange"
+    strange = media / folders.own(files.FOLDER) / "strange"
     strange.mkdir()
     assert files.remove_orphans() == 0  # they may belong to an end that is being stored
     for path in left(media):

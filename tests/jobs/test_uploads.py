@@ -7,10 +7,11 @@ import time
 import pytest
 from django.core.files.base import ContentFile
 from django.core.files.storage import FileSystemStorage, default_storage
+from django.db import connection
 
 from async_accept.exceptions import Unavailable
-from async_accept.jobs import files, uploads
-from async_accept.models import Job
+from async_accept.jobs import files, folders, uploads
+from async_accept.models import Job, new_id
 from async_accept.testing import make_job, run_job
 from tests.testapp import tasks
 
@@ -33,7 +34,7 @@ def kept(**columns):
 
 def test_a_file_is_stored_under_a_generated_name_and_restored_under_its_own():
     job = kept()
-    assert job.uploads == [f"async_accept/uploads/{job.pk.hex}/0"]
+    assert job.uploads == [f"{folders.own(uploads.FOLDER)}/{job.pk.hex}/0"]
     file = uploads.restore(job)["file"]
     assert (file.name, file.size, file.read()) == ("list.csv", 4, b"text")
     uploads.close(job)
@@ -88,7 +89,7 @@ def test_the_files_of_a_job_are_closed_after_its_attempt(monkeypatch):
 
 def test_old_folders_without_a_job_are_orphans(media):
     job = kept()
-    folder = media / "async_accept/uploads" / ("0" * 32)
+    folder = media / folders.own(uploads.FOLDER) / ("0" * 32)
     folder.mkdir()
     (folder / "0").write_bytes(b"left")
     assert uploads.remove_orphans() == 0  # its request may still run
@@ -97,6 +98,38 @@ def test_old_folders_without_a_job_are_orphans(media):
     assert uploads.remove_orphans() == 1
     assert not folder.exists()
     assert (media / job.uploads[0]).exists()
+
+
+def left_behind(media):
+    """Save a file for a job that is not stored, a day ago; return its path."""
+    job = Job(id=new_id())
+    job.input = {"file": ContentFile(b"left", "list.csv")}
+    with uploads.keep(job):
+        pass
+    path = media / job.uploads[0]
+    os.utime(path, (time.time() - 200_000,) * 2)
+    return path
+
+
+@pytest.mark.parametrize("differs", ["key", "database"])
+def test_files_of_another_installation_are_no_orphans(media, settings, monkeypatch, differs):
+    """It shares the storage, and its jobs are in its own database."""
+    path = left_behind(media)
+    with monkeypatch.context() as other:
+        if differs == "key":
+            settings.SECRET_KEY = "of the other installation"
+        else:
+            other.setitem(connection.settings_dict, "NAME", "other")
+        assert uploads.remove_orphans() == 0
+    assert path.exists()
+
+
+def test_orphans_from_before_a_new_secret_key_are_found(media, settings):
+    path = left_behind(media)
+    settings.SECRET_KEY_FALLBACKS = [settings.SECRET_KEY]
+    settings.SECRET_KEY = "the new one"
+    assert uploads.remove_orphans() == 1
+    assert not path.exists()
 
 
 def test_without_any_upload_there_is_nothing_to_remove():

@@ -9,7 +9,10 @@ from typing import Any
 from django.conf import settings
 from django.utils.functional import empty
 
-__all__ = ["DEFAULTS", "conf"]
+__all__ = ["DEFAULTS", "LONGEST", "conf"]
+
+#: No setting is longer, and no job waits longer: every database can store a time so far from now.
+LONGEST = timedelta(days=365 * 1000)
 
 DEFAULTS: dict[str, Any] = {
     # --- Accepting ---------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ from django.core import checks
 from django.utils.module_loading import import_string
 from rest_framework.renderers import BaseRenderer, TemplateHTMLRenderer
 
-from ..conf import DEFAULTS, conf
+from ..conf import DEFAULTS, LONGEST, conf
 from ..http.throttling import PollThrottle
 from ..models import ATTEMPTS_CEILING
 from ..redaction import HIDDEN
@@ -62,14 +62,14 @@ def _check_together() -> Iterator[checks.CheckMessage]:
             4,
             f"LEASE ({conf.LEASE}) is shorter than three heartbeats (HEARTBEAT is {conf.HEARTBEAT}): "
             "healthy jobs would be declared lost.",
-            f'"LEASE": {written(conf.HEARTBEAT * 15)},',
+            f'"LEASE": {written(min(conf.HEARTBEAT * 15, LONGEST))},',
         )
     if conf.RELAY_INTERVAL + conf.HEARTBEAT > conf.LEASE / 3:
         yield warning(
             19,
             f"The relay looks each {conf.RELAY_INTERVAL}, which is long for a LEASE of {conf.LEASE}: it may not notice "
             "that the database was away, and then healthy jobs would be declared lost.",
-            f'"LEASE": {written((conf.RELAY_INTERVAL + conf.HEARTBEAT) * 4)},',
+            f'"LEASE": {written(min((conf.RELAY_INTERVAL + conf.HEARTBEAT) * 4, LONGEST))},',
         )
     kept = max(conf.JOB_LIFETIME, conf.RESULT_LIFETIME)
     if kept < conf.IDEMPOTENCY_KEY_LIFETIME:
@@ -101,11 +101,11 @@ def written(value: Any) -> str:
         return f"({', '.join(map(written, value))}{',' if len(value) == 1 else ''})"
     if not isinstance(value, timedelta):
         return repr(value)
-    for unit, seconds in (("days", 86400), ("hours", 3600), ("minutes", 60)):
-        count, rest = divmod(value.total_seconds(), seconds)
+    for unit in ("days", "hours", "minutes", "seconds"):
+        count, rest = divmod(value, timedelta(**{unit: 1}))
         if count and not rest:
-            return f"timedelta({unit}={count:g})"
-    return f"timedelta(seconds={value.total_seconds():g})"
+            return f"timedelta({unit}={count})"
+    return repr(value).removeprefix("datetime.")
 
 
 # --- Rules ---------------------------------------------------------------------------------------------
@@ -118,6 +118,10 @@ def _whole(value: Any, least: int = 1) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value >= least
 
 
+def _is_duration(value: Any) -> bool:
+    return bool(timedelta() < value <= LONGEST)
+
+
 def _rule_of(default: Any) -> Rule:
     """Return the rule for a setting by the type of its default."""
     match default:
@@ -128,7 +132,7 @@ def _rule_of(default: Any) -> Rule:
         case float():
             return lambda value: not isinstance(value, bool) and value > 0, "a number above 0"
         case timedelta():
-            return lambda value: value > timedelta(), "a timedelta above 0"
+            return _is_duration, "a timedelta above 0, of at most 1000 years"
         case None:
             return lambda value: value is None or _whole(value), "a whole number of at least 1, or None"
         case str():
@@ -247,8 +251,8 @@ RULES: dict[str, Rule] = {
         "a list of ports, or None",
     ),
     "WEBHOOK_RETRY_DELAYS": (
-        lambda value: isinstance(value, list | tuple) and all(delay > timedelta() for delay in value),
-        "a list of timedeltas above 0",
+        lambda value: isinstance(value, list | tuple) and all(map(_is_duration, value)),
+        "a list of timedeltas above 0, of at most 1000 years",
     ),
     "POLL_RATE": (
         _is_rate,

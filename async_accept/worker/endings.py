@@ -11,6 +11,7 @@ from celery.exceptions import Ignore, MaxRetriesExceededError, Reject, Retry, So
 from django.db import Error
 from django.utils import timezone
 
+from ..conf import LONGEST
 from ..exceptions import NotInJob, WorkFailed
 from ..jobs.attempt import Attempt
 from ..models import Job
@@ -19,8 +20,6 @@ from .shutdown import is_shutdown
 
 __all__ = ["delay_until", "ending", "limit_of", "no_attempt_left"]
 
-#: No job waits longer: every database can store the time of its next attempt.
-LONGEST = timedelta(days=365 * 1000)
 #: How far the causes of an error are followed.
 MOST_CONTEXTS = 50
 

@@ -7,7 +7,8 @@ from django.test import override_settings
 from rest_framework.renderers import JSONRenderer
 
 from async_accept.checks import check_settings
-from async_accept.conf import DEFAULTS
+from async_accept.checks.settings import written
+from async_accept.conf import DEFAULTS, LONGEST
 from tests.checks.conftest import set_to, told
 
 DAY = timedelta(days=1)
@@ -41,6 +42,9 @@ def test_a_value_that_makes_no_sense_is_told_with_the_default():
         ("LEASE", -DAY),
         ("LEASE", timedelta()),
         ("LEASE", 15),
+        ("JOB_LIFETIME", timedelta.max),  # the end of a job would be a time that no column holds
+        ("RESULT_LIFETIME", LONGEST + DAY),
+        ("WEBHOOK_RETRY_DELAYS", [timedelta.max]),
         ("RESULT_LIFETIME", "1 day"),
         ("JOB_LIFETIME", None),
         ("BROKER_TIMEOUT", 0),
@@ -139,6 +143,16 @@ def test_a_key_that_outlives_its_job_is_told():
         assert told(check_settings)["E004"].hint == '"IDEMPOTENCY_KEY_LIFETIME": timedelta(days=30),'
     with set_to(IDEMPOTENCY_KEY_LIFETIME=timedelta(days=30)):
         assert told(check_settings) == {}
+
+
+def test_a_thousand_years_are_for_ever():
+    with set_to(JOB_LIFETIME=LONGEST, RESULT_LIFETIME=LONGEST, IDEMPOTENCY_KEY_LIFETIME=LONGEST):
+        assert told(check_settings) == {}
+
+
+@pytest.mark.parametrize("value", [timedelta.max, LONGEST, timedelta(seconds=0.5), timedelta(hours=36)])
+def test_a_duration_is_written_exactly(value):
+    assert eval(written(value), {"timedelta": timedelta}) == value  # noqa: S307
 
 
 def test_a_hint_can_be_pasted():

@@ -9,6 +9,7 @@ from celery import current_app
 from django.db import OperationalError, connection, connections, transaction
 from django.utils import timezone
 
+from async_accept.conf import LONGEST
 from async_accept.exceptions import BrokerUnavailable
 from async_accept.jobs import due as due_module
 from async_accept.jobs import relay as module
@@ -102,6 +103,11 @@ def test_a_job_is_published_again_with_growing_steps(relay):
 
 def test_steps_are_bounded():
     assert step(0) == timedelta(seconds=10)
+    assert step(30_000) == timedelta(hours=1)
+
+
+def test_a_first_step_of_years_is_bounded(settings):
+    settings.ASYNC_ACCEPT = {"REPUBLISH_AFTER": LONGEST}
     assert step(30_000) == timedelta(hours=1)
 
 

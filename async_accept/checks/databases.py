@@ -5,6 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from django.conf import settings
+from django.contrib.auth import get_user_model
+from django.contrib.contenttypes.models import ContentType
 from django.core import checks
 from django.db import Error, connections, router
 from django_celery_results.models import TaskResult
@@ -19,25 +21,33 @@ __all__ = ["check_atomic_requests", "check_databases", "check_isolation_of_serve
 
 @checks.register(TAG)
 def check_databases(**kwargs: Any) -> list[checks.CheckMessage]:
-    """E007: jobs and results in two databases. W003: SQLite. W008: local times. W010: isolation. W015: pool."""
-    alias, results = database(), router.db_for_write(TaskResult)
+    """E007: jobs apart from what is read with them. W003: SQLite. W008: local times. W010: isolation. W015: pool."""
+    alias = database()
     vendor = connections[alias].vendor
-    found: list[checks.CheckMessage] = []
-    if alias != results:
-        found.append(
-            error(
-                7,
-                f'Jobs are in the database "{alias}" and celery\'s results in "{results}": they cannot be written '
-                "in one transaction.",
-                f"Let DATABASE_ROUTERS send django_celery_results to {alias!r} as well.",
-            )
-        )
+    found = list(_check_router(alias))
     if vendor == "sqlite":
         found.extend(_check_sqlite(alias))
     found.extend(_check_time_zone(alias, vendor))
     found.extend(_check_isolation(alias, vendor))
     found.extend(_check_pool(alias))
     return found
+
+
+def _check_router(alias: str) -> Iterator[checks.CheckMessage]:
+    together: list[tuple[Any, str, str]] = [
+        (TaskResult, "celery's results", "they cannot be written in one transaction"),
+        (get_user_model(), "users", "no query finds a job with its owner"),
+        (ContentType, "content types", "no query finds the object of a job"),
+    ]
+    for model, name, why in together:
+        other = router.db_for_write(model)
+        if other != alias:
+            app = model._meta.app_label
+            yield error(
+                7,
+                f'Jobs are in the database "{alias}" and {name} in "{other}": {why}.',
+                f'Let DATABASE_ROUTERS send "async_accept" and "{app}" to one database.',
+            )
 
 
 def _check_time_zone(alias: str, vendor: str) -> Iterator[checks.CheckMessage]:

@@ -23,6 +23,7 @@ from django.db.models import F, Value
 from ..conf import conf
 from ..models import Job, database
 from ..states import FINAL
+from .duties import Once
 from .forks import call_after_fork
 from .stamps import Stamp, digest, key_of, stamps, users_have_is_active
 
@@ -34,6 +35,8 @@ logger = logging.getLogger(__name__)
 INTERVAL_SECONDS = 0.2
 #: How often it asks about readers who do not own the job, such as staff, in seconds.
 ACCESS_SECONDS = 2.0
+#: What ``Once`` remembers.
+LOOK = "look"
 
 
 class Seen(NamedTuple):
@@ -130,6 +133,8 @@ class Watcher:
         #: How many threads wait; coroutines cost little, and are not counted.
         self.blocked = 0
         self.thread: threading.Thread | None = None
+        #: A look that fails is logged once, until one works again.
+        self.said = Once()
         #: Somebody waits.
         self.busy = threading.Event()
 
@@ -215,11 +220,14 @@ class Watcher:
                     self.busy.wait()
             try:
                 self.look()
+                self.said.works(LOOK)
             except Error as error:
-                logger.warning("The watcher could not reach the database: %s", type(error).__name__)
+                if self.said.is_new(LOOK, error):
+                    logger.warning("The watcher could not reach the database: %s", type(error).__name__)
                 connection.close()
-            except Exception:
-                logger.exception("The watcher failed; it goes on.")
+            except Exception as error:
+                if self.said.is_new(LOOK, error):
+                    logger.exception("The watcher failed; it goes on.")
             threading.Event().wait(INTERVAL_SECONDS)
 
     # --- The two ways to wait ---------------------------------------------------------------------------

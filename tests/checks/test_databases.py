@@ -15,14 +15,22 @@ from tests.checks.conftest import told
 IMMEDIATE = {"transaction_mode": "IMMEDIATE"}
 
 
-def test_results_in_another_database_are_told():
-    class Router:
-        def db_for_write(self, model, **hints):
-            return "results" if model._meta.app_label == "django_celery_results" else None
+class Router:
+    """Sends the models of one app to another database."""
 
-    with override_settings(DATABASE_ROUTERS=[Router()]):
+    def __init__(self, app):
+        self.app = app
+
+    def db_for_write(self, model, **hints):
+        return "other" if model._meta.app_label == self.app else None
+
+
+@pytest.mark.parametrize("app", ["django_celery_results", "auth", "contenttypes"])
+def test_what_is_in_another_database_than_jobs_is_told(app):
+    with override_settings(DATABASE_ROUTERS=[Router(app)]):
         message = told(check_databases)["E007"]
-    assert "django_celery_results" in message.hint
+    assert f'"{app}"' in message.hint
+    assert 'in "other"' in message.msg
 
 
 def test_sqlite_as_django_sets_it_up_is_told_with_the_whole_mend(database):

@@ -6,7 +6,7 @@ import threading
 from datetime import timedelta
 
 import pytest
-from django.db import connection
+from django.db import OperationalError, connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
@@ -80,6 +80,29 @@ def test_a_database_that_takes_few_values_at_once_is_asked_in_parts(watcher, mon
         jobs[0].cancel()
         watcher.look()
     assert {job.pk for job in told} == {jobs[0].pk, jobs[4].pk}
+
+
+def live(watcher, monkeypatch, *outcomes):
+    """Let *watcher* live for as many looks as there are outcomes: an error, or None for a look that works."""
+    left = list(outcomes)
+
+    def look():
+        if not left:
+            raise SystemExit
+        if (error := left.pop(0)) is not None:
+            raise error
+
+    monkeypatch.setattr(watcher, "look", look)
+    monkeypatch.setattr(module, "INTERVAL_SECONDS", 0)
+    watcher.waiting.add(None)
+    with pytest.raises(SystemExit):
+        Watcher._live(watcher)
+
+
+def test_a_database_that_is_away_is_told_once_until_it_is_back(watcher, monkeypatch, caplog):
+    gone = OperationalError("gone")
+    live(watcher, monkeypatch, gone, gone, gone, None, gone, ValueError(), ValueError())
+    assert [record.levelname for record in caplog.records] == ["WARNING", "WARNING", "ERROR"]
 
 
 def test_what_a_look_could_not_do_the_next_one_does(watcher):

@@ -1,6 +1,9 @@
 """What begins anew in a forked process."""
 
+import os
+
 from async_accept.jobs.forks import call_after_fork
+from async_accept.models import new_id
 from tests.forks import in_child
 
 
@@ -33,3 +36,15 @@ def test_an_object_that_is_gone_is_not_kept():
 
     Told()
     assert in_child(lambda: not seen)
+
+
+def test_children_make_ids_of_their_own():
+    """As those of a web server that loads the project before it forks."""
+    new_id()
+    read, write = os.pipe()
+    for _ in range(2):
+        assert in_child(lambda: os.write(write, new_id().bytes))
+    first, second = os.read(read, 16), os.read(read, 16)
+    assert first != second
+    os.close(read)
+    os.close(write)

@@ -8,6 +8,7 @@ the relay publishes the job after ``LOOK_AGAIN``, and its claim calls the next o
 """
 
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 from django.db import IntegrityError, transaction
@@ -15,6 +16,7 @@ from django.db.models import Exists
 
 from .. import signals
 from ..conf import conf
+from ..db.errors import again_after_conflict
 from ..db.functions import from_now
 from ..exceptions import EventSuperseded
 from ..models import Job, database
@@ -53,7 +55,7 @@ def patience(job: Job) -> timedelta:
 
 def call_next(order_key: str) -> None:
     """Give the turn to the oldest job that waits for it, and publish that; nothing if another job has the turn."""
-    job = _promote(order_key)
+    job = _promoted(order_key)
     if job is not None:
         publish.publish_accepted(job)
 
@@ -64,7 +66,7 @@ def take(job: Job) -> bool:
     If it is another one's that was not called, that one is published.
     """
     assert job.order_key is not None
-    promoted = _promote(job.order_key)
+    promoted = _promoted(job.order_key)
     if promoted is not None and promoted.pk == job.pk:
         job.active_key = job.order_key
         return True
@@ -88,6 +90,11 @@ def check_sequence(job: Job) -> None:
 
 def _waiting(order_key: str) -> JobQuerySet:
     return Job.objects.filter(order_key=order_key, state=State.ACCEPTED, active_key__isnull=True)
+
+
+def _promoted(order_key: str) -> Job | None:
+    """Do as ``_promote()`` does, again after a conflict: nobody else would call the job within ``LOOK_AGAIN``."""
+    return again_after_conflict(partial(_promote, order_key), database())
 
 
 def _promote(order_key: str) -> Job | None:

@@ -3,10 +3,11 @@
 from datetime import timedelta
 
 import pytest
-from django.db import connection
+from django.db import OperationalError, connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
+from async_accept.db import errors
 from async_accept.db.compiled import insert
 from async_accept.jobs import due, turns
 from async_accept.jobs.accept import accept, rerun
@@ -63,6 +64,38 @@ def test_canceled_one_is_passed_over(published):
     message(first)
     end(first)
     assert published == [first.pk, third.pk]
+
+
+@pytest.mark.parametrize("by", ["the end", "a claim"])
+def test_turn_outlives_a_conflict(published, monkeypatch, by):
+    """Nobody else would call the next job for minutes."""
+    first, second = accepted(), accepted()
+    message(first)
+    conflicts = [OperationalError("deadlock")]
+
+    def execute(execute, sql, params, many, context):
+        if conflicts and sql.startswith("UPDATE") and "active_key" in sql.partition(" WHERE ")[0]:
+            raise conflicts.pop()
+        return execute(sql, params, many, context)
+
+    monkeypatch.setattr(errors, "is_conflict", lambda error: isinstance(error, OperationalError))
+    if by == "the end":
+        monkeypatch.setattr(turns, "_promote", under(execute, turns._promote))
+        end(first)
+        assert published == [first.pk, second.pk]
+    else:
+        Job.objects.filter(pk=first.pk).delete()
+        with connection.execute_wrapper(execute):
+            assert message(second)
+    assert conflicts == []
+
+
+def under(wrapper, do):
+    def wrapped(*args):
+        with connection.execute_wrapper(wrapper):
+            return do(*args)
+
+    return wrapped
 
 
 def test_retry_keeps_the_turn(published):

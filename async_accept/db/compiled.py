@@ -26,6 +26,7 @@ __all__ = [
     "compile_select",
     "insert",
     "insert_if_free",
+    "is_heard",
     "param",
     "params_of_insert",
     "text_of_insert",
@@ -51,7 +52,7 @@ def insert(row: models.Model, using: str) -> None:
     Raises:
         IntegrityError: one of its unique values is taken.
     """
-    if _is_heard(row):
+    if is_heard(type(row)):
         row.save(force_insert=True, using=using)
     else:
         _insert(row, using)
@@ -63,7 +64,7 @@ def insert_if_free(row: models.Model, using: str) -> bool:
     An error would end the caller's transaction, and be a line in the log of the server. Only MariaDB has no other way.
     """
     connection = connections[using]
-    if not _is_heard(row) and connection.features.supports_update_conflicts_with_target:
+    if not is_heard(type(row)) and connection.features.supports_update_conflicts_with_target:
         return _insert(row, using, " ON CONFLICT DO NOTHING")
     try:
         # In somebody's transaction, a statement that may fail needs a savepoint.
@@ -76,8 +77,9 @@ def insert_if_free(row: models.Model, using: str) -> bool:
     return True
 
 
-def _is_heard(row: models.Model) -> bool:
-    return pre_save.has_listeners(type(row)) or post_save.has_listeners(type(row))
+def is_heard(model: type[models.Model]) -> bool:
+    """Whether somebody listens to the signals of ``save()``."""
+    return pre_save.has_listeners(model) or post_save.has_listeners(model)
 
 
 def _insert(row: models.Model, using: str, conflict: str = "") -> bool:

@@ -14,7 +14,7 @@ from django.db import Error, connections, transaction
 
 from .. import encoding, signals
 from ..conf import conf
-from ..db.compiled import insert, insert_if_free
+from ..db.compiled import insert, insert_if_free, is_heard
 from ..db.errors import again_after_conflict, is_conflict
 from ..db.transactions import after_commit
 from ..exceptions import InputGone, InputTooLarge, TooManyJobs, Unavailable
@@ -206,6 +206,8 @@ def _check_cap(cap: int, **columns: Any) -> None:
 def _encoded_input(job: Job, max_bytes: int | None) -> Iterator[None]:
     """Encode the input once, for its size and for the INSERT.
 
+    If somebody listens to ``save()``, the INSERT encodes it again: listeners see, and may change, the value.
+
     Raises:
         InputTooLarge: it is larger than *max_bytes* (413).
         Unencodable: it has no strict JSON form.
@@ -214,6 +216,9 @@ def _encoded_input(job: Job, max_bytes: int | None) -> Iterator[None]:
     text = encoding.dumps(value)
     if max_bytes is not None and encoding.size_bytes(text) > max_bytes:
         raise InputTooLarge
+    if is_heard(Job):
+        yield
+        return
     job.input = None if value is None else encoding.Encoded(text)
     try:
         yield

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import pytest
 from django.contrib.contenttypes.models import ContentType
 from django.db import connection, transaction
+from django.db.models.signals import post_save, pre_save
 from django.utils import timezone
 
 from async_accept import signals
@@ -360,3 +361,23 @@ def test_arguments_are_refused_as_the_call_would_refuse_them(run, kwargs):
     task = SimpleNamespace(run=run)
     expected = outcome(lambda: inspect.signature(run).bind(**kwargs))
     assert outcome(lambda: check_arguments(task, kwargs)) == expected
+
+
+def test_listeners_of_save_see_and_change_the_input():
+    seen = []
+
+    def note(instance, **kwargs):
+        seen.append(instance.input)
+
+    def change(instance, **kwargs):
+        instance.input = {**instance.input, "y": 2}
+
+    pre_save.connect(change, sender=Job)
+    post_save.connect(note, sender=Job)
+    try:
+        job = accept(Job(id=new_id(), operation="o", task=tasks.add.name, input={"x": 1}))
+    finally:
+        pre_save.disconnect(change, sender=Job)
+        post_save.disconnect(note, sender=Job)
+    assert seen == [{"x": 1, "y": 2}]
+    assert Job.objects.get(pk=job.pk).input == job.input == {"x": 1, "y": 2}

@@ -2,8 +2,8 @@
 
 The cache of 304s holds what this process sent a moment ago. A worker writes progress once a ``HEARTBEAT``. So a poll
 that comes within one heartbeat after the last look at the row would learn nothing from another look. The price: a 304
-may be one heartbeat behind a change that another process made, such as an end, a cancel or a delete. It is never behind
-a change that this process made.
+may be one heartbeat behind a change that came another way than by a request to this process that cancels, reruns or
+deletes the job: from another process, or from code of the project's that calls ``job.cancel()``.
 """
 
 from collections import OrderedDict

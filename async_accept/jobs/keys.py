@@ -17,7 +17,7 @@ from typing import Any
 
 import http_sf
 from django.db import transaction
-from django.db.models import F
+from django.db.models import F, Q
 
 from .. import encoding
 from ..conf import conf
@@ -205,10 +205,14 @@ def record(job: Job, stands_for: Job, lifetime: timedelta | None = None) -> Job 
     return stands_for if free.update(**mine) else None
 
 
-def forget_expired() -> None:
-    """Delete the keys that are kept apart from their jobs and have become too old."""
-    JoinedKey.objects.filter(kept_until__isnull=True, created_at__lt=_oldest()).delete()
-    JoinedKey.objects.filter(kept_until__lt=database_now()).delete()
+def forget_expired(most: int = 500) -> int:
+    """Delete keys that are kept apart from their jobs and have become too old, at most so many; return how many."""
+    deleted = 0
+    for old in (Q(kept_until__isnull=True, created_at__lt=_oldest()), Q(kept_until__lt=database_now())):
+        rows = JoinedKey.objects.filter(old)
+        found = list(rows.values_list("pk", flat=True)[: most - deleted])
+        deleted += rows.filter(pk__in=found).delete()[0] if found else 0
+    return deleted
 
 
 def _active_one(job: Job) -> Job | None:

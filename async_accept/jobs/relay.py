@@ -37,7 +37,7 @@ logger = logging.getLogger(__name__)
 
 #: How long one step at the broker may take. No client waits for the relay, so it is longer than ``BROKER_TIMEOUT``.
 BROKER_SECONDS = 2.0
-#: How many results and rows are removed at a time.
+#: How many results, rows and keys are removed at a time.
 BATCH = 500
 #: How often keys that are too old, and uploads that no job knows, are removed.
 TIDY_SECONDS = 3600.0
@@ -68,7 +68,7 @@ class Relay:
         self.called = False
         #: The last tick has published as much as one may.
         self.has_more = False
-        self.tidy_at = clock() + TIDY_SECONDS
+        self.keys_at = self.tidy_at = clock() + TIDY_SECONDS
         #: What was said to fail.
         self.said = Once()
         #: What acts on the storage, beside the relay.
@@ -134,12 +134,15 @@ class Relay:
     def tidy_up(self) -> None:
         """Remove, once in ``TIDY_SECONDS``, keys that are too old, and files that no job knows.
 
-        A process that died in its request has left such uploads, and an attempt that was lost such results.
+        A process that died in its request has left such uploads, and an attempt that was lost such results. If there
+        are many keys, each tick goes on with them.
         """
-        if self.clock() < self.tidy_at:
+        now = self.clock()
+        if now >= self.keys_at and self._do("remove old keys", partial(forget_expired, BATCH)) < BATCH:
+            self.keys_at = now + TIDY_SECONDS
+        if now < self.tidy_at:
             return
-        self.tidy_at = self.clock() + TIDY_SECONDS
-        self._do("remove old keys", forget_expired)
+        self.tidy_at = now + TIDY_SECONDS
         if connections[database()].in_atomic_block:
             self._remove_orphans()
         elif self.orphans.is_free:

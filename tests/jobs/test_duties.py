@@ -12,6 +12,7 @@ from django.db.models.signals import pre_delete
 from django.utils import timezone
 from django_celery_results.models import TaskResult
 
+from async_accept.conf import DEFAULTS
 from async_accept.jobs import due as due_module
 from async_accept.jobs import folders, retention, uploads
 from async_accept.jobs import relay as module
@@ -20,7 +21,7 @@ from async_accept.jobs.duties import Once, act_on
 from async_accept.jobs.lost import BATCH, PAUSE
 from async_accept.jobs.relay import Relay
 from async_accept.jobs.removal import Removal
-from async_accept.models import Job
+from async_accept.models import Job, JoinedKey, new_id
 from async_accept.testing import make_job
 from tests.clocks import Clock
 from tests.testapp import tasks
@@ -28,6 +29,7 @@ from tests.testapp import tasks
 pytestmark = pytest.mark.django_db
 
 AGO = timedelta(seconds=30)
+LIFETIME = DEFAULTS["IDEMPOTENCY_KEY_LIFETIME"]
 MONTHS = timedelta(days=100)
 DUTIES = ("find_lost_messages", "publish_due", "sweep", "forget_expired")
 
@@ -120,6 +122,24 @@ def test_a_duty_that_fails_stops_no_other_and_costs_no_trust(relay, clock, monke
     told = [record for record in caplog.records if type(error).__name__ in record.message]
     assert len(told) == 1
     assert "hunter2" not in caplog.text
+
+
+def test_many_old_keys_are_removed_in_parts(relay, clock, monkeypatch):
+    """One DELETE of all would take minutes, and lock them all."""
+    monkeypatch.setattr(module, "BATCH", 2)
+    for number in range(3):
+        JoinedKey.objects.create(
+            pk=f"old {number}", job_id=new_id(), created_at=timezone.now() - 2 * LIFETIME
+        )
+        JoinedKey.objects.create(pk=f"kept {number}", job_id=new_id(), kept_until=timezone.now() - AGO)
+    JoinedKey.objects.create(pk="new", job_id=new_id())
+    left = []
+    clock.go_on(3601)
+    for _ in range(5):
+        relay.tidy_up()
+        left.append(JoinedKey.objects.count())
+    assert left == [5, 3, 1, 1, 1]
+    assert relay.keys_at > clock()
 
 
 def test_a_duty_of_another_app_stands_alone_too(relay, monkeypatch, caplog):

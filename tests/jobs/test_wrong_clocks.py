@@ -72,7 +72,7 @@ def test_a_relays_clock_purges_nothing(on_a_machine, alice, hours):
     JoinedKey.objects.create(pk="k", fingerprint="f", job_id=Job.objects.first().pk)
     on_a_machine(hours)
     relay = Relay()
-    relay.tidy_at = 0.0
+    relay.keys_at = relay.tidy_at = 0.0
     relay.tick()
     assert Job.objects.count() == 2
     assert JoinedKey.objects.exists()

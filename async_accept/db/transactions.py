@@ -1,11 +1,11 @@
-"""What waits for the commit of the caller's transaction, and which transactions are open."""
+"""What waits for the commit of the caller's transaction, and which connections are in one."""
 
 from collections.abc import Callable
 from typing import Any
 
 from django.db import connections, transaction
 
-__all__ = ["after_commit", "left_open"]
+__all__ = ["after_commit", "close_connections", "left_open"]
 
 
 def after_commit(do: Callable[..., object], *args: Any, using: str | None = None, **kwargs: Any) -> None:
@@ -33,3 +33,10 @@ def left_open() -> list[Any]:
 
 def _is_open(connection: Any) -> bool:
     return bool(connection.in_atomic_block or connection.autocommit != connection.settings_dict["AUTOCOMMIT"])
+
+
+def close_connections() -> None:
+    """Close this thread's connections to databases, except those in a transaction, such as that of a test."""
+    for connection in connections.all(initialized_only=True):
+        if not connection.in_atomic_block:
+            connection.close()

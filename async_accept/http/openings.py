@@ -13,13 +13,13 @@ from threading import Lock
 from typing import Any
 
 from asgiref.sync import SyncToAsync, sync_to_async
-from django.db import connections
 from django.urls import ResolverMatch, URLPattern
 
 from ..conf import conf
+from ..db.transactions import close_connections
 from ..jobs.forks import call_after_fork
 
-__all__ = ["EventsPattern", "Openings", "close_connections", "leave_thread", "openings"]
+__all__ = ["EventsPattern", "Openings", "leave_thread", "openings"]
 
 
 class EventsPattern(URLPattern):
@@ -153,13 +153,6 @@ def leave_thread() -> None:
     if executor is not None:
         executor.submit(close_connections)
         executor.shutdown(wait=False)
-
-
-def close_connections() -> None:
-    """Close this thread's connections to databases, except those in a transaction, such as that of a test."""
-    for connection in connections.all(initialized_only=True):
-        if not connection.in_atomic_block:
-            connection.close()
 
 
 #: The openings of this process.

@@ -24,12 +24,13 @@ from rest_framework.renderers import BaseRenderer
 from rest_framework.request import Request, clone_request
 from rest_framework.response import Response
 
+from ..db.transactions import close_connections
 from ..jobs.watcher import Reader, watcher
 from ..models import Job
 from ..querysets import acting
 from .monitor import for_renderer, status_document
 from .negotiation import spoken
-from .openings import close_connections, leave_thread
+from .openings import leave_thread
 from .renderers import EventStreamRenderer
 from .seats import Seat, seats
 

@@ -17,11 +17,12 @@ from time import monotonic
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from django.db import Error, connections
+from django.db import Error
 from django.db.models import F, Value
 
 from ..conf import conf
-from ..models import Job, database
+from ..db.transactions import close_connections
+from ..models import Job
 from ..states import FINAL
 from .duties import Once
 from .forks import call_after_fork
@@ -36,7 +37,7 @@ INTERVAL_SECONDS = 0.2
 #: How often it asks about readers who do not own the job, such as staff, in seconds.
 ACCESS_SECONDS = 2.0
 #: What ``Once`` remembers.
-LOOK = "look"
+LOOK, GUESTS = "look", "guests"
 
 
 class Seen(NamedTuple):
@@ -79,6 +80,8 @@ class Waiting:
     stamp: Stamp | None = ()
     #: Whether the reader sees the job for another reason than that it is theirs, and must be asked about.
     is_guest: bool = False
+    #: Whether they may still see it could not be asked: they are told nothing new until it could.
+    is_in_doubt: bool = False
 
     def is_by_right(self, job: Job) -> bool:
         """Whether the reader sees *job* because it is theirs, or its URL is the key; also if nobody asks who reads."""
@@ -181,12 +184,15 @@ class Watcher:
         for each in moved:
             job = jobs.get(each.pk)
             each.is_guest = job is not None and not each.is_by_right(job)
+            each.is_in_doubt = each.is_in_doubt and each.is_guest
             if job is None or each.is_locked_out(job):
                 news[each] = None
             elif each.concerns(Seen.of(job)):
                 news[each] = job
         news.update(dict.fromkeys(self._shut_out(waiting)))
         for each, job in news.items():
+            if each.is_in_doubt and job is not None:
+                continue
             with self.lock:
                 still = each in self.waiting
                 self.waiting.discard(each)
@@ -195,8 +201,10 @@ class Watcher:
                 each.told(job)
         # Not before: if anything above fails, the next look does all of it again.
         for each in moved:
-            each.stamp = found.get(each.key)
-        self.seen = None if found_digest is None else (turnover, found_digest)
+            if not each.is_in_doubt:
+                each.stamp = found.get(each.key)
+        is_sure = not any(each.is_in_doubt for each in waiting)
+        self.seen = (turnover, found_digest) if is_sure and found_digest is not None else None
 
     def _shut_out(self, waiting: Collection[Waiting]) -> list[Waiting]:
         """Return the guests who may not see the job any more. Only guests cost statements, and not at every look."""
@@ -208,13 +216,28 @@ class Watcher:
                 guests[each if each.reader.user_pk is None else each.reader.user_pk].append(each)
         if guests:
             self.checked = monotonic()
-        return [each for theirs in guests.values() for each in _not_seen(theirs)]
+        out, failed = [], None
+        for theirs in guests.values():
+            if failed is None:
+                try:
+                    out += _not_seen(theirs)
+                except Error as error:  # maybe of another database, which the others have no need of
+                    failed = error
+            for each in theirs:
+                each.is_in_doubt = failed is not None
+        if failed is None:
+            self.said.works(GUESTS)
+        else:
+            close_connections()
+            if self.said.is_new(GUESTS, failed):
+                kind = type(failed).__name__
+                logger.warning("The watcher could not ask whether readers may still see jobs: %s", kind)
+        return out
 
     def _live(self) -> None:
-        connection = connections[database()]
         while True:
             if not self.waiting:
-                connection.close()
+                close_connections()
                 self.busy.clear()
                 if not self.waiting:
                     self.busy.wait()
@@ -224,7 +247,7 @@ class Watcher:
             except Error as error:
                 if self.said.is_new(LOOK, error):
                     logger.warning("The watcher could not reach the database: %s", type(error).__name__)
-                connection.close()
+                close_connections()
             except Exception as error:
                 if self.said.is_new(LOOK, error):
                     logger.exception("The watcher failed; it goes on.")

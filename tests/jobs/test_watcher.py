@@ -105,6 +105,43 @@ def test_a_database_that_is_away_is_told_once_until_it_is_back(watcher, monkeypa
     assert [record.levelname for record in caplog.records] == ["WARNING", "WARNING", "ERROR"]
 
 
+def test_every_connection_of_its_thread_is_closed(watcher, monkeypatch):
+    """A reader's permissions may ask another database, by a router."""
+    closed = []
+    monkeypatch.setattr(module, "close_connections", lambda: closed.append("all"))
+    live(watcher, monkeypatch, OperationalError("gone"))
+    assert closed == ["all"]
+
+
+def test_a_reader_who_cannot_be_asked_about_keeps_nobody_else_from_hearing(
+    watcher, alice, monkeypatch, caplog
+):
+    """They hear themselves once they could be asked about."""
+    jobs = [make_job(owner=alice), make_job()]
+    told, answers = (
+        [],
+        [OperationalError("the other database is gone"), OperationalError("still"), {jobs[0].pk}],
+    )
+
+    def check(pks):
+        if isinstance(answer := answers.pop(0), Exception):
+            raise answer
+        return answer
+
+    monkeypatch.setattr(module, "ACCESS_SECONDS", 0)
+    boss = Reader(-1, True, check)
+    with (
+        watcher.watch(jobs[0].pk, lambda seen: seen.state == "canceled", told.append, boss),
+        watcher.watch(jobs[1].pk, lambda seen: seen.state == "canceled", told.append),
+    ):
+        for job in jobs:
+            job.cancel()
+        for expected in ([jobs[1]], [jobs[1]], [jobs[1], jobs[0]]):
+            watcher.look()
+            assert told == expected
+    assert caplog.text.count("could not ask") == 1
+
+
 def test_what_a_look_could_not_do_the_next_one_does(watcher):
     """A client whose event loop is closed keeps nobody else from hearing."""
     job, told = make_job(), []

@@ -170,6 +170,26 @@ def test_zero_is_a_limit_and_not_the_setting(alices, settings, monkeypatch):
     assert alices.post(url, data)["Retry-After"] == "1"  # never 0
 
 
+def test_a_number_that_no_column_holds_is_the_largest_one(alices, monkeypatch):
+    url, data = "/api/policies/always/class/", {"x": 1, "y": 2}
+    view = resolve(url).func.cls
+    for name in ("max_active", "max_active_per_owner", "retry_after"):
+        monkeypatch.setattr(view, f"accept_{name}", 2**70)
+    answer = alices.post(url, data)
+    assert (answer.status_code, answer["Retry-After"]) == (202, str(2**31 - 1))
+    monkeypatch.setattr(view, "accept_retry_after", float("inf"))
+    assert alices.post(url, data)["Retry-After"] == str(2**31 - 1)
+
+
+@pytest.mark.parametrize("operation", ["o" * 101, "o\0"])
+def test_an_operation_that_cannot_be_stored_names_the_view(alices, monkeypatch, operation):
+    url = "/api/policies/always/class/"
+    view = resolve(url).func.cls
+    monkeypatch.setattr(view, "accept_operation", operation)
+    with pytest.raises(ImproperlyConfigured, match=f"{view.__name__} has an operation"):
+        alices.post(url, {"x": 1, "y": 2})
+
+
 def test_options_tells_how_long_a_key_stands_for_its_job(alices, settings):
     """Contract 5: the lifetime of keys is published."""
     settings.ASYNC_ACCEPT = {"IDEMPOTENCY_KEY_LIFETIME": timedelta(hours=2)}

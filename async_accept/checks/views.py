@@ -18,6 +18,7 @@ from rest_framework.views import APIView
 from ..decorators import decorated, no_request
 from ..http.options import AcceptOptions
 from ..jobs.arguments import check_arguments
+from ..jobs.operations import check_operation
 from ..jobs.publish import message_options
 from ..mixins import AcceptingView
 from ..receivers import Receiver
@@ -61,7 +62,7 @@ def check_views(**kwargs: Any) -> list[checks.CheckMessage]:
     """E005, E006: a view's task is no ``JobTask``. E008: a mixin without effect. E009: messages that cannot be sent.
 
     E010: ``@accepts`` on a view of Django's. E011: a task that does not take what the view's serializer gives.
-    W005: a throttle that stops polls.
+    E017: an operation whose name cannot be stored. W005: a throttle that stops polls.
     """
     if not getattr(settings, "ROOT_URLCONF", None):
         return []
@@ -76,6 +77,10 @@ def check_views(**kwargs: Any) -> list[checks.CheckMessage]:
         found.extend(_check_arguments(named))
     for sent in {sent.place: sent for route in routed for sent in _sent(route)}.values():
         found.extend(_check_message(sent))
+    for place, (operation, view) in {
+        place: rest for route in routed for place, *rest in _operations(route)
+    }.items():
+        found.extend(_check_operation(operation, place, view))
     handlers = {id(handler): handler for handler in _of_django(get_resolver().url_patterns)}
     for handler in handlers.values():
         hint = "REST framework's views have what a replay needs: parsers, renderers and permissions."
@@ -128,6 +133,24 @@ def _sent(route: Routed) -> Iterator[Sent]:
 
 def _option(route: Routed, name: str) -> Any:
     return route.options.get(f"accept_{name}", getattr(route.view, f"accept_{name}", None))
+
+
+def _operations(route: Routed) -> Iterator[tuple[str, Any, type]]:
+    """Yield the places of *route* that name an operation, the name and the view."""
+    of_view = _option(route, "operation")
+    if issubclass(route.view, AcceptingView | Receiver) and isinstance(of_view, str):
+        yield f"{route.view.__module__}.{route.view.__qualname__}", of_view, route.view
+    for _, handler in inspect.getmembers(route.view, inspect.isfunction):
+        found = decorated(handler)
+        if found is not None and isinstance(own := found.accept_options.get("operation"), str):
+            yield f"{found.__module__}.{found.__qualname__}", own, route.view
+
+
+def _check_operation(operation: str, place: str, view: type) -> Iterator[checks.CheckMessage]:
+    try:
+        check_operation(operation, place)
+    except ImproperlyConfigured as wrong:
+        yield error(17, str(wrong), 'accept_operation = "orders.create"', view)
 
 
 def _check_message(sent: Sent) -> Iterator[checks.CheckMessage]:

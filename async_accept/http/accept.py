@@ -23,6 +23,7 @@ from ..exceptions import InputTooLarge, Unencodable
 from ..jobs import keys, uploads
 from ..jobs.accept import Terms, accept, active_columns, rerun
 from ..jobs.once import Checks, checks_of, in_use
+from ..jobs.operations import check_operation
 from ..jobs.parsed import files_of, input_of, payload
 from ..jobs.replay import job_of
 from ..models import OBJECT_ID_CHARS, Job, database, new_id
@@ -309,9 +310,11 @@ class Acceptance:
 
         Raises:
             Unencodable: the input has no strict JSON form.
-            ImproperlyConfigured: the caller is known, but is no user of the project's: nobody could own the job.
+            ImproperlyConfigured: the caller is known, but is no user of the project's: nobody could own the job. Or the
+                name of the operation is too long.
         """
         owner = self.owner_id
+        check_operation(self.operation, type(self.view).__name__)
         job = Job(
             id=new_id(anonymous=owner is None),
             owner_id=owner,

@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 
 __all__ = ["work_columns"]
 
+#: What the column of ``retry_after`` can hold.
+MOST_SECONDS = 2**31 - 1
+
 
 def work_columns(asked: "Acceptance", validated: Any) -> dict[str, Any]:
     """Return the columns that say what is to be done, with what input, and how often it may be attempted.
@@ -43,7 +46,7 @@ def work_columns(asked: "Acceptance", validated: Any) -> dict[str, Any]:
     seconds = asked.option("retry_after", getattr(task, "retry_after", None))
     shared = {
         # A whole number here already: the row is not read back for the 202.
-        "retry_after": None if seconds is None else max(1, math.ceil(seconds)),
+        "retry_after": None if seconds is None else max(1, math.ceil(min(seconds, MOST_SECONDS))),
         "message_options": _message_options(asked),
     }
     return shared | (_of_replay(asked) if task is None else _of_task(asked, task, validated))

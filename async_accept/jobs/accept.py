@@ -28,6 +28,8 @@ __all__ = ["Terms", "accept", "active_columns", "rerun"]
 #: database ended the transaction in favour of another. While jobs with one active key follow one another, nearly half
 #: of all tries are lost, so five were too few.
 TRIES = 20
+#: No cap is higher: a LIMIT has no more than 63 bits, and no database has so many active jobs.
+MOST = 2**31 - 1
 
 
 class Terms(NamedTuple):
@@ -197,6 +199,7 @@ def _check_room(job: Job, terms: Terms) -> None:
 
 
 def _check_cap(cap: int, **columns: Any) -> None:
+    cap = min(cap, MOST)
     # Bounded: it never counts further than the cap.
     if len(Job.objects.active().filter(**columns).order_by().values_list("pk")[:cap]) >= cap:
         raise TooManyJobs

@@ -21,6 +21,7 @@ from ..jobs import events, keys
 from ..jobs.accept import Terms, accept
 from ..jobs.events import ReceivedEvent
 from ..jobs.limits import replay_limits, task_limits
+from ..jobs.operations import check_operation
 from ..jobs.publish import message_options
 from ..models import Job, database, database_now, new_id
 
@@ -132,6 +133,7 @@ def _job(receiver: "Receiver", request: HttpRequest, event: ReceivedEvent) -> Jo
     told = read(partial(describe, receiver), event) or Description(read(partial(_id, receiver), event))
     event.id = told.id or event.id
     task = receiver.accept_task
+    check_operation(receiver.accept_operation, type(receiver).__name__)
     return Job(
         id=new_id(),
         operation=receiver.accept_operation,

@@ -1,4 +1,4 @@
-"""E005, E006, E008, E009, E010, W005: views."""
+"""E005, E006, E008, E009, E010, E017, W005: views."""
 
 import pytest
 from celery import current_app, shared_task
@@ -174,6 +174,23 @@ def test_a_queue_that_celery_does_not_make_is_told(monkeypatch, request, known, 
     monkeypatch.setattr(current_app.amqp, "queues", current_app.amqp.Queues([Queue(known)]))
     with mounted(Report.as_view()):
         assert {message.id for message in checks.check_views()} == ids
+
+
+@pytest.mark.parametrize("where", ["view", "as_view", "handler"])
+def test_an_operation_that_is_too_long_is_told(where):
+    long = "o" * 101
+
+    class Report(AcceptMixin, APIView):
+        accept_operation = long if where == "view" else "o" * 100
+
+        @accepts(operation=long if where == "handler" else None)
+        def put(self, request):
+            """Do nothing."""
+
+    with mounted(Report.as_view(**({"accept_operation": long} if where == "as_view" else {}))):
+        (message,) = check_views()
+    assert message.id == "async_accept.E017"
+    assert "Report" in message.msg
 
 
 def test_accepts_on_a_view_of_djangos_is_told():

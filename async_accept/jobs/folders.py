@@ -25,6 +25,6 @@ def all_own(kind: str) -> list[str]:
     return [_folder(kind, key) for key in (settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS)]
 
 
-def _folder(kind: str, key: str) -> str:
+def _folder(kind: str, key: str | bytes) -> str:
     name = str(connections[database()].settings_dict["NAME"])
     return f"{kind}/{salted_hmac('async_accept.folders', name, secret=key).hexdigest()[:DIGITS]}"

@@ -47,7 +47,8 @@ _PUT_OFF = """
 def step(dispatches: int) -> timedelta:
     """Return how long a job waits for its claim before it is published again, after so many earlier *dispatches*."""
     first: timedelta = min(conf.REPUBLISH_AFTER, LONGEST_STEP)  # one of years cannot be doubled so often
-    return min(first * 2 ** min(dispatches, DOUBLINGS), LONGEST_STEP)
+    growing = first * int(2 ** min(dispatches, DOUBLINGS))
+    return min(growing, LONGEST_STEP)
 
 
 def _steps() -> list[timedelta]:

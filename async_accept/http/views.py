@@ -173,8 +173,7 @@ class JobViewSet(JobEndpoint):
         if header is not None:
             # By a query of its own: what get_queryset() returns may be one that no database locks, such as DISTINCT.
             job = self._find(self._columns().select_for_update().filter(forgotten=False))
-            current = etags(job, self.request, self.get_renderers())
-            check_if_match(header, *current, may_be_weakened=True)
+            check_if_match(header, *etags(job, self.request, self.get_renderers()))
         return job
 
     def _if_match(self) -> str | None:

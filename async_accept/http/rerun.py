@@ -25,7 +25,7 @@ from ..jobs import values
 from ..jobs.capture import KEPT_META
 from ..jobs.circumstances import circumstances, resolved
 from ..jobs.parsed import restore_data
-from ..jobs.rebuilt import names_on, rebuild
+from ..jobs.rebuilt import hand_on_forms, names_on, rebuild
 from ..jobs.replay import (
     REPLAY,
     Replayed,
@@ -192,6 +192,7 @@ class Deciding:
 
     def initialize_request(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Request:
         built: Any = super().initialize_request(request, *args, **kwargs)  # type: ignore[misc]
+        hand_on_forms(built)
         rerun: Any = rerun_of(request)
         asking = rerun.request
         built.user, built.auth = asking.user, asking.auth

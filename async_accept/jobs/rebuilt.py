@@ -17,12 +17,21 @@ from typing import Any, cast
 from django.core.handlers.asgi import ASGIRequest
 from django.core.handlers.wsgi import WSGIRequest
 from django.utils.functional import LazyObject
-from rest_framework.request import Request
+from rest_framework.request import Request, is_form_media_type
 
 from ..exceptions import NotKept
 from .circumstances import set_own_urlconf
 
-__all__ = ["OF_USER", "missing_from", "names_on", "names_on_user", "rebuild", "without", "without_auth"]
+__all__ = [
+    "OF_USER",
+    "hand_on_forms",
+    "missing_from",
+    "names_on",
+    "names_on_user",
+    "rebuild",
+    "without",
+    "without_auth",
+]
 
 #: What Django and REST framework put on a request for themselves. The replay sets what a view may read of it.
 THEIRS = frozenset(
@@ -159,6 +168,14 @@ class RebuiltRequest(WSGIRequest):
         if "COOKIES" in missing and "HTTP_COOKIE" not in environ:
             self.COOKIES: Any = Missing("COOKIES")
 
+    def _load_post_and_files(self) -> None:
+        # Of a form, REST framework's request has what was parsed, and puts it here.
+        parsed = self.__dict__.get("_accept_parsed")
+        if parsed is not None and self.method == "POST" and is_form_media_type(parsed.content_type):
+            parsed._load_data_and_files()
+        else:
+            super()._load_post_and_files()
+
     def _get_scheme(self) -> str:
         return self._scheme
 
@@ -181,6 +198,11 @@ def rebuild(stored: Mapping[str, Any], meta: Mapping[str, Any]) -> RebuiltReques
     set_own_urlconf(request, stored)
     request.csrf_processing_done = True
     return cast(RebuiltRequest, request)
+
+
+def hand_on_forms(request: Request) -> None:
+    """Let Django's request find a form that only *request*, REST framework's own, can parse again."""
+    request._request._accept_parsed = request  # type: ignore[attr-defined]
 
 
 def _wsgi(path: str) -> str:

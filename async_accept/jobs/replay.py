@@ -36,7 +36,7 @@ from .circumstances import circumstances, resolved
 from .control import is_control
 from .once import Checks, in_use
 from .parsed import restore_data
-from .rebuilt import OF_USER, Missing, rebuild, without, without_auth
+from .rebuilt import OF_USER, Missing, hand_on_forms, rebuild, without, without_auth
 from .rendering import render
 from .variables import restore_variables
 
@@ -257,6 +257,7 @@ class Replayed:
     def initialize_request(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Request:
         rebuilt: Any = super().initialize_request(request, *args, **kwargs)  # type: ignore[misc]
         _note_raised(None)
+        hand_on_forms(rebuilt)
         job: Any = job_of(request)
         stored = job.request
         rebuilt.user = request.user

@@ -111,6 +111,7 @@ def keep(job: Job) -> Iterator[None]:
                 "size": file.size,
                 "content_type": getattr(file, "content_type", None),
                 "charset": getattr(file, "charset", None),
+                "content_type_extra": values.keep(getattr(file, "content_type_extra", None)),
             }
         return references[id(file)]
 
@@ -215,6 +216,7 @@ def _open(job: Job, reference: dict[str, Any]) -> Any:
             content_type=reference["content_type"],
             size=reference["size"],
             charset=reference["charset"],
+            content_type_extra=values.restore(reference.get("content_type_extra", {})),
         )
     return opened[name]
 

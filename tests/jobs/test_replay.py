@@ -120,7 +120,8 @@ def described(value):
     """Return *value* as JSON that shows the kinds of containers, and the contents of files."""
     if isinstance(value, UploadedFile):
         value.seek(0)
-        return [value.name, value.content_type, value.size, value.read().decode()]
+        told = [value.name, value.content_type, value.content_type_extra]
+        return [*told, value.size, value.read().decode()]
     if isinstance(value, MultiValueDict):
         return {"lists": {key: described(value.getlist(key)) for key in value}}
     if isinstance(value, dict):
@@ -164,6 +165,14 @@ class Parsed(AcceptMixin, APIView):
                 else None,
             }
         )
+
+
+class DjangosFirst(Parsed):
+    """Reads Django's request before REST framework's own."""
+
+    def post(self, request, **kwargs):
+        django = request._request
+        return Response([described(each) for each in (django.POST, django.FILES, request.data, request.POST)])
 
 
 class Semicolons(BaseRenderer):
@@ -251,6 +260,7 @@ urlpatterns = [
     path("halfway/non-atomic/", transaction.non_atomic_requests(Halfway.as_view())),
     path("by-address/", ByAddress.as_view()),
     path("parsed/", Parsed.as_view(parser_classes=(JSONParser, MultiPartParser, FormParser, TextParser))),
+    path("parsed/django/", DjangosFirst.as_view(parser_classes=(JSONParser, MultiPartParser, FormParser))),
     path("parsed/nested/", Parsed.as_view(parser_classes=(NestedParser,))),
     path("parsed/raw/<str:filename>", Parsed.as_view(parser_classes=(FileUploadParser,))),
     path("guarded/", Guarded.as_view()),
@@ -393,14 +403,14 @@ def test_a_page_that_the_view_refuses_with_is_no_part_of_the_problem(alices):
     assert "Traceback" not in alices.get(accepted["Operation-Location"]).content.decode()
 
 
-def file(name, text="text"):
-    return SimpleUploadedFile(name, text.encode(), "text/csv")
+def file(name, text="text", kind="text/csv"):
+    return SimpleUploadedFile(name, text.encode(), kind)
 
 
 def requests():
     """Return by kind a URL and what is sent there; each call makes new files."""
     form = {"data": "a=1&a=2&b=%C3%A4", "content_type": "application/x-www-form-urlencoded"}
-    several = {"a": ["1", "2"], "f": [file("x.csv"), file("y.csv", "more")]}
+    several = {"a": ["1", "2"], "f": [file("x.csv"), file("y.csv", "more", "text/csv; header=absent")]}
     nested = {"order.number": "7", "order.file": file("x.csv")}
     return {
         "json": ("/parsed/", {"data": {"a": [1, {"b": None}]}, "format": "json"}),
@@ -411,6 +421,9 @@ def requests():
         "fields": ("/parsed/", {"data": {"a": ["1", "2"], "b": ""}, "format": "multipart"}),
         "fields and files": ("/parsed/", {"data": several, "format": "multipart"}),
         "nested": ("/parsed/nested/", {"data": nested, "format": "multipart"}),
+        "a form, django's first": ("/parsed/django/", form),
+        "files, django's first": ("/parsed/django/", {"data": several, "format": "multipart"}),
+        "JSON, django's first": ("/parsed/django/", {"data": {"a": 1}, "format": "json"}),
         "raw": ("/parsed/raw/x.csv", {"data": b"1;2", "content_type": "text/csv"}),
     }
 

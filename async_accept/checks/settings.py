@@ -187,9 +187,8 @@ def _is_renderer(value: Any) -> bool:
 
 def _is_rate(value: Any) -> bool:
     """Whether REST framework understands *value* as a rate: whoever polls would get a 500 otherwise."""
-    number, _ = PollThrottle.__new__(PollThrottle).parse_rate(
-        value
-    )  # without its __init__(), which reads the setting
+    throttle = PollThrottle.__new__(PollThrottle)  # without its __init__(), which reads the setting
+    number, _ = throttle.parse_rate(value)
     return number is None or number >= 1
 
 

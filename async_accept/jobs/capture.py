@@ -45,12 +45,13 @@ def note_names(request: Request) -> None:
 
     Nothing is remembered if the view authenticates later, when somebody asks for the user.
     """
-    if "_user" in vars(request):
-        request._accept_names = _names(request)  # type: ignore[attr-defined]
+    user = vars(request).get("_user", request)
+    if user is not request:
+        request._accept_names = _names(request, user)  # type: ignore[attr-defined]
 
 
-def _names(request: Request) -> list[str]:
-    return [*names_on(request), *(f"{OF_USER}{name}" for name in names_on_user(request.user))]
+def _names(request: Request, user: Any) -> list[str]:
+    return names_on(request) + [OF_USER + name for name in names_on_user(user)]
 
 
 def capture(request: Request, headers: Iterable[str] = (), context: Any = None) -> dict[str, Any]:
@@ -78,7 +79,7 @@ def capture(request: Request, headers: Iterable[str] = (), context: Any = None) 
         "meta": meta,
         "kwargs": _kwargs(request),
         **capture_circumstances(django_request),
-        "missing": missing_from(request, _names(request) if names is None else names),
+        "missing": missing_from(request, _names(request, request.user) if names is None else names),
         "found": _found_on(request),
         "authenticator": authenticator_path(request.successful_authenticator),
         "context": context,

@@ -79,7 +79,9 @@ def names_on(request: Request) -> list[str]:
     Names that begin with an underscore count on Django's request only.
     """
     django_request, blank = request._request, _blank()
-    own = set(takewhile(lambda name: name != "_auth", vars(request))) - vars(blank).keys() - THEIRS
+    own = vars(request).keys() - vars(blank).keys() - THEIRS
+    if own:
+        own &= set(takewhile(lambda name: name != "_auth", vars(request)))
     names = vars(django_request).keys() - vars(blank._request).keys() - THEIRS
     names |= {name for name in own if not name.startswith("_")}
     return sorted(name for name in names if not hasattr(type(django_request), name))
@@ -104,7 +106,7 @@ def names_on_user(user: Any) -> list[str]:
         user = user._wrapped
     kind: Any = type(user)
     names = getattr(user, "__dict__", {}).keys() - _fields(kind)
-    return sorted(name for name in names if not (name.startswith("_") or _is_made_again(kind, name)))
+    return sorted(name for name in names if name[0] != "_" and not _is_made_again(kind, name))
 
 
 @cache

@@ -60,7 +60,7 @@ THEIRS = frozenset(
             "_upload_handlers",
         ),
         *("accepted_renderer", "accepted_media_type", "version", "versioning_scheme"),
-        *("accept_job", "accept_checks", "accept_transactions", "accept_kwargs"),
+        *("accept_job", "accept_checks", "accept_transactions", "accept_kwargs", "accept_promise"),
     }
 )
 

@@ -212,6 +212,7 @@ def _whole(
     """Return *view*, the class that ``@api_view`` made, as one that accepts in all handlers."""
     handlers = {name: decorate(getattr(view, name)) for name in map(str.lower, VERBS) if hasattr(view, name)}
     members = {"__module__": view.__module__, "__doc__": view.__doc__, "accept_operation": view.__name__}
+    # As an attribute of the class, a function would become a method; the handlers have it, too.
     members |= {f"accept_{name}": value for name, value in options.items() if not callable(value)}
     whole: Any = type(view.__name__, (AcceptingView, view), members | handlers)
     return cast(Callable[..., Any], whole.as_view())

@@ -42,6 +42,12 @@ def report(
     """Say how far the work is; None leaves a value as it was.
 
     A message alone moves nothing: a loop that was canceled still shows how far it came, beside the last message.
+    Nothing of it fails the job.
+
+    Args:
+        current, total: numbers of *unit*; what is no finite number is shown as unknown.
+        message: for people; cut to 500 characters.
+        unit: such as ``rows``; cut to 50 characters.
     """
     attempt = current_attempt()
     if attempt is not None:
@@ -56,7 +62,10 @@ def advance(amount: float = 1, message: str | None = None) -> None:
 
 
 def log(line: str) -> None:
-    """Add a line to the job's log, which staff see in the admin; the last 200 lines are kept."""
+    """Add a line to the job's log, with its time in UTC; staff see it in the admin.
+
+    A line is cut to 1,000 characters, and the last 200 are kept.
+    """
     attempt = current_attempt()
     if attempt is not None:
         attempt.progress.log(line)

@@ -1,4 +1,4 @@
-"""Text of whatever a person has passed as text."""
+"""Any value as text: lazy text, bytes, an exception."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ __all__ = ["words"]
 
 
 def words(value: Any) -> str:
-    """Return what a person may have passed as text: lazy text, bytes, an exception, None for none.
+    """Return *value* as text, whatever it is: lazy text, bytes or an exception; "" for None.
 
     It never fails because of *value*: an object that cannot say itself is named by its class.
     """

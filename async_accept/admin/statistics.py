@@ -100,7 +100,7 @@ def with_stalled(jobs: JobQuerySet, now: datetime | None = None) -> JobQuerySet:
 
 
 def stalled_for(jobs: Iterable[Job], now: datetime | None = None) -> timedelta | None:
-    """Return how long the oldest of those *jobs* waits that wait while no worker is seen; None if none does.
+    """Return how long the oldest job waits that no worker serves; None if there is none.
 
     Args:
         jobs: rows of ``with_stalled()``.

@@ -1,8 +1,8 @@
 """Expressions: the database's clock, and subqueries of one value.
 
 Leases are compared with the database's clock, because the clocks of web and worker machines differ; ``db.clock`` has
-the same clock for Python. A count or a time
-in a subquery needs no statement of its own: so a page of the admin needs at most six.
+the same clock for Python. A count or a time in a subquery needs no statement of its own, so a page of the admin takes
+six statements at most.
 """
 
 from datetime import datetime, timedelta

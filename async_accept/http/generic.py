@@ -112,7 +112,7 @@ def _is_plain_action(view: Any) -> bool:
 
 
 def _validated(make: Any, request: Request, instance: Any, is_guess: bool) -> Any:
-    """Return what a serializer makes of the data. As a guess, a list is one of what the serializer is of."""
+    """Return what a serializer makes of the data. If that is a guess, the items of a list are validated one by one."""
     options: dict[str, Any] = {"many": True} if is_guess and isinstance(request.data, list) else {}
     if request.method in ("PUT", "PATCH"):
         serializer = make(instance, data=request.data, partial=request.method == "PATCH", **options)

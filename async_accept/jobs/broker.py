@@ -245,8 +245,10 @@ def _is_brokers(error: Exception, producer: Producer) -> bool:
     A ``ChannelError`` of AMQP does not: the broker refused one thing, such as a queue that exists with other arguments.
     """
     connection: Any = producer.connection
-    if connection is None or isinstance(error, ChannelError):
-        return connection is None
+    if connection is None:
+        return True
+    if isinstance(error, ChannelError):
+        return False
     faults = (OSError, OperationalError, *connection.connection_errors, *connection.channel_errors)
     return isinstance(error, faults)
 

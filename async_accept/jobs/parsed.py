@@ -125,7 +125,7 @@ def files_of(request: Request) -> list[Any]:
 
 
 def payload(captured: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what makes a repeat of what ``capture_data()`` has returned for data, without files apart.
+    """Return the part of the *captured* data that a repeat must share with the first request.
 
     Whether a form can be changed is no part of it: it depends on its parser, and on where the key was found.
     """

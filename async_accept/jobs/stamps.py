@@ -56,7 +56,7 @@ def _select(using: str) -> tuple[str, list[Any]]:
 
 
 def digest(keys: Collection[str]) -> str | None:
-    """Return a text that is another one if the stamp of one of these jobs is; None if this database cannot tell.
+    """Return a text that changes as soon as the stamp of one of these jobs does; None if this database cannot tell.
 
     Nearly always nothing has changed. Then the rows need not be sent, read and compared.
     """

@@ -1,9 +1,9 @@
 """Waiting for jobs: one watcher per process asks about all jobs that clients wait for, in one query.
 
-PostgreSQL is asked only whether anything has changed; what has, is asked next.
-
 So a hundred clients that wait cost one query in a fifth of a second, not a hundred loops. The same query tells whether
 their accounts are still active, so that nobody hears of a job who could not ask for it any more.
+
+PostgreSQL is asked only whether anything has changed; what has, is asked next.
 """
 
 import asyncio

@@ -53,9 +53,8 @@ class Receiver(View):
             accept_task = handle_payment        # a JobTask that takes the event; or define handle(self, event)
 
     The answers: 202 if the event is stored, or was before; one and the same 401 if it cannot be verified, whatever is
-    wrong; 413 and 411 as for any accepting view;
-    429 and 503 with ``Retry-After`` if it cannot be stored now. The jobs have no
-    owner: only staff who may see all jobs can follow them.
+    wrong; 413 and 411 as for any accepting view; 429 and 503 with ``Retry-After`` if it cannot be stored now. The jobs
+    have no owner: only staff who may see all jobs can follow them.
     """
 
     http_method_names = ["post", "options"]

@@ -233,6 +233,7 @@ class MicrosoftGraphReceiver(Receiver):
         except (ValueError, LookupError, TypeError, RecursionError):
             return False  # what has no secret in it is not genuine
         theirs = [sha256(_bytes(state or "")).digest() for state in told]
+        # sum() and not any(), which would stop early: the time shall not tell which secret is the right one.
         return bool(theirs) and all(sum(hmac.compare_digest(a, b) for a in secrets) for b in theirs)
 
     def split(self, event: ReceivedEvent) -> list[ReceivedEvent] | None:

@@ -24,7 +24,7 @@ _killed: deque[Any] = deque(maxlen=100)
 
 @contextmanager
 def reporting(request: Any) -> Iterator[None]:
-    """Look after what Celery logs inside the block of the end of *request*, a job's message."""
+    """While the block runs, what Celery logs is about the end of *request*, a job's message."""
     token = _request.set(request)
     try:
         yield

@@ -26,7 +26,7 @@ MOST_CONTEXTS = 50
 
 @contextmanager
 def ending(attempt: Attempt) -> Iterator[None]:
-    """Let each way out of the work inside, but for the end of this process, be an end of *attempt*.
+    """Turn whatever ends the work inside into an end of *attempt*, but not what ends this process.
 
     Raises:
         Retry: there may be another attempt; ``when`` is a number of seconds.

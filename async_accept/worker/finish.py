@@ -158,7 +158,7 @@ def _give_back(job: Job, retry: Retry, **shown: Any) -> bool:
 
 
 def _lose(job: Job, error: BaseException, **shown: Any) -> bool:
-    """A fault of the database is no fault of work that may be repeated."""
+    """Give the job up as lost with its database: work that may be repeated is. Its progress is not stored."""
     return job.lose(f"database: {type(error).__name__}")
 
 

@@ -20,7 +20,7 @@ OURS = ("backend", "store_eager_result", "store_errors_even_if_ignored")
 
 
 def guard(function: Any) -> Any:
-    """Mark a method of ``JobTask`` that an override is put behind."""
+    """Mark a method of ``JobTask`` that runs first, also if a project overrides it; the override runs inside of it."""
     function.guards_job = True
     return function
 

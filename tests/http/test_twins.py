@@ -23,7 +23,7 @@ from async_accept.testing import run_accepted_jobs
 from tests.testapp.models import Note
 from tests.testapp.serializers import NoteSerializer
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = pytest.mark.django_db
 
 
 class Twin:
@@ -250,6 +250,7 @@ def test_a_key_stands_for_what_the_client_sent(alices):
     assert Job.objects.get().input == {"data": {"slug": "n", "title": "t"}}
 
 
+@pytest.mark.django_db(transaction=True)
 def test_a_view_may_lock_what_it_changes(alices):
     Note.objects.create(slug="n", title="t")
     assert later(alices, "patch", "/locks/n/", {"title": "u"}).json()["title"] == "u"

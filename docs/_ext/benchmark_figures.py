@@ -2,6 +2,9 @@
 
 No figure in it is typed by hand. The options ``:measures:`` and ``:figures:`` choose rows, separated by semicolons;
 ``:size:`` chooses those whose figure ends with a number of jobs. ``:other:`` and ``:ours:`` are headings.
+
+``:measured:`pairs.json; accept; p50``` is one figure in a sentence: the median with its unit. With ``; ratio`` after
+it, it is the ratio with its spread; with ``; per core``, how many of so many milliseconds of CPU fit into a second.
 """
 
 import json
@@ -12,7 +15,7 @@ from typing import Any
 from docutils import nodes
 from docutils.parsers.rst import directives
 from sphinx.application import Sphinx
-from sphinx.util.docutils import SphinxDirective
+from sphinx.util.docutils import SphinxDirective, SphinxRole
 
 RESULTS = Path(__file__).resolve().parent.parent.parent / "benchmarks" / "results"
 
@@ -44,8 +47,35 @@ class BenchmarkFigures(SphinxDirective):
         )
 
 
+class Measured(SphinxRole):
+    """One figure."""
+
+    def run(self) -> tuple[list[nodes.Node], list[nodes.system_message]]:
+        file, figure, measure, *how = map(str.strip, self.text.split(";"))
+        path = RESULTS / file
+        self.env.note_dependency(str(path))
+        rows = json.loads(path.read_text())["rows"]
+        found = [row for row in rows if (row["figure"], row["measure"]) == (figure, measure)]
+        if len(found) != 1:
+            message = self.inliner.reporter.error(f"{file} has no such figure: {self.text}", line=self.lineno)
+            return [self.inliner.problematic(self.rawtext, self.rawtext, message)], [message]
+        return [nodes.Text(_told(found[0], *how))], []
+
+
+def _told(row: dict[str, Any], how: str = "") -> str:
+    match how:
+        case "ratio":
+            ratio = row["ratio"]
+            return f"{ratio['median']:.2f} ({ratio['least']:.2f} to {ratio['most']:.2f})"
+        case "per core":
+            return f"{1000 / row['median']:.0f}"
+        case _:
+            return _number(row["median"], row["unit"])
+
+
 def _table(rows: list[dict[str, Any]], other: str, ours: str) -> list[str]:
     compares = any(row["other"] for row in rows)
+    repeats = any(len(row["ours"]) > 1 for row in rows)
     has_goals = any(row["goal"] for row in rows)
     one_measure = len({row["measure"] for row in rows}) == 1
     sized = len({_step(row["figure"])[1] for row in rows}) == 1
@@ -57,7 +87,7 @@ def _table(rows: list[dict[str, Any]], other: str, ours: str) -> list[str]:
         return [
             figure,
             *([] if one_measure else [measure]),
-            *([then, now, ratio, spread] if compares else [now]),
+            *([then, now, ratio, spread] if compares else [now, spread] if repeats else [now]),
             *([goal] if has_goals else []),
         ]
 
@@ -73,11 +103,16 @@ def _table(rows: list[dict[str, Any]], other: str, ours: str) -> list[str]:
                 _number(median(row["other"]), row["unit"]) if row["other"] else "",
                 _number(row["median"], row["unit"]),
                 f"{ratio['median']:.2f}" if ratio else "",
-                f"{ratio['least']:.2f} to {ratio['most']:.2f}" if ratio else "",
+                f"{ratio['least']:.2f} to {ratio['most']:.2f}" if ratio else _spread(row["ours"]),
                 row["goal"],
             )
         )
     return lines
+
+
+def _spread(values: list[float]) -> str:
+    least, most = (_number(value, "") for value in (min(values), max(values)))
+    return f"{least} to {most}" if least != most else ""
 
 
 def _step(figure: str) -> tuple[str, str]:
@@ -109,4 +144,5 @@ def _facts(document: dict[str, Any]) -> str:
 
 def setup(app: Sphinx) -> dict[str, bool]:
     app.add_directive("benchmark-figures", BenchmarkFigures)
+    app.add_role("measured", Measured())
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -350,6 +350,7 @@ def test_follow_is_the_same_caller(kind, django_user_model):
     assert follow(kind(), accepted).status_code == 201
 
 
+@pytest.mark.django_db(transaction=True)  # that client closes the connection
 def test_follow_takes_a_client_that_is_not_djangos(django_user_model):
     token = Token.objects.create(user=django_user_model.objects.create(username="alice"))
     client = RequestsClient()

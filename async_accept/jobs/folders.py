@@ -27,4 +27,4 @@ def all_own(kind: str) -> list[str]:
 
 def _folder(kind: str, key: str | bytes) -> str:
     name = str(connections[database()].settings_dict["NAME"])
-    return f"{kind}/{salted_hmac('async_accept.folders', name, secret=key).hexdigest()[:DIGITS]}"
+    return f"{kind}/{salted_hmac('async_accept.folders', name, secret=key, algorithm='sha256').hexdigest()[:DIGITS]}"

@@ -422,9 +422,11 @@ def test_a_client_that_leaves_while_its_stream_is_opened_keeps_no_seat(
         early = client(ASGIHandler())
         await early.ask()
         await until(taken.is_set)
-        await early.leave()
+        await early.peer.send_input({"type": "http.disconnect"})
+        await until(early.peer.input_queue.empty)
         monkeypatch.setattr(seats, "take", take)
         go_on.set()
+        await early.peer.wait(20)
         await until(lambda: not openings.under_way)
         assert await refused(client(ASGIHandler())) == 429
         seats.clock.go_on(UNREAD_SECONDS)

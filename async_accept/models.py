@@ -47,6 +47,10 @@ __all__ = ["Job", "JoinedKey", "RelayDuty", "database", "database_now", "new_id"
 ANY = Q()
 #: The most attempts that a job may have, also if its task sets no limit: the column holds no larger number.
 ATTEMPTS_CEILING = 30_000
+#: The largest number that an integer column holds on every database.
+INTEGER_CEILING = 2**31 - 1
+#: The longest name of an operation.
+OPERATION_CHARS = 100
 #: An object whose primary key is longer is not stored with the job.
 OBJECT_ID_CHARS = 255
 #: How many of the last attempts ``Job.history`` keeps.
@@ -101,7 +105,7 @@ class Job(models.Model):
     #: Nobody was logged in: who has the URL may see the job. The owner does not tell: a deleted one is null as well.
     anonymous = models.BooleanField(_("anonymous"), default=False)
     #: What is asked for, as a stable name: ``orders.create``.
-    operation = models.CharField(_("operation"), max_length=100)
+    operation = models.CharField(_("operation"), max_length=OPERATION_CHARS)
     #: The name of the Celery task that does the work.
     task = models.CharField(_("task"), max_length=255)
     #: The object that the request is about, if it is about one. No constraint, as above.

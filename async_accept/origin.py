@@ -1,4 +1,4 @@
-"""Whose code a module is: the project's, a library's or ours."""
+"""Whether a module belongs to the project, to a library or to us."""
 
 import os
 import sysconfig

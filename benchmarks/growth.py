@@ -43,7 +43,7 @@ def main() -> None:
     environments = {size: {"BENCH_SUFFIX": f"growth_{size}"} for size in sizes}
     brokers.need(brokers.url())
     with databases.made(*(f"growth_{size}" for size in sizes)), ExitStack() as stack:
-        for environment, size in zip(environments.values(), sizes, strict=True):
+        for size, environment in environments.items():
             with Steps("ours", environment) as steps:
                 steps.call("prepare")
                 steps.call("grow", count=size, made=given.made)

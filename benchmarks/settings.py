@@ -9,6 +9,8 @@ from typing import Any
 
 from example_project import environment as env
 
+from . import brokers
+
 SECRET_KEY = "django-insecure-for-benchmarks-only"
 DEBUG = False
 ALLOWED_HOSTS = ["127.0.0.1", "testserver"]
@@ -54,7 +56,7 @@ STATIC_URL = "/static/"
 TIME_ZONE = "UTC"
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
-CELERY_BROKER_URL = env.text("CELERY_BROKER_URL", "redis://127.0.0.1:6379/0")
+CELERY_BROKER_URL = brokers.url()
 if CELERY_BROKER_URL.startswith("amqp"):
     CELERY_BROKER_TRANSPORT_OPTIONS = {"confirm_publish": True}
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True

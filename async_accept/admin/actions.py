@@ -65,11 +65,14 @@ class JobAction(ABC):
 
     def eligible(self, jobs: JobQuerySet, *, by_button: bool = False) -> JobQuerySet:
         """Those of *jobs* that it is done with."""
-        return jobs.filter((by_button and self.by_button) or self.condition)
+        return jobs.filter(self._condition(by_button))
 
     def left_alone(self, jobs: JobQuerySet, *, by_button: bool = False) -> JobQuerySet:
         """Those of *jobs* that it is not done with."""
-        return jobs.exclude((by_button and self.by_button) or self.condition)
+        return jobs.exclude(self._condition(by_button))
+
+    def _condition(self, by_button: bool) -> Q:
+        return (by_button and self.by_button) or self.condition
 
     def limit_note(self, eligible: int) -> str:
         """Return the sentence about the limit, if there may be more jobs than it takes at once; else nothing."""
@@ -109,7 +112,7 @@ class PerJobAction(JobAction):
     entry: str | Promise
 
     def run(self, request: HttpRequest, jobs: JobQuerySet) -> None:
-        """Do it with the oldest of *jobs*, up to the limit; those it cannot be done with stand in nobody's way."""
+        """Do it with the oldest of *jobs*, up to the limit; those it cannot be done with do not block the others."""
         ids = list(jobs.order_by("created_at").values_list("pk", flat=True)[:CAP])
         until = monotonic() + LONGER_SECONDS
         count = tried = failed = 0

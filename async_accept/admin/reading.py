@@ -1,13 +1,10 @@
 """Read rows although one of them holds what is no JSON, because somebody has changed it by hand."""
 
-from contextlib import suppress
 from typing import Any
 
-from django.db.models import QuerySet, TextField
-from django.db.models.functions import Cast
+from django.db.models import QuerySet
 
-from .. import encoding
-from ..db.fields import JSONTextField
+from ..db.fields import JSONTextField, as_text, decoded
 
 __all__ = ["read"]
 
@@ -22,11 +19,10 @@ def read(rows: QuerySet[Any]) -> list[Any]:
 
 def _read_as_text(rows: QuerySet[Any]) -> list[Any]:
     names = _json_columns(rows)
-    texts = {f"{name}_text": Cast(name, TextField()) for name in names}
-    found = list(rows.defer(*names).annotate(**texts))
+    found = list(rows.defer(*names).annotate(**as_text(names)))
     for row in found:
         for name in names:
-            setattr(row, name, _decoded(getattr(row, f"{name}_text")))
+            setattr(row, name, decoded(row, name))
     return found
 
 
@@ -35,9 +31,3 @@ def _json_columns(rows: QuerySet[Any]) -> list[str]:
     named, are_left_out = rows.query.deferred_loading
     columns = (field.name for field in rows.model._meta.concrete_fields if isinstance(field, JSONTextField))
     return [name for name in columns if (name in named) != are_left_out]
-
-
-def _decoded(text: str | None) -> Any:
-    with suppress(ValueError):
-        return None if text is None else encoding.loads(text)
-    return None

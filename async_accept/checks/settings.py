@@ -186,7 +186,7 @@ def _is_renderer(value: Any) -> bool:
 
 
 def _is_rate(value: Any) -> bool:
-    """Whether REST framework understands *value* as a rate: whoever polls would get a 500 otherwise."""
+    """Whether REST framework understands *value* as a rate: otherwise each poll would be a 500."""
     throttle = PollThrottle.__new__(PollThrottle)  # without its __init__(), which reads the setting
     number, _ = throttle.parse_rate(value)
     return number is None or number >= 1

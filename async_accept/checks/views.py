@@ -1,7 +1,7 @@
 """Checks of the views in the URLconf: their tasks can run jobs, their mixins work, and clients may poll."""
 
 import inspect
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from celery import Task, current_app
@@ -77,10 +77,11 @@ def check_views(**kwargs: Any) -> list[checks.CheckMessage]:
         found.extend(_check_arguments(named))
     for sent in {sent.place: sent for route in routed for sent in _sent(route)}.values():
         found.extend(_check_message(sent))
-    for place, (operation, view) in {
-        place: rest for route in routed for place, *rest in _operations(route)
+    for place, (own, view) in {
+        place: (own, route.view) for route in routed for place, own in _settings(route)
     }.items():
-        found.extend(_check_operation(operation, place, view))
+        if isinstance(operation := own.get("operation"), str):
+            found.extend(_check_operation(operation, place, view))
     handlers = {id(handler): handler for handler in _of_django(get_resolver().url_patterns)}
     for handler in handlers.values():
         hint = "REST framework's views have what a replay needs: parsers, renderers and permissions."
@@ -120,30 +121,25 @@ def queues_of_views() -> Iterator[tuple[str, str]]:
 def _sent(route: Routed) -> Iterator[Sent]:
     """Yield what *route* says of its jobs' messages, for the view and for each of its handlers that says something."""
     of_view = {name: _option(route, name) for name in MESSAGE_OPTIONS}
-    if issubclass(route.view, AcceptingView | Receiver) and any(
-        value is not None for value in of_view.values()
-    ):
-        yield Sent(of_view, f"{route.view.__module__}.{route.view.__qualname__}", route.view)
-    for _, handler in inspect.getmembers(route.view, inspect.isfunction):
-        found = decorated(handler)
-        if found is not None and set(MESSAGE_OPTIONS) & found.accept_options.keys():
-            own = {name: found.accept_options.get(name, of_view[name]) for name in MESSAGE_OPTIONS}
-            yield Sent(own, f"{found.__module__}.{found.__qualname__}", route.view)
+    for place, own in _settings(route):
+        if any(name in own for name in MESSAGE_OPTIONS):
+            yield Sent({name: own.get(name, of_view[name]) for name in MESSAGE_OPTIONS}, place, route.view)
 
 
 def _option(route: Routed, name: str) -> Any:
     return route.options.get(f"accept_{name}", getattr(route.view, f"accept_{name}", None))
 
 
-def _operations(route: Routed) -> Iterator[tuple[str, Any, type]]:
-    """Yield the places of *route* that name an operation, the name and the view."""
-    of_view = _option(route, "operation")
-    if issubclass(route.view, AcceptingView | Receiver) and isinstance(of_view, str):
-        yield f"{route.view.__module__}.{route.view.__qualname__}", of_view, route.view
+def _settings(route: Routed) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Yield each place of *route* that sets options, the view and its handlers with ``@accepts``, and what it sets."""
+    if issubclass(route.view, AcceptingView | Receiver):
+        of_view = {name: _option(route, name) for name in (*MESSAGE_OPTIONS, "operation")}
+        own = {name: value for name, value in of_view.items() if value is not None}
+        yield f"{route.view.__module__}.{route.view.__qualname__}", own
     for _, handler in inspect.getmembers(route.view, inspect.isfunction):
         found = decorated(handler)
-        if found is not None and isinstance(own := found.accept_options.get("operation"), str):
-            yield f"{found.__module__}.{found.__qualname__}", own, route.view
+        if found is not None:
+            yield f"{found.__module__}.{found.__qualname__}", found.accept_options
 
 
 def _check_operation(operation: str, place: str, view: type) -> Iterator[checks.CheckMessage]:

@@ -4,13 +4,15 @@ PostgreSQL's ``jsonb`` reorders keys and rewrites numbers, but a replay must see
 looks into these values, so they are stored as text.
 """
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from django.db import models
+from django.db.models.functions import Cast
 
 from .. import encoding
 
-__all__ = ["JSONTextField"]
+__all__ = ["JSONTextField", "as_text", "decoded"]
 
 if TYPE_CHECKING:
     TextField = models.TextField[Any, Any]
@@ -43,3 +45,17 @@ class JSONTextField(TextField):
     def value_to_string(self, obj: models.Model) -> Any:
         # As Django's JSONField does: a fixture has the value itself, and not JSON inside of JSON.
         return self.value_from_object(obj)
+
+
+def as_text(names: Iterable[str]) -> dict[str, Any]:
+    """Return annotations that read these columns as text, for ``decoded()``: a row may hold what is no JSON."""
+    return {f"{name}_text": Cast(name, models.TextField()) for name in names}
+
+
+def decoded(row: models.Model, name: str) -> Any:
+    """Return the value of a column that was read by ``as_text()``; None if it is no JSON."""
+    text = vars(row)[f"{name}_text"]
+    try:
+        return None if text is None else encoding.loads(text)
+    except ValueError:
+        return None

@@ -313,13 +313,13 @@ class Acceptance:
             ImproperlyConfigured: the caller is known, but is no user of the project's: nobody could own the job. Or the
                 name of the operation is too long.
         """
-        owner = self.owner_id
-        check_operation(self.operation, type(self.view).__name__)
+        owner, operation = self.owner_id, self.operation
+        check_operation(operation, type(self.view).__name__)
         job = Job(
             id=new_id(anonymous=owner is None),
             owner_id=owner,
             anonymous=owner is None,
-            operation=self.operation,
+            operation=operation,
             **work_columns(self, validated),
             **self.active_columns(validated),
             **(self.key_columns if self.key is not None else {}),

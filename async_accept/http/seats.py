@@ -19,8 +19,8 @@ __all__ = ["Seat", "Seats", "seats"]
 
 #: After how many seconds a refused client should ask again; until then it polls.
 WAIT_SECONDS = 5
-#: For how many seconds a seat counts whose stream nobody reads yet. If a client goes away while its stream is being
-#: opened, the response may be lost on its way through the middleware, and nobody closes it.
+#: For how many seconds a seat counts before its stream is read. If a client goes away while its stream is being opened,
+#: the response may be lost on its way through the middleware, and is never closed.
 UNREAD_SECONDS = 10
 
 

@@ -19,6 +19,7 @@ from ..jobs.once import checks_of
 from ..jobs.parsed import capture_data, input_of
 from ..jobs.publish import message_options
 from ..jobs.replay import REPLAY
+from ..models import INTEGER_CEILING
 from .generic import is_unchecked
 from .options import AcceptOptions
 
@@ -26,9 +27,6 @@ if TYPE_CHECKING:
     from .accept import Acceptance
 
 __all__ = ["work_columns"]
-
-#: What the column of ``retry_after`` can hold.
-MOST_SECONDS = 2**31 - 1
 
 
 def work_columns(asked: "Acceptance", validated: Any) -> dict[str, Any]:
@@ -46,7 +44,7 @@ def work_columns(asked: "Acceptance", validated: Any) -> dict[str, Any]:
     seconds = asked.option("retry_after", getattr(task, "retry_after", None))
     shared = {
         # A whole number here already: the row is not read back for the 202.
-        "retry_after": None if seconds is None else max(1, math.ceil(min(seconds, MOST_SECONDS))),
+        "retry_after": None if seconds is None else max(1, math.ceil(min(seconds, INTEGER_CEILING))),
         "message_options": _message_options(asked),
     }
     return shared | (_of_replay(asked) if task is None else _of_task(asked, task, validated))

@@ -18,7 +18,7 @@ from ..db.compiled import insert, insert_if_free, is_heard
 from ..db.errors import again_after_conflict, is_conflict
 from ..db.transactions import after_commit
 from ..exceptions import InputGone, InputTooLarge, TooManyJobs, Unavailable
-from ..models import Job, database, database_now, new_id
+from ..models import INTEGER_CEILING, Job, database, database_now, new_id
 from ..steps import Step, take
 from . import keys, publish, turns, uploads
 
@@ -28,8 +28,6 @@ __all__ = ["Terms", "accept", "active_columns", "rerun"]
 #: database ended the transaction in favour of another. While jobs with one active key follow one another, nearly half
 #: of all tries are lost, so five were too few.
 TRIES = 20
-#: No cap is higher: a LIMIT has no more than 63 bits, and no database has so many active jobs.
-MOST = 2**31 - 1
 
 
 class Terms(NamedTuple):
@@ -199,7 +197,7 @@ def _check_room(job: Job, terms: Terms) -> None:
 
 
 def _check_cap(cap: int, **columns: Any) -> None:
-    cap = min(cap, MOST)
+    cap = min(cap, INTEGER_CEILING)  # a LIMIT has no more than 63 bits, and nobody has so many active jobs
     # Bounded: it never counts further than the cap.
     if len(Job.objects.active().filter(**columns).order_by().values_list("pk")[:cap]) >= cap:
         raise TooManyJobs

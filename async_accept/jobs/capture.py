@@ -91,7 +91,7 @@ def _check_route(request: Request) -> None:
     """See that the path of *request* leads to its view: in the worker, nothing else does.
 
     Raises:
-        ImproperlyConfigured: it leads to something that has called the view; the text names the mend.
+        ImproperlyConfigured: it leads to something that has called the view; the text says what to write instead.
     """
     match, view = request._request.resolver_match, (request.parser_context or {}).get("view")
     if match is None or view is None:  # a test calls the view

@@ -1,6 +1,6 @@
 """How often the work of a job may be attempted.
 
-The row keeps it, so that whoever finds a lost job can decide without knowing the work.
+The row keeps it, so that the relay that finds a lost job can decide without knowing the work.
 """
 
 from typing import Any

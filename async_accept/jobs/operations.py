@@ -4,11 +4,9 @@ from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
 
-from ..models import Job
+from ..models import OPERATION_CHARS
 
 __all__ = ["check_operation"]
-
-LONGEST: int = Job._meta.get_field("operation").max_length or 0
 
 
 def check_operation(name: Any, place: str) -> None:
@@ -21,9 +19,9 @@ def check_operation(name: Any, place: str) -> None:
         ImproperlyConfigured: it is too long, or has a NUL character.
     """
     text = str(name)
-    if len(text) > LONGEST:
+    if len(text) > OPERATION_CHARS:
         raise ImproperlyConfigured(
-            f"{place} has an operation of {len(text)} characters, and it may have {LONGEST}: {text[:30]}…"
+            f"{place} has an operation of {len(text)} characters, and it may have {OPERATION_CHARS}: {text[:30]}…"
         )
     if "\0" in text:
         raise ImproperlyConfigured(f"{place} has an operation with a NUL character.")

@@ -9,7 +9,6 @@ from contextlib import suppress
 from copy import copy
 from functools import partial
 from typing import Any
-from weakref import ref
 
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
@@ -69,15 +68,13 @@ def take_field(request: Request, name: str) -> str | None:
 def keep_input(request: Request) -> Request:
     """Let *request* keep what its parser returns; if it is parsed already, what it has now. Return *request*."""
     if vars(request).get("_full_data", Empty) is Empty:
-        # No cycle: the request shall go when its answer is sent, with what it holds.
-        request._load_data_and_files = partial(_load_and_keep, ref(request))  # type: ignore[attr-defined]
+        request._load_data_and_files = partial(_load_and_keep, request)  # type: ignore[attr-defined]
     else:
         _keep(request)
     return request
 
 
-def _load_and_keep(of: "ref[Request]") -> None:
-    request: Any = of()
+def _load_and_keep(request: Any) -> None:
     type(request)._load_data_and_files(request)
     _keep(request)
 

@@ -13,13 +13,11 @@ from typing import Any
 from uuid import UUID
 
 from django.db import connections, transaction
-from django.db.models import DO_NOTHING, Case, F, QuerySet, TextField, When
-from django.db.models.functions import Cast
+from django.db.models import DO_NOTHING, Case, F, QuerySet, When
 from django_celery_results.models import TaskResult
 
-from .. import encoding
 from ..conf import conf
-from ..db.fields import JSONTextField
+from ..db.fields import JSONTextField, as_text, decoded
 from ..db.functions import from_now
 from ..db.transactions import after_commit
 from ..models import Job, database, database_now
@@ -196,37 +194,27 @@ def _results(ids: Collection[UUID]) -> QuerySet[TaskResult]:
 
 def _with_files(jobs: JobQuerySet) -> JobQuerySet:
     """Read what is needed of *jobs*. The names of files are read as text: one row may hold what is no JSON."""
-    texts = {f"{name}_text": Cast(name, TextField()) for name in ("uploads", "response")}
-    return jobs.annotate(**texts).only("id", *AGES)
-
-
-def _decoded(job: Job, name: str) -> Any:
-    """Return the value of a column that was read as text; None if it cannot be decoded."""
-    text = vars(job)[f"{name}_text"]
-    try:
-        return None if text is None else encoding.loads(text)
-    except ValueError:
-        return None
+    return jobs.annotate(**as_text(("uploads", "response"))).only("id", *AGES)
 
 
 def _files(job: Job) -> list[str]:
     """Return the names of all files of *job*: uploads, and a large result."""
-    result = _decoded(job, "response") or {}
-    return [*(_decoded(job, "uploads") or ()), *([result["file"]] if "file" in result else ())]
+    result = decoded(job, "response") or {}
+    return [*(decoded(job, "uploads") or ()), *([result["file"]] if "file" in result else ())]
 
 
 def _files_due(job: Job) -> list[str]:
     """Return the names of those files that are not needed any more: of an ended job all but its result's."""
     is_due = job.is_expired or _row_is_due(job)
-    return _files(job) if is_due else list(_decoded(job, "uploads") or ())
+    return _files(job) if is_due else list(decoded(job, "uploads") or ())
 
 
 def _forget_files(job: Job) -> None:
     """Let the row of *job* name no file any more; the input goes with its uploads."""
     changes: dict[str, Any] = {}
-    if _decoded(job, "uploads"):
+    if decoded(job, "uploads"):
         changes |= {"uploads": None, "input": None}
-    result = _decoded(job, "response") or {}
+    result = decoded(job, "response") or {}
     if job.is_expired and "file" in result:
         changes["response"] = {name: value for name, value in result.items() if name != "file"}
     Job.objects.filter(pk=job.pk).update(**changes)

@@ -64,9 +64,9 @@ def fingerprints(value: Any) -> Any:
 
 @contextmanager
 def held_open(files: Iterable["File[Any]"]) -> Iterator[None]:
-    """Let nobody close *files* inside the block: a check may (``with file:``, or a ``TextIOWrapper`` that is dropped).
+    """Keep *files* open inside the block, although a check closes them (``with file:``, a dropped ``TextIOWrapper``).
 
-    They are stored after the view's checks. Their own closing at the end of the request is none of this.
+    They are stored after the view's checks, and closed at the end of the request as ever.
     """
     held: list[Any] = []
     for file in files:

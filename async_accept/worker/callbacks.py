@@ -14,7 +14,7 @@ from ..exceptions import WorkFailed
 from ..jobs.attempt import Attempt
 from ..models import Job, database
 from .failure_log import show_traceback
-from .places import place_of
+from .places import place_in_words
 from .shutdown import is_shutdown
 
 __all__ = ["Tolerated", "tolerate"]
@@ -37,7 +37,7 @@ class Tolerated:
             if is_shutdown(error):
                 raise
             # As an error of the work: without its message.
-            failed = WorkFailed(f"{type(error).__name__} in {place_of(error) or 'no code of the project'}")
+            failed = WorkFailed(f"{type(error).__name__} in {place_in_words(error)}")
             failed.error = error
             pk = self.job.pk
             logger.error(

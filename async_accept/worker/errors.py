@@ -21,7 +21,7 @@ from ..exceptions import (
 )
 from ..models import Job
 from ..problems import Problem, from_exception, is_unexpected, problem
-from .places import place_of, work_of
+from .places import place_in_words, place_of, work_of
 
 __all__ = ["IN_TRANSACTION", "Failure", "explain_transaction", "failure"]
 
@@ -89,8 +89,9 @@ def _failure(error: BaseException, job: Job | None) -> Failure:
     if isinstance(error, AttemptLost):
         return Ending(kind, error, document)
     if is_unexpected(document):
-        place = place_of(error) or "no code of the project"
-        return Failure(f"{kind} in {place}, reference {document['reference']}", error, document)
+        return Failure(
+            f"{kind} in {place_in_words(error)}, reference {document['reference']}", error, document
+        )
     if isinstance(error, RESULT_ERRORS):
         # A fault of the task or the view, which the client cannot correct.
         where = [f"of {job.operation}" if job else "", f"in {place_of(error) or work_of(job)}"]

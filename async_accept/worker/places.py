@@ -12,7 +12,7 @@ from ..jobs.circumstances import resolved
 from ..models import Job
 from ..origin import is_projects
 
-__all__ = ["place_of", "trimmed", "work_of"]
+__all__ = ["place_in_words", "place_of", "trimmed", "work_of"]
 
 
 def place_of(error: BaseException) -> str:
@@ -29,6 +29,11 @@ def place_of(error: BaseException) -> str:
         seen.add(id(at))
         at = at.__cause__
     return ""
+
+
+def place_in_words(error: BaseException) -> str:
+    """Return the same for a sentence, also if there is none."""
+    return place_of(error) or "no code of the project"
 
 
 def _own_place(error: BaseException) -> str:
